@@ -1,0 +1,39 @@
+# make env   the environment: .venv with Holdfast, its libraries and its tools, exactly as locked
+# make demo  everything on emulated Stripe traffic; Ctrl-C stops it
+# make test  every check and every test
+# Needs python3 (3.11 or newer) and make. Nothing is installed outside this directory, except that `make test`,
+# as root on Debian, adds the package postgresql-15 where no PostgreSQL server is installed.
+
+export UV_PYTHON_DOWNLOADS := never
+UV := .tools/uv
+
+.PHONY: env demo test check format clean
+
+env: .venv/.ready
+
+.tools/uv: tools/get_uv.py
+	@python3 tools/get_uv.py
+
+.venv/.ready: .tools/uv pyproject.toml uv.lock
+	@$(UV) sync --locked --quiet
+	@touch $@
+
+demo: env
+	@.venv/bin/holdfast demo
+
+check: env
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+test: check
+	@sh tools/get_postgres.sh
+	.venv/bin/pytest
+
+format: env
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+clean:
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

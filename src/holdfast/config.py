@@ -1,0 +1,177 @@
+"""Settings: environment variables `HOLDFAST_…`, or the same names in `holdfast.toml`, checked at start.
+
+The environment wins over the file. Every mistake becomes one line that names the setting and says what to write.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+Network = IPv4Network | IPv6Network
+
+
+class SettingsError(Exception):
+    """The settings do not add up; `mistakes` holds one readable line for each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+def default_data_dir() -> Path:
+    """`./var`; for root `/var/lib/holdfast`, since PostgreSQL's own user must be able to reach it."""
+    return Path("/var/lib/holdfast") if os.geteuid() == 0 else Path("var")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+
+class Settings(BaseSettings):
+    """All settings. Field `x` is `HOLDFAST_X` in the environment and in `holdfast.toml`."""
+
+    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    database_url: str | None = None
+    listen: str = "127.0.0.1:8080"
+    public_url: str | None = None
+
+    stripe_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    stripe_api_key: SecretStr | None = None
+    stripe_api_url: str = "https://api.stripe.com"
+    stripe_status_url: str = "https://www.stripestatus.com/api/v2/summary.json"
+
+    smtp_url: SecretStr | None = None
+    mail_from: str = "Holdfast <holdfast@localhost>"
+
+    workers: int = Field(default=1, ge=0, le=64)
+    router_concurrency: int = Field(default=2, ge=1, le=16)
+    delivery_concurrency: int = Field(default=256, ge=1, le=4096)
+    destination_concurrency: int = Field(default=64, ge=1, le=1024)
+    delivery_attempts: int = Field(default=16, ge=1, le=50)
+    delivery_timeout: float = Field(default=15.0, gt=0, le=60)
+    allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
+    retention_days: int = Field(default=90, ge=1)
+
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, PrefixedToml(settings_cls, Path("holdfast.toml"))
+
+    @field_validator("stripe_webhook_secrets", "allowed_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("stripe_webhook_secrets")
+    @classmethod
+    def _stripe_secrets(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, secret in enumerate(value, 1):
+            if not secret.get_secret_value().startswith("whsec_"):
+                raise ValueError(
+                    f"secret {number} does not begin with whsec_; copy the endpoint's signing secret from Stripe"
+                )
+        return value
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"{error}; write networks such as 10.1.0.0/16,127.0.0.1/32") from None
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"{value!r} is not host:port; write for example 127.0.0.1:8080")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in ("postgresql", "postgres"):
+            raise ValueError("write postgresql://user:password@host:5432/holdfast")
+        return value
+
+    @field_validator("public_url", "stripe_api_url", "stripe_status_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{value!r} is not an http(s) address")
+        return value.rstrip("/") if value else value
+
+    @cached_property
+    def address(self) -> Address:
+        host, _, port = self.listen.rpartition(":")
+        return Address(host.strip("[]"), int(port))
+
+    @cached_property
+    def networks(self) -> tuple[Network, ...]:
+        return tuple(ip_network(text) for text in self.allowed_networks)
+
+    @property
+    def public(self) -> str:
+        return self.public_url or f"http://{self.listen}"
+
+
+class PrefixedToml(TomlConfigSettingsSource):
+    """`holdfast.toml` with the environment's names, `HOLDFAST_LISTEN = "…"`; unknown names are mistakes."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
+        super().__init__(settings_cls, path)
+        known = {f"HOLDFAST_{name.upper()}": name for name in settings_cls.model_fields}
+        unknown = [name for name in self.init_kwargs if name not in known]
+        if unknown:
+            raise SettingsError([f"{path}: {name} is not a setting" for name in sorted(unknown)])
+        self.init_kwargs = {known[name]: value for name, value in self.init_kwargs.items()}
+
+
+def load() -> Settings:
+    """The settings of this process. Raises SettingsError with one line per mistake."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError([_line(dict(item)) for item in error.errors()]) from None
+    except ValueError as error:
+        raise SettingsError([f"holdfast.toml: {error}"]) from None
+
+
+def _line(item: dict[str, object]) -> str:
+    location = item["loc"]
+    assert isinstance(location, tuple)
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"HOLDFAST_{str(location[0]).upper()}: {message}"

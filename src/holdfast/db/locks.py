@@ -1,0 +1,10 @@
+"""Advisory locks: one number per thing that only one process may do at a time."""
+
+from enum import IntEnum
+
+
+class Lock(IntEnum):
+    """Keys of `pg_advisory_lock`; the high word ("HF") keeps them apart from other programs' locks."""
+
+    MIGRATE = 0x4846_0000_0001
+    MAINTENANCE = 0x4846_0000_0002

@@ -1,0 +1,1 @@
+"""Events: appended verbatim, once each, in the lane their type asks for."""

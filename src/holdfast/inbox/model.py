@@ -1,0 +1,114 @@
+"""What an event is, from the bytes a provider sent to the row we keep."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from holdfast.queue.model import Lane
+
+
+class EventError(Exception):
+    """The body is not an event; the message names what is missing or wrong."""
+
+
+class _Envelope(msgspec.Struct):
+    """The few fields of a provider's event that the inbox needs; the rest is checked to be JSON and kept as sent."""
+
+    id: Any = None
+    type: Any = None
+    created: Any = None
+    account: Any = None
+    context: Any = None
+    livemode: Any = True
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event on its way in. `headers` is a JSON object of the provider's headers, `body` the exact bytes."""
+
+    provider: str
+    event_id: str
+    type: str
+    account: str | None
+    livemode: bool
+    created_at: datetime
+    received_at: datetime
+    headers: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that we hold."""
+
+    seq: int
+    provider: str
+    event_id: str
+    type: str
+    lane: Lane
+    account: str | None
+    livemode: bool
+    created_at: datetime
+    received_at: datetime
+    headers: str
+    body: bytes
+
+
+def parse_stripe(body: bytes, headers: str, received_at: datetime) -> NewEvent:
+    """Read a Stripe event, snapshot (`object: event`) or thin (`object: v2.core.event`).
+
+    Raises EventError. Source: https://docs.stripe.com/api/events/object and /api/v2/core/events/object
+    """
+    if not body:
+        raise EventError("the body is empty; send the event as JSON")
+    try:
+        envelope = _decode(body)
+    except msgspec.ValidationError:
+        raise EventError("the body is JSON but not an object with an event's fields") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EventError(f"the body is not JSON: {error}") from None
+    event_id, event_type = envelope.id, envelope.type
+    if not (isinstance(event_id, str) and 0 < len(event_id) <= 255):
+        raise EventError("`id` is missing: a text of 1 to 255 characters such as evt_…")
+    if not (isinstance(event_type, str) and 0 < len(event_type) <= 255):
+        raise EventError("`type` is missing: a text of 1 to 255 characters such as charge.succeeded")
+    account = envelope.account or envelope.context  # thin events name the connected account in `context`
+    if account is not None and not (isinstance(account, str) and len(account) <= 255):
+        raise EventError("`account` is not a text")
+    if "\0" in event_id or "\0" in event_type or "\0" in (account or ""):
+        raise EventError("`id`, `type` and `account` may not contain a NUL character")
+    return NewEvent(
+        "stripe",
+        event_id,
+        event_type,
+        account,
+        envelope.livemode is not False,
+        _time(envelope.created, received_at),
+        received_at,
+        headers,
+        body,
+    )
+
+
+def _time(created: object, received_at: datetime) -> datetime:
+    """Snapshot events carry Unix seconds, thin ones RFC 3339; an event without a usable time counts as made now."""
+    try:
+        if isinstance(created, int | float):
+            return _second(int(created))
+        if isinstance(created, str):
+            at = datetime.fromisoformat(created)
+            return at if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return received_at
+
+
+@lru_cache(maxsize=1024)
+def _second(unix: int) -> datetime:
+    return datetime.fromtimestamp(unix, UTC)

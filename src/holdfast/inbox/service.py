@@ -1,0 +1,131 @@
+"""Group commit: all events that arrived while the last commit was on its way go into the next one, together."""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+
+import structlog
+
+from holdfast.db.pool import AWAY, Pool
+from holdfast.inbox import store
+from holdfast.inbox.lanes import LaneTable
+from holdfast.inbox.model import NewEvent
+from holdfast.queue.model import Lane
+
+log = structlog.get_logger()
+
+
+class InboxAway(Exception):  # noqa: N818 - the store is away: a state, not a mistake
+    """The event could not be stored now; the sender must try again later."""
+
+
+class Appended(Enum):
+    NEW = "new"
+    DUPLICATE = "duplicate"
+
+
+class Inbox:
+    """Appends events durably. One commit is under way at a time; its company is whoever came while it was."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        merchant_of: Callable[[str | None], int],
+        stored: Callable[[], None] = lambda: None,
+        batch: int = 500,
+        waiting: int = 5000,
+        waiting_bytes: int = 64 * 1024 * 1024,
+        timeout: float = 5.0,
+    ) -> None:
+        """`merchant_of`: account → merchant id, 0 unknown; it only decides with whom the event is fair.
+
+        `stored` is called after every commit that added work. More than `waiting` events or `waiting_bytes` not yet
+        stored, or a commit that takes longer than `timeout` seconds: InboxAway.
+        """
+        self._pool = pool
+        self._merchant_of = merchant_of
+        self._stored = stored
+        self._batch = batch
+        self._limits = (waiting, waiting_bytes)
+        self._timeout = timeout
+        self._lanes = LaneTable({})
+        self._pending: list[tuple[NewEvent, asyncio.Future[Appended]]] = []
+        self._pending_bytes = 0
+        self._arrived = asyncio.Event()
+
+    def use_lanes(self, lanes: LaneTable) -> None:
+        self._lanes = lanes
+
+    def lane(self, event_type: str) -> Lane:
+        return self._lanes.lane(event_type)
+
+    def append(self, event: NewEvent) -> asyncio.Future[Appended]:
+        """Store one event; the future is done when it is committed, or fails with InboxAway."""
+        if len(self._pending) >= self._limits[0] or self._pending_bytes >= self._limits[1]:
+            raise InboxAway("too many events are waiting to be stored")
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self._pending.append((event, future))
+        self._pending_bytes += len(event.body)
+        self._arrived.set()
+        return future
+
+    async def run(self) -> None:
+        """Commit batch after batch; ends when cancelled, after the batch under way."""
+        while True:
+            await self._arrived.wait()
+            batch = self._pending[: self._batch]
+            del self._pending[: self._batch]
+            self._pending_bytes -= sum(len(event.body) for event, _ in batch)
+            if not self._pending:
+                self._arrived.clear()
+            try:
+                await self._commit(batch)
+            except asyncio.CancelledError:
+                _fail(batch, "the process is stopping")
+                raise
+            except AWAY as error:
+                log.warning("inbox.away", events=len(batch), error=type(error).__name__)
+                _fail(batch, "the store is away")
+            except Exception:
+                # One event that the store refuses must not take its company down with it.
+                log.exception("inbox.batch_refused", events=len(batch))
+                await self._one_by_one(batch)
+
+    async def _one_by_one(self, batch: list[tuple[NewEvent, asyncio.Future[Appended]]]) -> None:
+        for entry in batch:
+            try:
+                await self._commit([entry])
+            except Exception as error:  # noqa: BLE001 - whatever it was, the sender hears that it is not stored
+                log.error("inbox.event_refused", event_id=entry[0].event_id, error=str(error)[:200])
+                _fail([entry], "the store refused this event")
+
+    async def _commit(self, batch: list[tuple[NewEvent, asyncio.Future[Appended]]]) -> None:
+        first: dict[tuple[str, str], NewEvent] = {}
+        repeats = []
+        for event, _ in batch:
+            if first.setdefault((event.provider, event.event_id), event) is not event:
+                repeats.append(event)
+        events = list(first.values())
+        async with asyncio.timeout(self._timeout):
+            added = await store.append(
+                self._pool,
+                events,
+                [self._lanes.lane(event.type) for event in events],
+                [self._merchant_of(event.account) for event in events],
+            )
+            if repeats:
+                await store.count_duplicates(self._pool, repeats)
+        if added:
+            self._stored()
+        for event, future in batch:
+            if not future.done():
+                key = (event.provider, event.event_id)
+                future.set_result(Appended.NEW if key in added else Appended.DUPLICATE)
+                added.discard(key)
+
+
+def _fail(batch: list[tuple[NewEvent, asyncio.Future[Appended]]], why: str) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(InboxAway(why))

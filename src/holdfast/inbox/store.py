@@ -1,0 +1,261 @@
+"""All SQL of the inbox.
+
+`append` also puts the new events into the queue: one statement, so there is never one without the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.inbox.model import Event, NewEvent
+from holdfast.queue.model import Lane, Stage
+
+Executor = Connection | Pool
+_COLUMNS = "seq, provider, event_id, type, lane, account, livemode, created_at, received_at, headers, body"
+
+# Sorted by id, so that two processes storing the same events wait for each other instead of deadlocking.
+APPEND = """
+WITH incoming AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bool[],
+                         $7::timestamptz[], $8::timestamptz[], $9::text[], $10::bytea[], $11::bigint[])
+        AS n(provider, event_id, type, lane, account, livemode, created_at, received_at, headers, body, merchant_id)
+),
+added AS (
+    INSERT INTO event (provider, event_id, type, lane, account, livemode, created_at, received_at, headers, body)
+    SELECT provider, event_id, type, lane, account, livemode, created_at, received_at, headers::json, body
+    FROM incoming ORDER BY provider, event_id
+    ON CONFLICT (provider, event_id) DO NOTHING
+    RETURNING seq, provider, event_id, lane, received_at
+),
+queued AS (
+    INSERT INTO work (stage, ref, lane, merchant_id, destination_id, due_at, received_at)
+    SELECT $12, a.seq, a.lane, i.merchant_id, 0, a.received_at, a.received_at
+    FROM added a JOIN incoming i USING (provider, event_id)
+),
+known AS (
+    INSERT INTO duplicate (provider, event_id, received_at)
+    SELECT provider, event_id, received_at FROM incoming i
+    WHERE NOT EXISTS (SELECT FROM added a WHERE a.provider = i.provider AND a.event_id = i.event_id)
+)
+SELECT provider, event_id FROM added
+"""
+
+
+async def append(
+    db: Executor, events: Sequence[NewEvent], lanes: Sequence[int], merchants: Sequence[int]
+) -> set[tuple[str, str]]:
+    """Store and queue events (no two with the same provider and id); returns the (provider, id) that were new.
+
+    The others are held already and are counted as duplicates.
+    """
+    rows = await db.fetch(
+        APPEND,
+        [event.provider for event in events],
+        [event.event_id for event in events],
+        [event.type for event in events],
+        lanes,
+        [event.account for event in events],
+        [event.livemode for event in events],
+        [event.created_at for event in events],
+        [event.received_at for event in events],
+        [event.headers for event in events],
+        [event.body for event in events],
+        merchants,
+        Stage.ROUTE,
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+async def count_duplicates(db: Executor, repeats: Sequence[NewEvent]) -> None:
+    await db.execute(
+        """
+        INSERT INTO duplicate (provider, event_id, received_at)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[])
+        """,
+        [event.provider for event in repeats],
+        [event.event_id for event in repeats],
+        [event.received_at for event in repeats],
+    )
+
+
+async def load(db: Executor, seqs: Sequence[int]) -> list[Event]:
+    rows = await db.fetch(f"SELECT {_COLUMNS} FROM event WHERE seq = ANY($1::bigint[])", seqs)  # noqa: S608
+    return [_event(row) for row in rows]
+
+
+async def lane_rules(db: Executor) -> dict[str, Lane]:
+    return {row[0]: Lane(row[1]) for row in await db.fetch("SELECT pattern, lane FROM lane_rule ORDER BY pattern")}
+
+
+async def set_lane_rule(db: Executor, pattern: str, lane: Lane) -> None:
+    await db.execute(
+        "INSERT INTO lane_rule VALUES ($1, $2) ON CONFLICT (pattern) DO UPDATE SET lane = excluded.lane", pattern, lane
+    )
+
+
+async def clear_lane_rule(db: Executor, pattern: str) -> bool:
+    return await db.execute("DELETE FROM lane_rule WHERE pattern = $1", pattern) == "DELETE 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events: every field that is set must fit. `state` is one of `STATES`."""
+
+    ids: Sequence[str] | None = None
+    type: str | None = None
+    lane: Lane | None = None
+    account: str | None = None
+    merchant_id: int | None = None
+    livemode: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    state: str | None = None
+
+
+STATES = ("live", "done", "dead", "unmatched")
+"""live: in the queue; done: routed; dead: could not be routed; unmatched: routed, but no merchant has its account."""
+
+_WHERE = """
+    ($1::text[] IS NULL OR event_id = ANY($1)) AND ($2::text IS NULL OR type LIKE $2)
+    AND ($3::smallint IS NULL OR e.lane = $3) AND ($4::text IS NULL OR account = $4)
+    AND ($5::bool IS NULL OR livemode = $5)
+    AND ($6::timestamptz IS NULL OR e.received_at >= $6) AND ($7::timestamptz IS NULL OR e.received_at < $7)
+    AND ($8::text IS NULL OR $8 = CASE WHEN w.ref IS NOT NULL THEN 'live'
+        WHEN d.outcome IN ('dead', 'unmatched') THEN d.outcome ELSE 'done' END)
+    AND ($9::bigint IS NULL OR coalesce(d.merchant_id, w.merchant_id) = $9)
+"""
+_JOINED = """
+    FROM event e
+    LEFT JOIN work w ON w.stage = 1 AND w.ref = e.seq
+    LEFT JOIN LATERAL (
+        SELECT outcome, note, done_at, attempts, merchant_id FROM done
+        WHERE stage = 1 AND ref = e.seq ORDER BY done_at DESC LIMIT 1
+    ) d ON true
+"""
+
+
+def _arguments(chosen: Filter) -> list[object]:
+    pattern = chosen.type and chosen.type.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
+    return [
+        chosen.ids,
+        pattern and pattern.replace("*", "%"),
+        chosen.lane,
+        chosen.account,
+        chosen.livemode,
+        chosen.since,
+        chosen.until,
+        chosen.state,
+        chosen.merchant_id,
+    ]
+
+
+async def listing(db: Executor, chosen: Filter, *, limit: int, before: int | None) -> list[asyncpg.Record]:
+    """Events newest first with what became of them; `before` is the seq to go on behind."""
+    return await db.fetch(
+        f"""
+        SELECT e.seq, event_id, type, e.lane, account, livemode, created_at, e.received_at, length(body) AS size,
+               CASE WHEN w.ref IS NOT NULL THEN 'live' ELSE d.outcome END AS state, d.note, d.done_at,
+               coalesce(d.merchant_id, w.merchant_id) AS merchant_id
+        {_JOINED} WHERE {_WHERE} AND ($10::bigint IS NULL OR e.seq < $10) ORDER BY e.seq DESC LIMIT $11
+        """,
+        *_arguments(chosen),
+        before,
+        limit,
+    )
+
+
+async def matching(db: Executor, chosen: Filter, *, after: int, limit: int) -> list[asyncpg.Record]:
+    """seq, lane, received_at and merchant_id of the chosen events, oldest first, behind seq `after`."""
+    return await db.fetch(
+        f"""
+        SELECT e.seq, e.lane, e.received_at, coalesce(d.merchant_id, w.merchant_id, 0) AS merchant_id
+        {_JOINED} WHERE {_WHERE} AND e.seq > $10 ORDER BY e.seq LIMIT $11
+        """,
+        *_arguments(chosen),
+        after,
+        limit,
+    )
+
+
+async def count(db: Executor, chosen: Filter) -> int:
+    total = await db.fetchval(f"SELECT count(*) {_JOINED} WHERE {_WHERE}", *_arguments(chosen))
+    return int(total)
+
+
+async def show(db: Executor, event_id: str) -> Event | None:
+    rows = await db.fetch(f"SELECT {_COLUMNS} FROM event WHERE event_id = $1 ORDER BY seq LIMIT 1", event_id)  # noqa: S608
+    return _event(rows[0]) if rows else None
+
+
+async def duplicates(db: Executor, provider: str, event_id: str) -> list[datetime]:
+    rows = await db.fetch(
+        "SELECT received_at FROM duplicate WHERE provider = $1 AND event_id = $2 ORDER BY 1", provider, event_id
+    )
+    return [row[0] for row in rows]
+
+
+async def held(db: Executor, provider: str, event_ids: Sequence[str]) -> Mapping[str, int]:
+    """provider id → seq, of those that we hold."""
+    rows = await db.fetch(
+        "SELECT event_id, seq FROM event WHERE provider = $1 AND event_id = ANY($2::text[])", provider, event_ids
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def prune(db: Executor, before: datetime, limit: int) -> int:
+    """Delete up to `limit` events received before `before`, never one whose routing or deliveries are still live."""
+    status = await db.execute(
+        """
+        DELETE FROM event WHERE seq IN (
+            SELECT e.seq FROM event e
+            WHERE e.received_at < $1
+              AND NOT EXISTS (SELECT FROM work w WHERE w.stage = 1 AND w.ref = e.seq)
+              AND NOT EXISTS (
+                  SELECT FROM delivery d JOIN work w ON w.stage = 2 AND w.ref = d.id WHERE d.event_seq = e.seq)
+            LIMIT $2)
+        """,
+        before,
+        limit,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def prune_duplicates(db: Executor, before: datetime, limit: int) -> int:
+    status = await db.execute(
+        "DELETE FROM duplicate WHERE ctid IN (SELECT ctid FROM duplicate WHERE received_at < $1 LIMIT $2)",
+        before,
+        limit,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def rates(db: Executor, window: timedelta) -> asyncpg.Record:
+    """Events and duplicates that came in over the window."""
+    row = await db.fetchrow(
+        """
+        SELECT (SELECT count(*) FROM event WHERE received_at > now() - $1::interval) AS events,
+               (SELECT count(*) FROM duplicate WHERE received_at > now() - $1::interval) AS duplicates
+        """,
+        window,
+    )
+    assert row is not None
+    return row
+
+
+def _event(row: asyncpg.Record) -> Event:
+    return Event(
+        row["seq"],
+        row["provider"],
+        row["event_id"],
+        row["type"],
+        Lane(row["lane"]),
+        row["account"],
+        row["livemode"],
+        row["created_at"],
+        row["received_at"],
+        row["headers"],
+        row["body"],
+    )

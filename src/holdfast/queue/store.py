@@ -1,0 +1,307 @@
+"""All SQL of the queue. One function, one statement; `now` None means the database's clock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.queue.model import Lane, NewWork, Postponed, Settled, Stage, Work
+
+Executor = Connection | Pool
+LANES = tuple(Lane)
+Bucket = tuple[int, int]
+"""(merchant id, destination id): what a claim is fair between."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneClaim:
+    """One lane's part in a claim: how many, from which end, and behind which bucket the walk goes on."""
+
+    lane: Lane
+    quota: int
+    newest: bool
+    after: Bucket
+
+
+# For each lane: walk its buckets from the cursor on (a loose index scan: one index probe a bucket, however deep its
+# backlog), look at a few due works of each, and deal them out like cards: first one of every merchant, then the
+# second … so that nobody waits behind a noisy neighbour. A lane's row with ref NULL tells where a full page ended.
+CLAIM = """
+WITH picked AS MATERIALIZED (
+    SELECT chosen.* FROM unnest($2::smallint[], $3::int[], $4::bool[], $5::bigint[], $6::bigint[])
+        WITH ORDINALITY AS l(lane, quota, newest, after_merchant, after_destination, part)
+    CROSS JOIN LATERAL (
+        WITH RECURSIVE bucket AS (
+            (SELECT merchant_id, destination_id FROM work
+             WHERE stage = $1 AND lane = l.lane
+               AND (merchant_id, destination_id) > (l.after_merchant, l.after_destination)
+             ORDER BY merchant_id, destination_id LIMIT 1)
+            UNION ALL
+            SELECT following.merchant_id, following.destination_id
+            FROM bucket, LATERAL (
+                SELECT merchant_id, destination_id FROM work
+                WHERE stage = $1 AND lane = l.lane
+                  AND (merchant_id, destination_id) > (bucket.merchant_id, bucket.destination_id)
+                ORDER BY merchant_id, destination_id LIMIT 1) AS following
+        ),
+        page AS MATERIALIZED (
+            SELECT first.*, least(l.quota, 4 * l.quota / count(*) OVER () + 1) AS enough
+            FROM (SELECT * FROM bucket LIMIT $7) AS first
+        ),
+        due AS (
+            SELECT w.ref, page.merchant_id, page.destination_id,
+                   row_number() OVER (PARTITION BY page.merchant_id, page.destination_id ORDER BY w.turn) AS turn
+            FROM page
+            LEFT JOIN unnest($8::bigint[], $9::int[]) AS slots(destination_id, free) USING (destination_id)
+            CROSS JOIN LATERAL (
+                (SELECT ref, extract(epoch FROM due_at) AS turn FROM work
+                 WHERE NOT l.newest AND stage = $1 AND lane = l.lane AND merchant_id = page.merchant_id
+                   AND destination_id = page.destination_id AND due_at <= coalesce($10, now())
+                 ORDER BY due_at LIMIT least(page.enough, coalesce(slots.free, $11)))
+                UNION ALL
+                (SELECT ref, -extract(epoch FROM due_at) AS turn FROM work
+                 WHERE l.newest AND stage = $1 AND lane = l.lane AND merchant_id = page.merchant_id
+                   AND destination_id = page.destination_id AND due_at <= coalesce($10, now())
+                 ORDER BY due_at DESC LIMIT least(page.enough, coalesce(slots.free, $11)))
+            ) AS w
+        ),
+        dealt AS (
+            SELECT ref, merchant_id, row_number() OVER (PARTITION BY merchant_id ORDER BY turn, destination_id) AS round
+            FROM due
+        )
+        (SELECT ref, l.part, NULL::bigint AS merchant_id, NULL::bigint AS destination_id
+         FROM dealt ORDER BY round, merchant_id LIMIT l.quota)
+        UNION ALL
+        (SELECT NULL, l.part, merchant_id, destination_id
+         FROM page WHERE (SELECT count(*) FROM page) = $7
+         ORDER BY merchant_id DESC, destination_id DESC LIMIT 1)
+    ) AS chosen
+),
+claimed AS (
+    UPDATE work w
+    SET due_at = coalesce($10, now()) + $12, lease = $13, attempts = attempts + 1
+    FROM (
+        SELECT work.ref, picked.part FROM work JOIN picked USING (ref)
+        WHERE work.stage = $1 AND work.due_at <= coalesce($10, now())
+        FOR UPDATE OF work SKIP LOCKED
+    ) AS free
+    WHERE w.stage = $1 AND w.ref = free.ref
+    RETURNING w.ref, free.part, w.lane, w.merchant_id, w.destination_id, w.received_at, w.attempts
+)
+SELECT ref, part, lane, merchant_id, destination_id, received_at, attempts FROM claimed
+UNION ALL
+SELECT NULL, part, NULL, merchant_id, destination_id, NULL, NULL FROM picked WHERE ref IS NULL
+"""
+
+
+async def claim(
+    db: Executor,
+    stage: Stage,
+    parts: Sequence[LaneClaim],
+    *,
+    lease: int,
+    lasts: timedelta,
+    buckets: int,
+    slots: dict[int, int],
+    default_slots: int,
+    now: datetime | None,
+) -> tuple[list[list[Work]], dict[int, Bucket]]:
+    """Claim due work; returns it by part, and for each part (by index) whose page was full, where the page ended.
+
+    `slots`: destination id → how many it may take now (0 skips it); others may take `default_slots`.
+    """
+    rows = await db.fetch(
+        CLAIM,
+        stage,
+        [part.lane for part in parts],
+        [part.quota for part in parts],
+        [part.newest for part in parts],
+        [part.after[0] for part in parts],
+        [part.after[1] for part in parts],
+        buckets,
+        list(slots),
+        list(slots.values()),
+        now,
+        default_slots,
+        lasts,
+        lease,
+    )
+    works: list[list[Work]] = [[] for _ in parts]
+    ends: dict[int, Bucket] = {}
+    for ref, part, lane, merchant_id, destination_id, received_at, attempts in rows:
+        if ref is None:
+            ends[part - 1] = (merchant_id, destination_id)
+        else:
+            works[part - 1].append(
+                Work(stage, ref, LANES[lane], merchant_id, destination_id, received_at, attempts, lease)
+            )
+    return works, ends
+
+
+async def enqueue(db: Executor, stage: Stage, works: Sequence[NewWork], *, now: datetime | None) -> int:
+    """Add work, due now; work that is live already stays as it is. Returns how many were added."""
+    status = await db.execute(
+        """
+        INSERT INTO work (stage, ref, lane, merchant_id, destination_id, due_at, received_at)
+        SELECT $1, ref, lane, merchant_id, destination_id, coalesce($7, now()), received_at
+        FROM unnest($2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::timestamptz[])
+             AS n(ref, lane, merchant_id, destination_id, received_at)
+        ON CONFLICT DO NOTHING
+        """,
+        stage,
+        [work.ref for work in works],
+        [work.lane for work in works],
+        [work.merchant_id for work in works],
+        [work.destination_id for work in works],
+        [work.received_at for work in works],
+        now,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def settle(
+    db: Executor, stage: Stage, works: Sequence[Work], results: Sequence[Settled], *, now: datetime | None
+) -> set[int]:
+    """Take finished work out of the queue and into `done`; returns the refs that were still ours.
+
+    A ref that is missing from the answer was claimed again by somebody else after our lease ended: whoever settles
+    inside a transaction must then not apply its effects.
+    """
+    leases = {work.ref: work.lease for work in works}
+    rows = await db.fetch(
+        """
+        WITH gone AS (
+            DELETE FROM work w
+            USING unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[])
+                  AS s(ref, lease, outcome, note, merchant_id)
+            WHERE w.stage = $1 AND w.ref = s.ref AND w.lease = s.lease
+            RETURNING w.ref, w.lane, coalesce(s.merchant_id, w.merchant_id) AS merchant_id, w.destination_id,
+                      w.received_at, w.attempts, s.outcome, s.note
+        )
+        INSERT INTO done (stage, ref, lane, merchant_id, destination_id, received_at, done_at, attempts, outcome, note)
+        SELECT $1, ref, lane, merchant_id, destination_id, received_at, coalesce($7, clock_timestamp()), attempts,
+               outcome, note
+        FROM gone
+        RETURNING ref
+        """,
+        stage,
+        [result.ref for result in results],
+        [leases[result.ref] for result in results],
+        [result.outcome for result in results],
+        [result.note for result in results],
+        [result.merchant_id for result in results],
+        now,
+    )
+    return {row[0] for row in rows}
+
+
+async def postpone(
+    db: Executor, stage: Stage, works: Sequence[Work], later: Sequence[Postponed], *, now: datetime | None
+) -> set[int]:
+    """Give claimed work back, due after its delay; returns the refs that were still ours."""
+    leases = {work.ref: work.lease for work in works}
+    rows = await db.fetch(
+        """
+        UPDATE work w
+        SET due_at = coalesce($6, now()) + s.delay, lease = NULL,
+            attempts = w.attempts - CASE WHEN s.tried THEN 0 ELSE 1 END
+        FROM unnest($2::bigint[], $3::bigint[], $4::interval[], $5::bool[]) AS s(ref, lease, delay, tried)
+        WHERE w.stage = $1 AND w.ref = s.ref AND w.lease = s.lease
+        RETURNING w.ref
+        """,
+        stage,
+        [item.ref for item in later],
+        [leases[item.ref] for item in later],
+        [timedelta(seconds=item.delay) for item in later],
+        [item.tried for item in later],
+        now,
+    )
+    return {row[0] for row in rows}
+
+
+async def renew(
+    db: Executor, stage: Stage, works: Sequence[Work], lasts: timedelta, *, now: datetime | None
+) -> set[int]:
+    """Prolong leases; returns the refs that were still ours."""
+    rows = await db.fetch(
+        """
+        UPDATE work w SET due_at = coalesce($4, now()) + $5
+        FROM unnest($2::bigint[], $3::bigint[]) AS s(ref, lease)
+        WHERE w.stage = $1 AND w.ref = s.ref AND w.lease = s.lease
+        RETURNING w.ref
+        """,
+        stage,
+        [work.ref for work in works],
+        [work.lease for work in works],
+        now,
+        lasts,
+    )
+    return {row[0] for row in rows}
+
+
+async def lane_stats(db: Executor, window: timedelta, *, now: datetime | None) -> list[asyncpg.Record]:
+    """Per stage and lane: depth, waiting, in_flight, delayed, oldest, arrived and served in the window."""
+    return await db.fetch(_stats("lane"), window, now)
+
+
+async def bucket_stats(db: Executor, key: str, window: timedelta, *, now: datetime | None) -> list[asyncpg.Record]:
+    """The same per stage and `key`: merchant_id or destination_id."""
+    if key not in ("merchant_id", "destination_id"):
+        raise ValueError(key)
+    return await db.fetch(_stats(key), window, now)
+
+
+def _stats(key: str) -> str:
+    # What arrived in the window is either still live or done by now: no counter has to be kept.
+    return f"""
+    WITH clock AS (SELECT coalesce($2, now()) AS at),
+    live AS (
+        SELECT stage, {key} AS key, count(*) AS depth,
+               count(*) FILTER (WHERE due_at <= clock.at) AS waiting,
+               count(*) FILTER (WHERE due_at > clock.at AND lease IS NOT NULL) AS in_flight,
+               count(*) FILTER (WHERE due_at > clock.at AND lease IS NULL) AS delayed,
+               min(received_at) AS oldest,
+               count(*) FILTER (WHERE received_at > clock.at - $1::interval) AS arrived
+        FROM work, clock GROUP BY stage, {key}
+    ),
+    past AS (
+        SELECT stage, {key} AS key, count(*) AS served,
+               count(*) FILTER (WHERE received_at > clock.at - $1::interval) AS arrived
+        FROM done, clock WHERE done_at > clock.at - $1::interval GROUP BY stage, {key}
+    )
+    SELECT stage, key, coalesce(depth, 0) AS depth, coalesce(waiting, 0) AS waiting,
+           coalesce(in_flight, 0) AS in_flight, coalesce(delayed, 0) AS delayed,
+           extract(epoch FROM clock.at - oldest)::float8 AS oldest_age,
+           coalesce(live.arrived, 0) + coalesce(past.arrived, 0) AS arrived, coalesce(served, 0) AS served
+    FROM live FULL JOIN past USING (stage, key), clock
+    ORDER BY stage, depth DESC, key
+    """  # noqa: S608 - `key` is one of our own column names
+
+
+async def live(db: Executor, stage: Stage, refs: Sequence[int]) -> set[int]:
+    """Which of these refs are in the queue."""
+    rows = await db.fetch("SELECT ref FROM work WHERE stage = $1 AND ref = ANY($2::bigint[])", stage, refs)
+    return {row[0] for row in rows}
+
+
+async def outcomes(db: Executor, stage: Stage, refs: Sequence[int]) -> dict[int, asyncpg.Record]:
+    """ref → its newest `done` row (outcome, note, attempts, done_at), for those that were ever done."""
+    rows = await db.fetch(
+        """
+        SELECT DISTINCT ON (ref) ref, outcome, note, attempts, done_at, merchant_id FROM done
+        WHERE stage = $1 AND ref = ANY($2::bigint[]) ORDER BY ref, done_at DESC
+        """,
+        stage,
+        refs,
+    )
+    return {row["ref"]: row for row in rows}
+
+
+async def prune(db: Executor, before: datetime, limit: int) -> int:
+    """Delete up to `limit` old `done` rows; live work is not here."""
+    status = await db.execute(
+        "DELETE FROM done WHERE ctid IN (SELECT ctid FROM done WHERE done_at < $1 LIMIT $2)", before, limit
+    )
+    return int(status.rpartition(" ")[2])
