@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
 
-from holdfast.delivery.model import Destination, Message
+from holdfast.delivery.model import Message
 from holdfast.delivery.signing import new_secret
+from holdfast.merchants.model import Destination
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 SECRET = new_secret()

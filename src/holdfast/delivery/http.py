@@ -17,8 +17,9 @@ from holdfast import __version__
 from holdfast.delivery import signing
 from holdfast.delivery.addresses import AddressRefused, GuardedResolver, Network, check_url
 from holdfast.delivery.backoff import parse_retry_after
-from holdfast.delivery.model import RESPONSE_KEPT, Attempt, DeliveryError, Destination, Message, Outcome
+from holdfast.delivery.model import RESPONSE_KEPT, Attempt, DeliveryError, Message, Outcome
 from holdfast.delivery.signing import SecretError
+from holdfast.merchants.model import Destination
 
 CONNECT_TIMEOUT = 5.0
 _READ_AT_MOST = 64 * 1024

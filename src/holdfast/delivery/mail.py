@@ -17,7 +17,8 @@ import aiosmtplib
 import msgspec
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from holdfast.delivery.model import RESPONSE_KEPT, Attempt, DeliveryError, Destination, Message, Outcome
+from holdfast.delivery.model import RESPONSE_KEPT, Attempt, DeliveryError, Message, Outcome
+from holdfast.merchants.model import Destination
 
 _CONNECTIONS = 4
 _IDLE = 30.0

@@ -1,41 +1,16 @@
 """What is sent where, and what came of one try."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
-from typing import Literal
 
 RESPONSE_KEPT = 1024
 """Bytes of a destination's answer that an attempt keeps."""
 
-Kind = Literal["webhook", "email", "application"]
-
 
 class DeliveryError(Exception):
     """The base of this room's errors."""
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where deliveries go. `merchant_id` 0 is the company itself; its destinations are of kind `application`.
-
-    `address` is a URL or an e-mail address. `secrets` are `whsec_<base64>`: the first is current, the others are
-    still valid while rotating. `events` are patterns for `matches`. `timeout` is in seconds for a whole attempt,
-    `ceiling` is the most attempts at the same time.
-    """
-
-    id: int
-    merchant_id: int
-    kind: Kind
-    address: str
-    secrets: tuple[str, ...]
-    events: tuple[str, ...]
-    enabled: bool
-    timeout: float = 15.0
-    ceiling: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +67,3 @@ class Attempt:
     def gone(self) -> bool:
         """The destination says that it is gone for good (410): disable it."""
         return self.outcome is Outcome.REJECTED and self.status == 410
-
-
-def matches(patterns: Sequence[str], event_type: str) -> bool:
-    """Whether a subscription asks for an event type. `*` stands for any run of characters, all else is literal.
-
-    Thin events have types of their own (`v1.charge.failed`) and match only patterns that say so: who subscribes to
-    `charge.failed` would otherwise get every event twice.
-    """
-    return _matcher(tuple(patterns))(event_type) is not None
-
-
-@lru_cache(maxsize=16_384)
-def _matcher(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
-    if not patterns:
-        return re.compile("(?!)").fullmatch
-    return re.compile("|".join(_regex(pattern) for pattern in patterns), re.DOTALL).fullmatch
-
-
-def _regex(pattern: str) -> str:
-    """Atomic groups: each part is looked for once, so that no pattern can make matching slow."""
-    first, *rest = (re.escape(part) for part in re.split(r"\*+", pattern))
-    if not rest:
-        return first
-    *middle, last = rest
-    return first + "".join(f"(?>.*?{part})" for part in middle) + ".*" + last

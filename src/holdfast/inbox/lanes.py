@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from holdfast.patterns import compiled
 from holdfast.queue.model import Lane
 
 _CACHED = 4096
@@ -19,7 +20,7 @@ class LaneTable:
         self._exact = {pattern: lane for pattern, lane in rules.items() if "*" not in pattern}
         wild = [pattern for pattern in rules if "*" in pattern]
         wild.sort(key=lambda pattern: (-len(pattern.replace("*", "")), pattern))
-        self._wild = [(_compiled(pattern), rules[pattern]) for pattern in wild]
+        self._wild = [(compiled((pattern,)), rules[pattern]) for pattern in wild]
         self._seen: dict[str, Lane] = {}
 
     def lane(self, event_type: str) -> Lane:
@@ -35,7 +36,3 @@ class LaneTable:
         if name in self._exact:
             return self._exact[name]
         return next((lane for pattern, lane in self._wild if pattern.fullmatch(name)), Lane.STANDARD)
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")))

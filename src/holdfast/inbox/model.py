@@ -25,16 +25,36 @@ class _Envelope(msgspec.Struct):
     livemode: Any = True
 
 
-_decode = msgspec.json.Decoder(_Envelope).decode
+class _Subject(msgspec.Struct):
+    id: Any = None
+
+
+class _Data(msgspec.Struct):
+    object: _Subject | None = None
+
+
+class _Whole(_Envelope):
+    """The envelope with the id of what the event is about, in a snapshot and in a thin event."""
+
+    data: _Data | None = None
+    related_object: _Subject | None = None
+
+
+_decode = msgspec.json.Decoder(_Whole).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event on its way in. `headers` is a JSON object of the provider's headers, `body` the exact bytes."""
+    """An event on its way in. `headers` is a JSON object of the provider's headers, `body` the exact bytes.
+
+    `object_id` is what the event is about (`pi_…`), None where it cannot be told.
+    """
 
     provider: str
     event_id: str
     type: str
+    object_id: str | None
     account: str | None
     livemode: bool
     created_at: datetime
@@ -52,6 +72,7 @@ class Event:
     event_id: str
     type: str
     lane: Lane
+    object_id: str | None
     account: str | None
     livemode: bool
     created_at: datetime
@@ -67,26 +88,24 @@ def parse_stripe(body: bytes, headers: str, received_at: datetime) -> NewEvent:
     """
     if not body:
         raise EventError("the body is empty; send the event as JSON")
-    try:
-        envelope = _decode(body)
-    except msgspec.ValidationError:
-        raise EventError("the body is JSON but not an object with an event's fields") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EventError(f"the body is not JSON: {error}") from None
+    envelope = _envelope(body)
     event_id, event_type = envelope.id, envelope.type
     if not (isinstance(event_id, str) and 0 < len(event_id) <= 255):
         raise EventError("`id` is missing: a text of 1 to 255 characters such as evt_…")
     if not (isinstance(event_type, str) and 0 < len(event_type) <= 255):
         raise EventError("`type` is missing: a text of 1 to 255 characters such as charge.succeeded")
     account = envelope.account or envelope.context  # thin events name the connected account in `context`
-    if account is not None and not (isinstance(account, str) and len(account) <= 255):
-        raise EventError("`account` is not a text")
+    if account is not None:
+        if not (isinstance(account, str) and len(account) <= 255):
+            raise EventError("`account` is not a text")
+        account = account.rpartition("/")[2]  # a context may be a path: org_…/acct_…
     if "\0" in event_id or "\0" in event_type or "\0" in (account or ""):
         raise EventError("`id`, `type` and `account` may not contain a NUL character")
     return NewEvent(
         "stripe",
         event_id,
         event_type,
+        _object_id(envelope),
         account,
         envelope.livemode is not False,
         _time(envelope.created, received_at),
@@ -94,6 +113,26 @@ def parse_stripe(body: bytes, headers: str, received_at: datetime) -> NewEvent:
         headers,
         body,
     )
+
+
+def _envelope(body: bytes) -> _Envelope:
+    try:
+        try:
+            return _decode(body)
+        except msgspec.ValidationError:
+            return _decode_envelope(body)  # what it is about has an unknown form
+    except msgspec.ValidationError:
+        raise EventError("the body is JSON but not an object with an event's fields") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EventError(f"the body is not JSON: {error}") from None
+
+
+def _object_id(envelope: _Envelope) -> str | None:
+    if not isinstance(envelope, _Whole):
+        return None
+    subject = envelope.data.object if envelope.data is not None else None
+    found = (subject or envelope.related_object or _Subject()).id
+    return found if isinstance(found, str) and 0 < len(found) <= 255 and "\0" not in found else None
 
 
 def _time(created: object, received_at: datetime) -> datetime:

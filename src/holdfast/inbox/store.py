@@ -11,28 +11,31 @@ import asyncpg
 
 from holdfast.db.pool import Connection, Pool
 from holdfast.inbox.model import Event, NewEvent
+from holdfast.queue import store as queue
 from holdfast.queue.model import Lane, Stage
 
 Executor = Connection | Pool
-_COLUMNS = "seq, provider, event_id, type, lane, account, livemode, created_at, received_at, headers, body"
+_COLUMNS = "seq, provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers, body"
 
 # Sorted by id, so that two processes storing the same events wait for each other instead of deadlocking.
-APPEND = """
+APPEND = f"""
 WITH incoming AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bool[],
-                         $7::timestamptz[], $8::timestamptz[], $9::text[], $10::bytea[], $11::bigint[])
-        AS n(provider, event_id, type, lane, account, livemode, created_at, received_at, headers, body, merchant_id)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::bool[],
+                         $8::timestamptz[], $9::timestamptz[], $10::text[], $11::bytea[], $12::bigint[])
+        AS n(provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers, body,
+             merchant_id)
 ),
 added AS (
-    INSERT INTO event (provider, event_id, type, lane, account, livemode, created_at, received_at, headers, body)
-    SELECT provider, event_id, type, lane, account, livemode, created_at, received_at, headers::json, body
+    INSERT INTO event (provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers,
+                       body)
+    SELECT provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers::json, body
     FROM incoming ORDER BY provider, event_id
     ON CONFLICT (provider, event_id) DO NOTHING
     RETURNING seq, provider, event_id, lane, received_at
 ),
 queued AS (
-    INSERT INTO work (stage, ref, lane, merchant_id, destination_id, due_at, received_at)
-    SELECT $12, a.seq, a.lane, i.merchant_id, 0, a.received_at, a.received_at
+    {queue.ADD}
+    SELECT $13, a.seq, a.lane, i.merchant_id, 0, a.received_at, a.received_at
     FROM added a JOIN incoming i USING (provider, event_id)
 ),
 known AS (
@@ -57,6 +60,7 @@ async def append(
         [event.event_id for event in events],
         [event.type for event in events],
         lanes,
+        [event.object_id for event in events],
         [event.account for event in events],
         [event.livemode for event in events],
         [event.created_at for event in events],
@@ -82,7 +86,7 @@ async def count_duplicates(db: Executor, repeats: Sequence[NewEvent]) -> None:
 
 
 async def load(db: Executor, seqs: Sequence[int]) -> list[Event]:
-    rows = await db.fetch(f"SELECT {_COLUMNS} FROM event WHERE seq = ANY($1::bigint[])", seqs)  # noqa: S608
+    rows = await db.fetch(f"SELECT {_COLUMNS} FROM event WHERE seq = ANY($1::bigint[])", seqs)
     return [_event(row) for row in rows]
 
 
@@ -186,7 +190,7 @@ async def count(db: Executor, chosen: Filter) -> int:
 
 
 async def show(db: Executor, event_id: str) -> Event | None:
-    rows = await db.fetch(f"SELECT {_COLUMNS} FROM event WHERE event_id = $1 ORDER BY seq LIMIT 1", event_id)  # noqa: S608
+    rows = await db.fetch(f"SELECT {_COLUMNS} FROM event WHERE event_id = $1 ORDER BY seq LIMIT 1", event_id)
     return _event(rows[0]) if rows else None
 
 
@@ -252,6 +256,7 @@ def _event(row: asyncpg.Record) -> Event:
         row["event_id"],
         row["type"],
         Lane(row["lane"]),
+        row["object_id"],
         row["account"],
         row["livemode"],
         row["created_at"],

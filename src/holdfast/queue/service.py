@@ -117,6 +117,10 @@ class Claimer:
                 self._late.discard(lane)
 
     @property
+    def lease(self) -> timedelta:
+        return self._policy.lease
+
+    @property
     def late(self) -> frozenset[Lane]:
         return frozenset(self._late)
 

@@ -10,6 +10,10 @@ from holdfast.db.pool import Connection, Pool
 from holdfast.queue.model import Lane, NewWork, Postponed, Settled, Stage, Work
 
 Executor = Connection | Pool
+
+ADD = "INSERT INTO work (stage, ref, lane, merchant_id, destination_id, due_at, received_at)"
+"""For rooms that store something and queue it in one statement, so that there is never one without the other."""
+
 LANES = tuple(Lane)
 Bucket = tuple[int, int]
 """(merchant id, destination id): what a claim is fair between."""
@@ -143,8 +147,8 @@ async def claim(
 async def enqueue(db: Executor, stage: Stage, works: Sequence[NewWork], *, now: datetime | None) -> int:
     """Add work, due now; work that is live already stays as it is. Returns how many were added."""
     status = await db.execute(
-        """
-        INSERT INTO work (stage, ref, lane, merchant_id, destination_id, due_at, received_at)
+        f"""
+        {ADD}
         SELECT $1, ref, lane, merchant_id, destination_id, coalesce($7, now()), received_at
         FROM unnest($2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::timestamptz[])
              AS n(ref, lane, merchant_id, destination_id, received_at)
@@ -277,7 +281,7 @@ def _stats(key: str) -> str:
            coalesce(live.arrived, 0) + coalesce(past.arrived, 0) AS arrived, coalesce(served, 0) AS served
     FROM live FULL JOIN past USING (stage, key), clock
     ORDER BY stage, depth DESC, key
-    """  # noqa: S608 - `key` is one of our own column names
+    """
 
 
 async def live(db: Executor, stage: Stage, refs: Sequence[int]) -> set[int]:

@@ -81,6 +81,7 @@ CREATE TABLE event (
     event_id    text COLLATE "C" NOT NULL,
     type        text COLLATE "C" NOT NULL,
     lane        smallint NOT NULL,
+    object_id   text COLLATE "C",
     account     text COLLATE "C",
     livemode    boolean NOT NULL,
     created_at  timestamptz NOT NULL,
@@ -93,6 +94,8 @@ CREATE TABLE event (
 COMMENT ON COLUMN event.created_at IS 'When the provider made it, in the provider''s words; decides order. received_at is our clock'
 ;
 ALTER TABLE event ALTER COLUMN body SET STORAGE MAIN
+;
+CREATE INDEX event_object ON event (object_id) WHERE object_id IS NOT NULL
 ;
 CREATE INDEX event_received ON event USING brin (received_at) WITH (pages_per_range = 16, autosummarize = on)
 ;
@@ -150,7 +153,7 @@ CREATE INDEX done_ref ON done (stage, ref)
 ;
 CREATE INDEX done_at ON done USING brin (done_at) WITH (pages_per_range = 16, autosummarize = on)
 ;
-CREATE INDEX done_trouble ON done (stage, outcome, done_at) WHERE outcome IN ('dead', 'unmatched')
+CREATE INDEX done_trouble ON done (stage, outcome, done_at) WHERE outcome IN ('dead', 'unmatched', 'unreadable', 'unfetched')
 ;
 CREATE TABLE payment (
     id              text COLLATE "C" PRIMARY KEY,
@@ -163,7 +166,7 @@ CREATE TABLE payment (
     amount          bigint,
     amount_settled  bigint,
     amount_reversed bigint,
-    parent          text COLLATE "C",
+    belongs_to      text COLLATE "C",
     created_at      timestamptz NOT NULL,
     first_event     text COLLATE "C" NOT NULL,
     first_event_at  timestamptz NOT NULL,
@@ -174,7 +177,13 @@ CREATE TABLE payment (
 ;
 COMMENT ON TABLE payment IS 'The ledger: the newest known state of every payment object; amounts in minor units of the currency'
 ;
-CREATE INDEX payment_merchant ON payment (merchant_id, created_at)
+COMMENT ON COLUMN payment.last_rank IS 'How far the state had come at last_event: decides between events of the same second'
+;
+CREATE INDEX payment_created ON payment (created_at, id)
+;
+CREATE INDEX payment_merchant ON payment (merchant_id, created_at, id)
+;
+CREATE INDEX payment_belongs_to ON payment (belongs_to) WHERE belongs_to IS NOT NULL
 ;
 CREATE TABLE delivery (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -200,6 +209,16 @@ CREATE TABLE attempt (
 CREATE INDEX attempt_delivery ON attempt (delivery_id)
 ;
 CREATE INDEX attempt_at ON attempt USING brin (at) WITH (autosummarize = on)
+;
+CREATE TABLE signal_total (
+    name   text COLLATE "C" NOT NULL,
+    labels text COLLATE "C" NOT NULL,
+    part   smallint NOT NULL,
+    value  double precision NOT NULL,
+    PRIMARY KEY (name, labels, part)
+)
+;
+COMMENT ON TABLE signal_total IS 'What all processes counted: part 0 is a counter; a distribution has its buckets from 0 and its sum at -1'
 ;
 CREATE TABLE process (
     id         uuid PRIMARY KEY,

@@ -1,0 +1,229 @@
+"""All SQL of deliveries and their attempts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.delivery.model import Attempt
+from holdfast.queue import store as queue
+from holdfast.queue.model import Stage, Work
+
+Executor = Connection | Pool
+_headers = msgspec.json.Decoder(dict[str, str]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """One notification to send: an event to a destination. `merchant_id` is the event's, which it is fair among."""
+
+    event_seq: int
+    destination_id: int
+    merchant_id: int
+    lane: int
+
+
+# One delivery an event and destination, however often the event is routed.
+PLAN = f"""
+WITH added AS (
+    INSERT INTO delivery (event_seq, destination_id, merchant_id, lane, created_at)
+    SELECT event_seq, destination_id, merchant_id, lane, now()
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[])
+        AS n(event_seq, destination_id, merchant_id, lane)
+    ORDER BY event_seq, destination_id
+    ON CONFLICT (event_seq, destination_id) DO NOTHING
+    RETURNING id, lane, merchant_id, destination_id, created_at
+)
+{queue.ADD}
+SELECT $5, id, lane, merchant_id, destination_id, created_at, created_at FROM added
+"""
+
+
+async def plan(db: Executor, deliveries: Sequence[NewDelivery]) -> int:
+    """Add deliveries and queue them; those that exist already stay as they are. Returns how many are new."""
+    if not deliveries:
+        return 0
+    status = await db.execute(
+        PLAN,
+        [item.event_seq for item in deliveries],
+        [item.destination_id for item in deliveries],
+        [item.merchant_id for item in deliveries],
+        [item.lane for item in deliveries],
+        Stage.DELIVER,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What there is to send: the delivery with its event."""
+
+    delivery_id: int
+    event_id: str
+    type: str
+    created_at: datetime
+    received_at: datetime
+    account: str | None
+    merchant_id: int
+    livemode: bool
+    body: bytes
+    headers: dict[str, str]
+
+
+async def load(db: Executor, ids: Sequence[int]) -> dict[int, Loaded]:
+    rows = await db.fetch(
+        """
+        SELECT d.id, e.event_id, e.type, e.created_at, e.received_at, e.account, d.merchant_id, e.livemode, e.body,
+               e.headers
+        FROM delivery d JOIN event e ON e.seq = d.event_seq WHERE d.id = ANY($1::bigint[])
+        """,
+        ids,
+    )
+    return {row[0]: _loaded(row) for row in rows}
+
+
+def _loaded(row: asyncpg.Record) -> Loaded:
+    delivery_id, event_id, event_type, created, received, account, merchant_id, livemode, body, headers = row
+    return Loaded(
+        delivery_id, event_id, event_type, created, received, account, merchant_id, livemode, body, _headers(headers)
+    )
+
+
+async def record(db: Executor, tried: Sequence[tuple[Work, Attempt]], *, now: datetime | None) -> None:
+    """Append what came of attempts."""
+    await db.execute(
+        """
+        INSERT INTO attempt (delivery_id, attempt, at, outcome, status, latency, error, response)
+        SELECT delivery_id, attempt, coalesce($8, clock_timestamp()), outcome, status, latency, error, response
+        FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::smallint[], $5::real[], $6::text[], $7::bytea[])
+            AS n(delivery_id, attempt, outcome, status, latency, error, response)
+        """,
+        [work.ref for work, _ in tried],
+        [work.attempts for work, _ in tried],
+        [attempt.outcome for _, attempt in tried],
+        [attempt.status for _, attempt in tried],
+        [attempt.latency for _, attempt in tried],
+        [attempt.error for _, attempt in tried],
+        [attempt.response or None for _, attempt in tried],
+        now,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which deliveries: every field that is set must fit. `state` is one of `STATES`."""
+
+    ids: Sequence[int] | None = None
+    event_seqs: Sequence[int] | None = None
+    destination_id: int | None = None
+    merchant_id: int | None = None
+    state: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+STATES = ("live", "delivered", "dead")
+"""live: in the queue; delivered: taken by the destination; dead: given up, for people to look at and replay."""
+
+_STATE = "CASE WHEN w.ref IS NOT NULL THEN 'live' ELSE coalesce(done.outcome, 'live') END"
+_JOINED = """
+    FROM delivery d
+    LEFT JOIN work w ON w.stage = 2 AND w.ref = d.id
+    LEFT JOIN LATERAL (
+        SELECT outcome, note, done_at, attempts FROM done WHERE stage = 2 AND ref = d.id ORDER BY done_at DESC LIMIT 1
+    ) done ON true
+"""
+_WHERE = f"""
+    ($1::bigint[] IS NULL OR d.id = ANY($1)) AND ($2::bigint[] IS NULL OR d.event_seq = ANY($2))
+    AND ($3::bigint IS NULL OR d.destination_id = $3) AND ($4::bigint IS NULL OR d.merchant_id = $4)
+    AND ($5::text IS NULL OR $5 = {_STATE})
+    AND ($6::timestamptz IS NULL OR d.created_at >= $6) AND ($7::timestamptz IS NULL OR d.created_at < $7)
+    AND ($5::text IS DISTINCT FROM 'dead' OR d.id IN (SELECT ref FROM done WHERE stage = 2 AND outcome = 'dead'))
+"""
+
+
+def _arguments(chosen: Filter) -> list[object]:
+    return [
+        chosen.ids,
+        chosen.event_seqs,
+        chosen.destination_id,
+        chosen.merchant_id,
+        chosen.state,
+        chosen.since,
+        chosen.until,
+    ]
+
+
+async def listing(db: Executor, chosen: Filter, *, limit: int, before: int | None) -> list[asyncpg.Record]:
+    """Deliveries newest first with what became of them; `before` is the id to go on behind."""
+    return await db.fetch(
+        f"""
+        SELECT d.id, d.event_seq, e.event_id, e.type, d.destination_id, d.merchant_id, d.lane, d.created_at,
+               {_STATE} AS state, coalesce(w.attempts, done.attempts, 0) AS attempts, done.note, done.done_at,
+               CASE WHEN w.lease IS NULL THEN w.due_at END AS next_try
+        {_JOINED} JOIN event e ON e.seq = d.event_seq
+        WHERE {_WHERE} AND ($8::bigint IS NULL OR d.id < $8) ORDER BY d.id DESC LIMIT $9
+        """,
+        *_arguments(chosen),
+        before,
+        limit,
+    )
+
+
+async def matching(db: Executor, chosen: Filter, *, after: int, limit: int) -> list[asyncpg.Record]:
+    """id, lane, merchant_id and destination_id of the chosen deliveries, oldest first, behind id `after`."""
+    return await db.fetch(
+        f"""
+        SELECT d.id, d.lane, d.merchant_id, d.destination_id {_JOINED}
+        WHERE {_WHERE} AND d.id > $8 ORDER BY d.id LIMIT $9
+        """,
+        *_arguments(chosen),
+        after,
+        limit,
+    )
+
+
+async def count(db: Executor, chosen: Filter) -> int:
+    return int(await db.fetchval(f"SELECT count(*) {_JOINED} WHERE {_WHERE}", *_arguments(chosen)))
+
+
+async def attempts(db: Executor, delivery_id: int) -> list[asyncpg.Record]:
+    return await db.fetch(
+        "SELECT attempt, at, outcome, status, latency, error, response FROM attempt WHERE delivery_id = $1 ORDER BY at",
+        delivery_id,
+    )
+
+
+async def unsettled(db: Executor, event_seqs: Sequence[int]) -> list[asyncpg.Record]:
+    """The deliveries of these events that are not delivered: id, event_seq, destination_id, state."""
+    return await db.fetch(
+        f"""
+        SELECT d.id, d.event_seq, d.destination_id, {_STATE} AS state {_JOINED}
+        WHERE d.event_seq = ANY($1::bigint[]) AND {_STATE} <> 'delivered' ORDER BY d.id
+        """,
+        event_seqs,
+    )
+
+
+async def prune(db: Executor, before: datetime, limit: int) -> int:
+    """Delete up to `limit` deliveries of events that are gone, with their attempts; never live ones."""
+    return int(
+        await db.fetchval(
+            """
+            WITH old AS (
+                SELECT d.id FROM delivery d
+                WHERE d.created_at < $1 AND NOT EXISTS (SELECT FROM event e WHERE e.seq = d.event_seq)
+                  AND NOT EXISTS (SELECT FROM work w WHERE w.stage = 2 AND w.ref = d.id)
+                LIMIT $2
+            ),
+            tries AS (DELETE FROM attempt a USING old WHERE a.delivery_id = old.id),
+            gone AS (DELETE FROM delivery d USING old WHERE d.id = old.id RETURNING d.id)
+            SELECT count(*) FROM gone
+            """,
+            before,
+            limit,
+        )
+    )

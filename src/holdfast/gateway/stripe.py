@@ -1,0 +1,188 @@
+"""`POST /hooks/stripe`: a signed Stripe event in, 200 once it is committed. Raw ASGI, since every event passes here."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from holdfast import problems
+from holdfast.gateway.signature import SignatureError, verify_stripe
+from holdfast.inbox.model import EventError, parse_stripe
+from holdfast.inbox.service import Appended, Inbox, InboxAway
+from holdfast.signals.registry import REGISTRY, Counter, Distribution
+
+log = structlog.get_logger()
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+LARGEST_BODY = 1024 * 1024
+BODY_PATIENCE = 10.0
+"""Seconds for a body to arrive."""
+MOST_READING = 128 * LARGEST_BODY
+"""Bytes of unfinished bodies; a sender above that is asked to come again."""
+RETRY_AFTER = b"5"
+
+RECEIVED = REGISTRY.add(Counter("webhooks_received", "Webhooks by provider and answer.", ("provider", "answer")))
+SECONDS = REGISTRY.add(Distribution("webhook_seconds", "From a webhook's arrival to its answer.", ("provider",)))
+
+_OK_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"application/json"), (b"content-length", b"17")],
+}
+_OK_BODY = {"type": "http.response.body", "body": b'{"received":true}'}
+_headers_json = msgspec.json.Encoder().encode
+_KEPT = (b"content-type", b"user-agent")
+"""Headers that are kept beside Stripe's own; others belong to the connection, or may hold secrets of a proxy."""
+
+
+class _Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error of ours
+    def __init__(self, status: int, answer: str, detail: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.answer = answer
+        self.detail = detail
+        self.headers = headers
+
+
+class StripeDoor:
+    """The ASGI endpoint. Nothing that is not verified is written, and nothing is acknowledged before it is committed.
+
+    200 committed (or held already), 400 bad signature or not an event, 405, 408 the body did not arrive in time,
+    413 larger than 1 MiB, 503 with Retry-After while the event cannot be stored. Refusals are problem details.
+    """
+
+    def __init__(self, inbox: Inbox, secrets: Sequence[str], clock: Callable[[], float] = time.time) -> None:
+        """`secrets`: the endpoints' `whsec_…`, current and rolling; `clock` gives Unix time."""
+        self._inbox = inbox
+        self._secrets = tuple(secret.encode() for secret in secrets)
+        self._clock = clock
+        self._reading = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        try:
+            answer = await self._take(scope, receive)
+            await send(_OK_START)
+            await send(_OK_BODY)
+        except _Refused as refused:
+            answer = refused.answer
+            await _refuse(send, refused)
+        RECEIVED.inc(1, "stripe", answer)
+        SECONDS.observe(time.perf_counter() - began, "stripe")
+
+    async def _take(self, scope: Scope, receive: Receive) -> str:
+        if scope["method"] != "POST":
+            raise _Refused(405, "method", "send events with POST", (b"allow", b"POST"))
+        if not self._secrets:
+            log.error("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS")
+            raise _Refused(
+                503,
+                "no_secret",
+                "HOLDFAST_STRIPE_WEBHOOK_SECRETS is not set, so no event can be verified yet",
+                (b"retry-after", b"60"),
+            )
+        signature, kept, length = _headers(scope["headers"])
+        if length > LARGEST_BODY:
+            raise _too_large()
+        body = await self._body(receive)
+        now = self._clock()
+        try:
+            verify_stripe(body, signature, self._secrets, now)
+            event = parse_stripe(body, kept, datetime.fromtimestamp(now, UTC))
+        except SignatureError as error:
+            log.warning("stripe.bad_signature", reason=str(error))
+            raise _Refused(400, "bad_signature", str(error)) from None
+        except EventError as error:
+            log.warning("stripe.malformed", reason=str(error), bytes=len(body))
+            raise _Refused(400, "malformed", str(error)) from None
+        try:
+            appended = await self._inbox.append(event)
+        except InboxAway as error:
+            raise _away(str(error)) from None
+        return "new" if appended is Appended.NEW else "duplicate"
+
+    async def _body(self, receive: Receive) -> bytes:
+        """The whole body, which usually comes in one piece. Bounded in size, in time, and over all requests."""
+        message = await _first(receive)
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            if len(body) > LARGEST_BODY:
+                raise _too_large()
+            return body
+        parts, size = [body], len(body)
+        self._reading += size
+        try:
+            async with asyncio.timeout(BODY_PATIENCE):
+                while message.get("more_body", False):
+                    message = await _next(receive)
+                    part = message.get("body", b"")
+                    parts.append(part)
+                    size += len(part)
+                    self._reading += len(part)
+                    if size > LARGEST_BODY:
+                        raise _too_large()
+                    if self._reading > MOST_READING:
+                        raise _away("too many large bodies are arriving at once")
+        except TimeoutError:
+            raise _Refused(
+                408, "slow", f"the body did not arrive within {BODY_PATIENCE:g} s", (b"connection", b"close")
+            ) from None
+        finally:
+            self._reading -= size
+        return b"".join(parts)
+
+
+async def _first(receive: Receive) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(BODY_PATIENCE):
+            return await _next(receive)
+    except TimeoutError:
+        raise _Refused(408, "slow", "the body did not arrive in time", (b"connection", b"close")) from None
+
+
+async def _next(receive: Receive) -> dict[str, Any]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _Refused(400, "disconnected", "the sender hung up before the body was complete")
+    return message
+
+
+def _headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, str, int]:
+    """The signature, the headers to keep as a JSON object, and the announced length (0 if there is none)."""
+    signature: bytes | None = None
+    length = 0
+    kept: dict[str, str] = {}
+    for name, value in headers:
+        if name == b"stripe-signature":
+            signature = value
+        elif name == b"content-length":
+            length = int(value) if value.isdigit() and len(value) < 20 else 0
+        if name in _KEPT or name.startswith(b"stripe-"):
+            kept[name.decode("latin-1")] = value.decode("latin-1")
+    return signature, _headers_json(kept).decode(), length
+
+
+def _too_large() -> _Refused:
+    return _Refused(413, "too_large", f"the body is larger than {LARGEST_BODY} bytes", (b"connection", b"close"))
+
+
+def _away(why: str) -> _Refused:
+    return _Refused(503, "away", f"not stored, send it again later: {why}", (b"retry-after", RETRY_AFTER))
+
+
+async def _refuse(send: Send, refused: _Refused) -> None:
+    body = problems.problem(refused.status, refused.detail)
+    headers = [
+        (b"content-type", problems.CONTENT_TYPE),
+        (b"content-length", str(len(body)).encode()),
+        *refused.headers,
+    ]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,67 @@
+"""Merchants and where their notifications go."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, get_args
+
+Kind = Literal["webhook", "email", "application"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+COMPANY = 0
+"""The merchant id that is never given: the company itself, or, where an event's merchant is meant, nobody we know."""
+
+
+class MerchantError(Exception):
+    """A merchant or destination is not as it must be; the message says what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMerchant:
+    """`key` is the merchant's name in commands and messages, `stripe_account` its `acct_…` under Connect."""
+
+    key: str
+    name: str
+    email: str | None = None
+    stripe_account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    id: int
+    key: str
+    name: str
+    email: str | None
+    stripe_account: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewDestination:
+    """`merchant_id` COMPANY is the company itself; its destinations, of kind `application`, get everybody's events."""
+
+    merchant_id: int
+    kind: Kind
+    address: str
+    secrets: tuple[str, ...]
+    events: tuple[str, ...]
+    ceiling: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where deliveries go.
+
+    `address` is a URL or an e-mail address. `secrets` are `whsec_<base64>`: the first is current, the others are
+    still valid while rotating. `events` is the subscription, patterns for `patterns.matches`. `ceiling` is the most
+    attempts at the same time, None where the settings decide; `timeout` is in seconds for a whole attempt.
+    """
+
+    id: int
+    merchant_id: int
+    kind: Kind
+    address: str
+    secrets: tuple[str, ...]
+    events: tuple[str, ...]
+    enabled: bool
+    ceiling: int | None = None
+    timeout: float = 15.0

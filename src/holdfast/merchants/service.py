@@ -1,0 +1,157 @@
+"""What a merchant and a destination must be, and reading whole files of merchants."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from email.errors import MessageError
+from email.headerregistry import Address
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from holdfast.merchants.model import MerchantError, NewMerchant
+
+KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+ACCOUNT = re.compile(r"acct_[A-Za-z0-9_]{1,200}")
+PATTERN = re.compile(r"[A-Za-z0-9_.*]{1,255}")
+COLUMNS = ("key", "name", "email", "stripe_account", "webhook_url", "webhook_events", "webhook_secret")
+LONGEST_ROW = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One merchant of a file; `webhook_events` is `("*",)` where the file says nothing."""
+
+    line: int
+    merchant: NewMerchant
+    webhook_url: str | None
+    webhook_events: tuple[str, ...]
+    webhook_secret: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that cannot be taken, and why."""
+
+    line: int
+    reason: str
+
+
+def checked(new: NewMerchant) -> NewMerchant:
+    """The merchant, if it is as it must be. Raises MerchantError."""
+    if not KEY.fullmatch(new.key):
+        raise MerchantError(
+            f"{new.key!r} is not a merchant key: write 1 to 63 lower-case letters, digits, dots, dashes, underscores"
+        )
+    if not new.name.strip() or not new.name.isprintable() or len(new.name) > 200:
+        raise MerchantError(f"merchant {new.key} needs a name of 1 to 200 printable characters")
+    if new.email is not None:
+        checked_email(new.email)
+    if new.stripe_account is not None and not ACCOUNT.fullmatch(new.stripe_account):
+        raise MerchantError(f"{new.stripe_account!r} is not a Stripe account: it looks like acct_1Nv0FGQ9RKHgCVdK")
+    return new
+
+
+def checked_email(text: str) -> str:
+    """The address, if mail can go there. Raises MerchantError."""
+    try:
+        address = Address(addr_spec=text)
+    except (MessageError, ValueError, IndexError):
+        address = None
+    if address is None or not address.domain or not text.isprintable() or len(text) > 254:
+        raise MerchantError(f"{text!r} is not an e-mail address")
+    return text
+
+
+def checked_events(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Event type patterns, at least one. Raises MerchantError."""
+    events = tuple(dict.fromkeys(patterns))
+    if not events:
+        raise MerchantError("name at least one event type, such as charge.failed, payout.* or * for all")
+    for pattern in events:
+        if not PATTERN.fullmatch(pattern):
+            raise MerchantError(f"{pattern!r} is not an event type pattern: write charge.failed, payout.* or *")
+    if len(events) > 100:
+        raise MerchantError("at most 100 event type patterns; use * to take several types in one")
+    return events
+
+
+def read_file(path: Path) -> Iterator[Row | Rejected]:
+    """The merchants of a CSV (with a header line) or JSON lines file, in order. Raises MerchantError, OSError.
+
+    A row that cannot be taken comes as Rejected, and so does a key or account that was there before.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = _json_lines(file) if path.suffix in (".jsonl", ".ndjson", ".json") else _csv_lines(file)
+        seen: dict[str, int] = {}
+        try:
+            for line, fields in rows:
+                yield fields if isinstance(fields, Rejected) else _row(line, fields, seen)
+        except UnicodeDecodeError as error:
+            raise MerchantError(f"{path} is not UTF-8 text: {error.reason}") from None
+
+
+def _csv_lines(file: IO[str]) -> Iterator[tuple[int, Mapping[str, str] | Rejected]]:
+    reader = csv.DictReader(file, strict=True)
+    try:
+        header = reader.fieldnames or ()
+        unknown = [name for name in header if name not in COLUMNS]
+        missing = [name for name in ("key", "name") if name not in header]
+        if missing or unknown:
+            raise MerchantError(
+                f"the header line {'lacks ' + ', '.join(missing) if missing else 'has unknown ' + ', '.join(unknown)}; "
+                f"the columns are {', '.join(COLUMNS)}, of which key and name are needed"
+            )
+        for fields in reader:
+            line = reader.line_num
+            if None in fields:
+                yield line, Rejected(line, f"has more fields than the header's {len(header)}")
+            else:
+                yield line, {name: (value or "").strip() for name, value in fields.items()}
+    except csv.Error as error:
+        raise MerchantError(f"line {reader.line_num} is not CSV: {error}") from None
+
+
+def _json_lines(file: IO[str]) -> Iterator[tuple[int, Mapping[str, str] | Rejected]]:
+    line = 0
+    while text := file.readline(LONGEST_ROW):
+        line += 1
+        if len(text) >= LONGEST_ROW:
+            raise MerchantError(f"line {line} is longer than {LONGEST_ROW} characters: write one merchant a line")
+        if text.isspace():
+            continue
+        try:
+            fields = msgspec.json.decode(text, type=dict[str, str | None])
+        except msgspec.MsgspecError as error:
+            yield line, Rejected(line, f"is not an object of texts: {error}")
+            continue
+        unknown = [name for name in fields if name not in COLUMNS]
+        if unknown:
+            yield line, Rejected(line, f"has unknown {', '.join(unknown)}; known are {', '.join(COLUMNS)}")
+        else:
+            yield line, {name: (value or "").strip() for name, value in fields.items()}
+
+
+def _row(line: int, fields: Mapping[str, str], seen: dict[str, int]) -> Row | Rejected:
+    try:
+        merchant = checked(
+            NewMerchant(
+                fields.get("key", ""),
+                fields.get("name", ""),
+                fields.get("email") or None,
+                fields.get("stripe_account") or None,
+            )
+        )
+        events = checked_events((fields.get("webhook_events") or "*").split())
+    except MerchantError as error:
+        return Rejected(line, str(error))
+    for name in (merchant.key, merchant.stripe_account):
+        if name is not None and seen.setdefault(name, line) != line:
+            return Rejected(line, f"{name} was on line {seen[name]} already")
+    url = fields.get("webhook_url") or None
+    secret = fields.get("webhook_secret") or None
+    if secret and not url:
+        return Rejected(line, "has a webhook_secret but no webhook_url")
+    return Row(line, merchant, url, events, secret)

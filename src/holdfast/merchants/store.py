@@ -1,0 +1,195 @@
+"""All SQL of merchants and destinations."""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.merchants.model import Destination, Merchant, NewDestination, NewMerchant
+
+Executor = Connection | Pool
+_MERCHANT = "id, key, name, email, stripe_account, created_at"
+_DESTINATION = "id, merchant_id, kind, address, secrets, events, enabled, ceiling"
+
+
+async def version(db: Executor) -> int:
+    """Grows with every change of merchants or destinations."""
+    return int(await db.fetchval("SELECT version FROM catalogue_version"))
+
+
+async def merchants(db: Executor) -> list[Merchant]:
+    rows = await db.fetch(f"SELECT {_MERCHANT} FROM merchant ORDER BY key")
+    return [Merchant(*row) for row in rows]
+
+
+async def search(db: Executor, text: str | None, *, limit: int, after: str | None) -> list[Merchant]:
+    """Merchants by key; `text` must occur in key, name, e-mail or account; `after` is the key to go on behind."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_MERCHANT} FROM merchant
+        WHERE ($1::text IS NULL OR concat_ws(' ', key, name, email, stripe_account) ILIKE $1)
+          AND ($2::text IS NULL OR key > $2)
+        ORDER BY key LIMIT $3
+        """,
+        text and "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
+        after,
+        limit,
+    )
+    return [Merchant(*row) for row in rows]
+
+
+async def find(db: Executor, key: str) -> Merchant | None:
+    row = await db.fetchrow(f"SELECT {_MERCHANT} FROM merchant WHERE key = $1", key)
+    return Merchant(*row) if row else None
+
+
+async def insert(db: Executor, new: NewMerchant) -> Merchant:
+    """Raises asyncpg.UniqueViolationError when the key or the account is taken."""
+    row = await db.fetchrow(
+        f"INSERT INTO merchant (key, name, email, stripe_account) VALUES ($1, $2, $3, $4) RETURNING {_MERCHANT}",
+        new.key,
+        new.name,
+        new.email,
+        new.stripe_account,
+    )
+    assert row is not None
+    return Merchant(*row)
+
+
+async def update(db: Executor, key: str, new: NewMerchant) -> Merchant | None:
+    row = await db.fetchrow(
+        f"UPDATE merchant SET name = $2, email = $3, stripe_account = $4 WHERE key = $1 RETURNING {_MERCHANT}",
+        key,
+        new.name,
+        new.email,
+        new.stripe_account,
+    )
+    return Merchant(*row) if row else None
+
+
+async def upsert(db: Executor, new: Sequence[NewMerchant]) -> tuple[int, int]:
+    """Add or change merchants by key (no key twice); an empty e-mail or account keeps what is there.
+
+    Returns (added, changed); merchants that are so already count as neither. Raises asyncpg.UniqueViolationError when
+    an account belongs to another merchant.
+    """
+    rows = await db.fetch(
+        """
+        INSERT INTO merchant AS m (key, name, email, stripe_account)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+        ON CONFLICT (key) DO UPDATE SET
+            name = excluded.name,
+            email = coalesce(excluded.email, m.email),
+            stripe_account = coalesce(excluded.stripe_account, m.stripe_account)
+        WHERE (m.name, m.email, m.stripe_account) IS DISTINCT FROM (
+            excluded.name, coalesce(excluded.email, m.email), coalesce(excluded.stripe_account, m.stripe_account))
+        RETURNING xmax = 0 AS added
+        """,
+        [merchant.key for merchant in new],
+        [merchant.name for merchant in new],
+        [merchant.email for merchant in new],
+        [merchant.stripe_account for merchant in new],
+    )
+    added = sum(row["added"] for row in rows)
+    return added, len(rows) - added
+
+
+async def accounts(db: Executor, chosen: Sequence[str]) -> dict[str, str]:
+    """account → key of the merchant that has it."""
+    rows = await db.fetch(
+        "SELECT stripe_account, key FROM merchant WHERE stripe_account = ANY($1::text[])", list(chosen)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def destinations(db: Executor, merchant_id: int | None = None) -> list[Destination]:
+    rows = await db.fetch(
+        f"SELECT {_DESTINATION} FROM destination WHERE $1::bigint IS NULL OR merchant_id = $1 ORDER BY merchant_id, id",
+        merchant_id,
+    )
+    return [_destination(row) for row in rows]
+
+
+async def destination(db: Executor, destination_id: int) -> Destination | None:
+    row = await db.fetchrow(f"SELECT {_DESTINATION} FROM destination WHERE id = $1", destination_id)
+    return _destination(row) if row else None
+
+
+async def insert_destination(db: Executor, new: NewDestination) -> Destination:
+    """Raises asyncpg.UniqueViolationError when the merchant has this destination already."""
+    row = await db.fetchrow(
+        f"""
+        INSERT INTO destination (merchant_id, kind, address, secrets, events, ceiling)
+        VALUES ($1, $2, $3, $4, $5, $6) RETURNING {_DESTINATION}
+        """,
+        new.merchant_id,
+        new.kind,
+        new.address,
+        new.secrets,
+        new.events,
+        new.ceiling,
+    )
+    assert row is not None
+    return _destination(row)
+
+
+async def upsert_destinations(db: Executor, new: Sequence[NewDestination]) -> int:
+    """Add destinations, or change the subscription of those that are there; secrets stay. Returns how many were new."""
+    rows = await db.fetch(
+        """
+        INSERT INTO destination (merchant_id, kind, address, secrets, events, ceiling)
+        SELECT merchant_id, kind, address, string_to_array(secrets, ' '), string_to_array(events, ' '), ceiling
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
+            AS n(merchant_id, kind, address, secrets, events, ceiling)
+        ON CONFLICT (merchant_id, kind, address) DO UPDATE SET events = excluded.events
+        RETURNING xmax = 0 AS added
+        """,
+        [item.merchant_id for item in new],
+        [item.kind for item in new],
+        [item.address for item in new],
+        [" ".join(item.secrets) for item in new],
+        [" ".join(item.events) for item in new],
+        [item.ceiling for item in new],
+    )
+    return sum(row["added"] for row in rows)
+
+
+async def set_enabled(db: Executor, destination_id: int, enabled: bool) -> bool:
+    """Returns whether this changed anything."""
+    status = await db.execute(
+        "UPDATE destination SET enabled = $2 WHERE id = $1 AND enabled <> $2", destination_id, enabled
+    )
+    return status == "UPDATE 1"
+
+
+async def set_subscription(
+    db: Executor, destination_id: int, events: Sequence[str], ceiling: int | None
+) -> Destination | None:
+    row = await db.fetchrow(
+        f"UPDATE destination SET events = $2, ceiling = $3 WHERE id = $1 RETURNING {_DESTINATION}",
+        destination_id,
+        list(events),
+        ceiling,
+    )
+    return _destination(row) if row else None
+
+
+async def set_secrets(db: Executor, destination_id: int, secrets: Sequence[str]) -> None:
+    await db.execute("UPDATE destination SET secrets = $2 WHERE id = $1", destination_id, list(secrets))
+
+
+async def delete_destination(db: Executor, destination_id: int) -> bool:
+    return await db.execute("DELETE FROM destination WHERE id = $1", destination_id) == "DELETE 1"
+
+
+def _destination(row: asyncpg.Record) -> Destination:
+    return Destination(
+        row["id"],
+        row["merchant_id"],
+        row["kind"],
+        row["address"],
+        tuple(row["secrets"]),
+        tuple(row["events"]),
+        row["enabled"],
+        row["ceiling"],
+    )

@@ -1,0 +1,122 @@
+"""The payments ledger: what one event says of one payment object, and how such facts add up in any order."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+KINDS = (
+    "payment_intent",
+    "charge",
+    "refund",
+    "dispute",
+    "checkout.session",
+    "invoice",
+    "payout",
+    "transfer",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """An object's money facts. Amounts are in minor units of `currency`; None where the kind has no such amount.
+
+    `settled` is what was received, captured, paid or sent; `reversed` what of it went back.
+    """
+
+    status: str
+    currency: str | None
+    amount: int | None
+    settled: int | None
+    reversed: int | None
+    belongs_to: str | None
+    """The object it is part of: a charge's payment intent, a refund's or dispute's charge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What the event `event_id`, made at `at`, says of the object `id`. `rank` is how far its state had come.
+
+    `owner` is the connected account that the object itself names (a destination charge, a transfer), None if none.
+    """
+
+    id: str
+    kind: str
+    created_at: datetime
+    state: State
+    rank: int
+    at: datetime
+    event_id: str
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the ledger, or what a batch of events adds to one."""
+
+    id: str
+    kind: str
+    account: str | None
+    merchant_id: int
+    livemode: bool
+    state: State
+    created_at: datetime
+    first_event: str
+    first_event_at: datetime
+    last_event: str
+    last_event_at: datetime
+    last_rank: int
+
+
+def entry(fact: Fact, *, account: str | None, merchant_id: int, livemode: bool) -> Entry:
+    """The ledger after this one event."""
+    return Entry(
+        fact.id,
+        fact.kind,
+        account,
+        merchant_id,
+        livemode,
+        fact.state,
+        fact.created_at,
+        fact.event_id,
+        fact.at,
+        fact.event_id,
+        fact.at,
+        fact.rank,
+    )
+
+
+def merged(one: Entry, other: Entry) -> Entry:
+    """Both together. Whichever comes first, how often, and however they are grouped: the result is the same.
+
+    The newest event's state counts: by time, which Stripe gives in whole seconds; then by how far the state had come;
+    then, so that there is always one answer, by event id.
+    """
+    newer, older = (one, other) if _age(one) >= _age(other) else (other, one)
+    first = min(one, other, key=lambda e: (e.first_event_at, e.first_event))
+    return Entry(
+        newer.id,
+        newer.kind,
+        newer.account or older.account,
+        newer.merchant_id or older.merchant_id,
+        newer.livemode,
+        newer.state,
+        min(one.created_at, other.created_at),
+        first.first_event,
+        first.first_event_at,
+        newer.last_event,
+        newer.last_event_at,
+        newer.last_rank,
+    )
+
+
+def folded(entries: Iterable[Entry]) -> list[Entry]:
+    """One entry an object, ordered by id, so that two routers never lock the same rows crosswise."""
+    by_id: dict[str, Entry] = {}
+    for item in entries:
+        known = by_id.get(item.id)
+        by_id[item.id] = item if known is None else merged(known, item)
+    return [by_id[key] for key in sorted(by_id)]
+
+
+def _age(item: Entry) -> tuple[datetime, int, str]:
+    return item.last_event_at, item.last_rank, item.last_event

@@ -1,0 +1,286 @@
+"""`stripe_webhook_router`: claimed events are applied to the ledger, and the notifications for them are planned.
+
+One transaction a batch takes the events out of the queue, applies them and plans the deliveries: all of it or nothing,
+so that no event is applied twice or half. What is applied can be applied again without harm (see `model.merged`).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+
+import msgspec
+import structlog
+
+from holdfast.db.pool import AWAY, Pool
+from holdfast.delivery import store as deliveries
+from holdfast.delivery.backoff import Backoff
+from holdfast.delivery.store import NewDelivery
+from holdfast.inbox import store as inbox
+from holdfast.inbox.model import Event
+from holdfast.merchants.catalogue import Catalogue
+from holdfast.merchants.model import COMPANY
+from holdfast.payments import store
+from holdfast.payments.model import Entry, Fact, entry, folded
+from holdfast.payments.reading import UnreadableError, concerns_payments, read_event, read_object
+from holdfast.payments.stripe import StripeApiError, StripeReader
+from holdfast.queue import store as queue
+from holdfast.queue.model import Postponed, Settled, Stage, Work
+from holdfast.queue.service import Claimer
+from holdfast.signals.registry import REGISTRY, Counter, Distribution
+
+log = structlog.get_logger()
+
+ROUTED = REGISTRY.add(
+    Counter("events_routed", "Events that left the router, by lane and outcome.", ("lane", "outcome"))
+)
+TO_ROUTED = REGISTRY.add(Distribution("event_to_routed_seconds", "From an event's receipt to routed.", ("lane",)))
+ERRORS = REGISTRY.add(Counter("router_errors", "Batches and events that failed in the router.", ("kind",)))
+PLANNED = REGISTRY.add(Counter("deliveries_planned", "Notifications planned by the router."))
+
+FETCHES = 8
+"""Objects of thin events fetched from Stripe at the same time."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a batch will do, by the seq of its events."""
+
+    settled: list[Settled] = field(default_factory=list)
+    entries: dict[int, Entry] = field(default_factory=dict)
+    deliveries: dict[int, list[NewDelivery]] = field(default_factory=dict)
+    postponed: list[Postponed] = field(default_factory=list)
+
+
+class StripeWebhookRouter:
+    """Routes claimed events. Several may run at once, in one process or many."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        claimer: Claimer,
+        catalogue: Catalogue,
+        *,
+        stripe: StripeReader | None = None,
+        planned: Callable[[], None] = lambda: None,
+        batch: int = 500,
+        backoff: Backoff | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        """`stripe` fetches what thin events point at; without it they are kept as `unfetched`.
+
+        `planned` is called after each batch that queued deliveries. `backoff` is for events that fail to be routed.
+        """
+        self._pool = pool
+        self._claimer = claimer
+        self._catalogue = catalogue
+        self._stripe = stripe
+        self._planned = planned
+        self._batch = batch
+        self._backoff = backoff or Backoff(base=2.0, factor=3.0, cap=900.0, tries=12)
+        self._rng = rng or Random()  # noqa: S311 - jitter
+        self._held: list[Work] = []
+        self._held_since = 0.0
+        self._turn = asyncio.Semaphore(FETCHES)
+        self._fetching: set[asyncio.Task[None]] = set()
+
+    async def tick(self, now: datetime | None = None) -> int:
+        """Claim a batch and route it; returns how many events were claimed.
+
+        Raises what `AWAY` lists; the batch is kept and routed by the next tick, while its lease lasts.
+        """
+        works = self._still_held()
+        if not works:
+            works = await self._claimer.claim(self._batch, now=now)
+            self._held, self._held_since = works, time.monotonic()
+        if works:
+            await self._take(works, now)
+            self._held = []
+        return len(works)
+
+    async def finish(self) -> None:
+        """Wait for the fetches that are under way."""
+        await asyncio.gather(*self._fetching, return_exceptions=True)
+
+    def _still_held(self) -> list[Work]:
+        held = time.monotonic() - self._held_since
+        return self._held if held < self._claimer.lease.total_seconds() / 2 else []
+
+    async def _take(self, works: list[Work], now: datetime | None) -> None:
+        await self._catalogue.refresh(self._pool)
+        events = {event.seq: event for event in await inbox.load(self._pool, [work.ref for work in works])}
+        thin = [work for work in works if work.ref in events and _is_thin(events[work.ref])]
+        if thin:
+            # Stripe may be slow to answer: the others do not wait for it.
+            self._begin_fetches([(work, events[work.ref]) for work in thin], now)
+            slow = {work.ref for work in thin}
+            works = [work for work in works if work.ref not in slow]
+        try:
+            await self._route(works, self._plan(works, events), now)
+        except AWAY:
+            raise
+        except Exception:
+            # One event that cannot be routed must not take the others with it.
+            ERRORS.inc(1, "batch")
+            log.exception("router.batch_failed", events=len(works))
+            for work in works:
+                await self._route_alone(work, events, now)
+
+    async def _route(self, works: Sequence[Work], plan: _Plan, now: datetime | None) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            ours = await queue.settle(connection, Stage.ROUTE, works, plan.settled, now=now)
+            entries = [item for seq, item in plan.entries.items() if seq in ours]
+            await store.apply(connection, folded(entries))
+            planned = [item for seq, items in plan.deliveries.items() if seq in ours for item in items]
+            added = await deliveries.plan(connection, planned)
+            if plan.postponed:
+                await queue.postpone(connection, Stage.ROUTE, works, plan.postponed, now=now)
+        self._count(works, plan, ours)
+        if added:
+            PLANNED.inc(added)
+            self._planned()
+
+    async def _route_alone(self, work: Work, events: Mapping[int, Event], now: datetime | None) -> None:
+        try:
+            await self._route([work], self._plan([work], events), now)
+        except AWAY:
+            raise
+        except Exception as error:
+            ERRORS.inc(1, "event")
+            delay = self._backoff.next_try(work.attempts, None, self._rng)
+            reason = f"{type(error).__name__}: {error}"[:500]
+            log.exception("router.event_failed", seq=work.ref, attempt=work.attempts, dead=delay is None)
+            if delay is None:
+                await queue.settle(self._pool, Stage.ROUTE, [work], [Settled(work.ref, "dead", reason)], now=now)
+            else:
+                await queue.postpone(self._pool, Stage.ROUTE, [work], [Postponed(work.ref, delay)], now=now)
+
+    def _plan(self, works: Sequence[Work], events: Mapping[int, Event]) -> _Plan:
+        plan = _Plan()
+        for work in works:
+            event = events.get(work.ref)
+            if event is None:
+                plan.settled.append(Settled(work.ref, "dead", "the event is gone"))
+            else:
+                self._plan_event(plan, event, _read(event))
+        return plan
+
+    def _plan_event(self, plan: _Plan, event: Event, found: Fact | Settled | None) -> None:
+        """`found`: the fact in the event, what to settle it as where there is none to be had, None for no ledger."""
+        merchant_id = self._catalogue.merchant_of(event.account)
+        outcome, note = "stored", None
+        if isinstance(found, Fact):
+            outcome = "applied"
+            if merchant_id == COMPANY and event.account is None:
+                merchant_id = self._catalogue.merchant_of(found.owner)
+            plan.entries[event.seq] = entry(
+                found, account=event.account, merchant_id=merchant_id, livemode=event.livemode
+            )
+        elif found is not None:
+            outcome, note = found.outcome, found.note
+        if merchant_id == COMPANY and event.account is not None and outcome in ("applied", "stored"):
+            outcome, note = "unmatched", f"no merchant has the account {event.account}"
+        plan.settled.append(Settled(event.seq, outcome, note, merchant_id))
+        subscribers = self._catalogue.subscribers(merchant_id, event.type)
+        if subscribers:
+            plan.deliveries[event.seq] = [
+                NewDelivery(event.seq, destination_id, merchant_id, event.lane) for destination_id in subscribers
+            ]
+
+    def _begin_fetches(self, thin: Sequence[tuple[Work, Event]], now: datetime | None) -> None:
+        task = asyncio.create_task(self._route_thin(thin, now))
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
+
+    async def _route_thin(self, thin: Sequence[tuple[Work, Event]], now: datetime | None) -> None:
+        """Thin events carry no state: it is fetched. What cannot be had now is tried again later."""
+
+        async def fetch(event: Event) -> Fact | Settled | StripeApiError | None:
+            async with self._turn:
+                return await self._fetch(event)
+
+        try:
+            async with asyncio.timeout(self._claimer.lease.total_seconds() / 2):
+                found = await asyncio.gather(*(fetch(event) for _, event in thin))
+            plan = _Plan()
+            for (work, event), what in zip(thin, found, strict=True):
+                self._plan_fetched(plan, work, event, what)
+            await self._route([work for work, _ in thin], plan, now)
+        except AWAY as error:  # the time-out included: they come back when their lease ends
+            log.warning("router.thin_kept", events=len(thin), error=type(error).__name__)
+        except Exception:
+            ERRORS.inc(1, "thin")
+            log.exception("router.thin_failed", events=len(thin))
+
+    def _plan_fetched(
+        self, plan: _Plan, work: Work, event: Event, what: Fact | Settled | StripeApiError | None
+    ) -> None:
+        if not isinstance(what, StripeApiError):
+            self._plan_event(plan, event, what)
+            return
+        delay = self._backoff.next_try(work.attempts, None, self._rng) if what.passing else None
+        if delay is None:
+            self._plan_event(plan, event, Settled(event.seq, "unfetched", str(what)))
+        else:
+            plan.postponed.append(Postponed(event.seq, delay))
+
+    async def _fetch(self, event: Event) -> Fact | Settled | StripeApiError | None:
+        path = _path(event)
+        if path is None:
+            return Settled(event.seq, "unreadable", "the event does not say where its object is")
+        if self._stripe is None:
+            return Settled(event.seq, "unfetched", "HOLDFAST_STRIPE_API_KEY is not set")
+        try:
+            body = await self._stripe.fetch(path, event.account)
+            return read_object(body, event.event_id, event.created_at)
+        except StripeApiError as error:
+            return error
+        except UnreadableError as error:
+            return Settled(event.seq, "unreadable", str(error))
+
+    def _count(self, works: Sequence[Work], plan: _Plan, ours: set[int]) -> None:
+        now, received = time.time(), {work.ref: work for work in works}
+        for result in plan.settled:
+            if result.ref in ours:
+                work = received[result.ref]
+                ROUTED.inc(1, work.lane.label, result.outcome)
+                TO_ROUTED.observe(now - work.received_at.timestamp(), work.lane.label)
+
+
+def _read(event: Event) -> Fact | Settled | None:
+    if not concerns_payments(event.type):
+        return None
+    try:
+        return read_event(event.body, event.event_id, event.created_at)
+    except UnreadableError as error:
+        log.warning("router.unreadable", event_id=event.event_id, type=event.type, reason=str(error))
+        return Settled(event.seq, "unreadable", str(error))
+
+
+class _Related(msgspec.Struct):
+    url: str | None = None
+
+
+class _Thin(msgspec.Struct):
+    object: str | None = None
+    related_object: _Related | None = None
+
+
+_decode_thin = msgspec.json.Decoder(_Thin).decode
+
+
+def _is_thin(event: Event) -> bool:
+    """Whether the state of a payment object must be fetched: a v2 event about one."""
+    return event.type.startswith("v") and concerns_payments(event.type) and b'"v2.core.event"' in event.body
+
+
+def _path(event: Event) -> str | None:
+    """Where a thin event's object is, if that is a path of Stripe's API."""
+    try:
+        related = _decode_thin(event.body).related_object
+    except msgspec.MsgspecError:
+        return None
+    url = related.url if related is not None else None
+    return url if url is not None and url.startswith(("/v1/", "/v2/")) and ".." not in url else None

@@ -1,0 +1,161 @@
+"""All SQL of the payments ledger."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.payments.model import Entry, State
+
+Executor = Connection | Pool
+_COLUMNS = (
+    "id, kind, account, merchant_id, livemode, status, currency, amount, amount_settled, amount_reversed, belongs_to, "
+    "created_at, first_event, first_event_at, last_event, last_event_at, last_rank"
+)
+_STATE = ("kind", "livemode", "status", "currency", "amount", "amount_settled", "amount_reversed", "belongs_to")
+_NEWER = (
+    "(excluded.last_event_at, excluded.last_rank, excluded.last_event) > (p.last_event_at, p.last_rank, p.last_event)"
+)
+_EARLIER = "(excluded.first_event_at, excluded.first_event) < (p.first_event_at, p.first_event)"
+
+# The same as `model.merged`, which a test compares it with.
+UPSERT = f"""
+INSERT INTO payment AS p ({_COLUMNS})
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bool[], $6::text[], $7::text[], $8::bigint[],
+                     $9::bigint[], $10::bigint[], $11::text[], $12::timestamptz[], $13::text[], $14::timestamptz[],
+                     $15::text[], $16::timestamptz[], $17::bigint[])
+ON CONFLICT (id) DO UPDATE SET
+    {", ".join(f"{name} = CASE WHEN {_NEWER} THEN excluded.{name} ELSE p.{name} END" for name in _STATE)},
+    account = CASE WHEN {_NEWER}
+        THEN coalesce(excluded.account, p.account) ELSE coalesce(p.account, excluded.account) END,
+    merchant_id = CASE WHEN ({_NEWER} AND excluded.merchant_id <> 0) OR p.merchant_id = 0
+        THEN excluded.merchant_id ELSE p.merchant_id END,
+    created_at = least(excluded.created_at, p.created_at),
+    first_event = CASE WHEN {_EARLIER} THEN excluded.first_event ELSE p.first_event END,
+    first_event_at = least(excluded.first_event_at, p.first_event_at),
+    last_event = CASE WHEN {_NEWER} THEN excluded.last_event ELSE p.last_event END,
+    last_rank = CASE WHEN {_NEWER} THEN excluded.last_rank ELSE p.last_rank END,
+    last_event_at = greatest(excluded.last_event_at, p.last_event_at)
+WHERE {_NEWER} OR {_EARLIER} OR excluded.created_at < p.created_at
+   OR (p.merchant_id = 0 AND excluded.merchant_id <> 0) OR (p.account IS NULL AND excluded.account IS NOT NULL)
+"""
+
+
+async def apply(db: Executor, entries: Sequence[Entry]) -> None:
+    """Merge entries into the ledger: one an object, ordered by id (`model.folded`)."""
+    if not entries:
+        return
+    states = [entry.state for entry in entries]
+    await db.execute(
+        UPSERT,
+        [entry.id for entry in entries],
+        [entry.kind for entry in entries],
+        [entry.account for entry in entries],
+        [entry.merchant_id for entry in entries],
+        [entry.livemode for entry in entries],
+        [state.status for state in states],
+        [state.currency for state in states],
+        [state.amount for state in states],
+        [state.settled for state in states],
+        [state.reversed for state in states],
+        [state.belongs_to for state in states],
+        [entry.created_at for entry in entries],
+        [entry.first_event for entry in entries],
+        [entry.first_event_at for entry in entries],
+        [entry.last_event for entry in entries],
+        [entry.last_event_at for entry in entries],
+        [entry.last_rank for entry in entries],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which payments: every field that is set must fit."""
+
+    kind: str | None = None
+    status: str | None = None
+    merchant_id: int | None = None
+    account: str | None = None
+    livemode: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+async def listing(db: Executor, chosen: Filter, *, limit: int, before: tuple[datetime, str] | None) -> list[Entry]:
+    """Newest first; `before` is (created_at, id) of the entry to go on behind."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM payment
+        WHERE ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR status = $2)
+          AND ($3::bigint IS NULL OR merchant_id = $3) AND ($4::text IS NULL OR account = $4)
+          AND ($5::bool IS NULL OR livemode = $5)
+          AND ($6::timestamptz IS NULL OR created_at >= $6) AND ($7::timestamptz IS NULL OR created_at < $7)
+          AND ($8::timestamptz IS NULL OR (created_at, id) < ($8, $9))
+        ORDER BY created_at DESC, id DESC LIMIT $10
+        """,
+        chosen.kind,
+        chosen.status,
+        chosen.merchant_id,
+        chosen.account,
+        chosen.livemode,
+        chosen.since,
+        chosen.until,
+        before[0] if before else None,
+        before[1] if before else None,
+        limit,
+    )
+    return [_entry(row) for row in rows]
+
+
+async def find(db: Executor, ids: Sequence[str]) -> dict[str, Entry]:
+    rows = await db.fetch(f"SELECT {_COLUMNS} FROM payment WHERE id = ANY($1::text[])", list(ids))
+    return {row["id"]: _entry(row) for row in rows}
+
+
+async def parts(db: Executor, payment_id: str) -> list[Entry]:
+    """What belongs to a payment object: a payment intent's charges, a charge's refunds and disputes."""
+    rows = await db.fetch(f"SELECT {_COLUMNS} FROM payment WHERE belongs_to = $1 ORDER BY created_at, id", payment_id)
+    return [_entry(row) for row in rows]
+
+
+async def totals(db: Executor, chosen: Filter) -> list[asyncpg.Record]:
+    """Per kind, status and currency: count, amount, settled, reversed."""
+    return await db.fetch(
+        """
+        SELECT kind, status, currency, count(*) AS count, sum(amount) AS amount, sum(amount_settled) AS settled,
+               sum(amount_reversed) AS reversed
+        FROM payment
+        WHERE ($1::bigint IS NULL OR merchant_id = $1)
+          AND ($2::timestamptz IS NULL OR created_at >= $2) AND ($3::timestamptz IS NULL OR created_at < $3)
+        GROUP BY kind, status, currency ORDER BY kind, status, currency
+        """,
+        chosen.merchant_id,
+        chosen.since,
+        chosen.until,
+    )
+
+
+def _entry(row: asyncpg.Record) -> Entry:
+    return Entry(
+        row["id"],
+        row["kind"],
+        row["account"],
+        row["merchant_id"],
+        row["livemode"],
+        State(
+            row["status"],
+            row["currency"],
+            row["amount"],
+            row["amount_settled"],
+            row["amount_reversed"],
+            row["belongs_to"],
+        ),
+        row["created_at"],
+        row["first_event"],
+        row["first_event_at"],
+        row["last_event"],
+        row["last_event_at"],
+        row["last_rank"],
+    )

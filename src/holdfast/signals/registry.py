@@ -1,0 +1,125 @@
+"""What this process measures: counters, gauges and distributions with bounded labels, cheap enough for hot paths.
+
+Names are those of Prometheus without the `holdfast_` in front (https://prometheus.io/docs/practices/naming/).
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+
+Labels = tuple[str, ...]
+Kind = Literal["counter", "gauge", "distribution"]
+
+LATENCIES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Seconds: from a fast handler to a backlog."""
+MOST_SERIES: Final = 1000
+OTHER: Final = "other"
+
+
+class Counter:
+    """Counts things that happened. `inc(n, *labels)`."""
+
+    kind: Kind = "counter"
+
+    def __init__(self, name: str, help_text: str, labels: Labels = ()) -> None:
+        self.name = name
+        self.help = help_text
+        self.labels = labels
+        self.values: dict[Labels, float] = {} if labels else {(): 0.0}
+
+    def inc(self, amount: float = 1.0, *labels: str) -> None:
+        try:
+            self.values[labels] += amount
+        except KeyError:
+            self._begin(labels, amount)
+
+    def _begin(self, labels: Labels, amount: float) -> None:
+        key = bounded(self.values, labels, self.labels)
+        self.values[key] = self.values.get(key, 0.0) + amount
+
+
+class Gauge:
+    """What is so now, in this process or as this process sees it. `set(value, *labels)`."""
+
+    kind: Kind = "gauge"
+
+    def __init__(self, name: str, help_text: str, labels: Labels = ()) -> None:
+        self.name = name
+        self.help = help_text
+        self.labels = labels
+        self.values: dict[Labels, float] = {}
+
+    def set(self, value: float, *labels: str) -> None:
+        self.values[bounded(self.values, labels, self.labels)] = value
+
+    def replace(self, values: Iterable[tuple[Labels, float]]) -> None:
+        """All series at once; those that are not named are gone."""
+        self.values = {}
+        for labels, value in values:
+            self.set(value, *labels)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How many of one series' values were at most each bound (and above the last one), and their sum."""
+
+    counts: list[int]
+    total: float = 0.0
+
+
+class Distribution:
+    """How values are spread, such as latencies in seconds. `observe(value, *labels)`."""
+
+    kind: Kind = "distribution"
+
+    def __init__(self, name: str, help_text: str, labels: Labels = (), bounds: tuple[float, ...] = LATENCIES) -> None:
+        self.name = name
+        self.help = help_text
+        self.labels = labels
+        self.bounds = bounds
+        self.values: dict[Labels, Histogram] = {}
+
+    def observe(self, value: float, *labels: str) -> None:
+        series = self.values.get(labels)
+        if series is None:
+            series = self._begin(labels)
+        series.counts[bisect_left(self.bounds, value)] += 1
+        series.total += value
+
+    def _begin(self, labels: Labels) -> Histogram:
+        key = bounded(self.values, labels, self.labels)
+        return self.values.setdefault(key, Histogram([0] * (len(self.bounds) + 1)))
+
+
+Metric = Counter | Gauge | Distribution
+_M = TypeVar("_M", Counter, Gauge, Distribution)
+
+
+def bounded(known: Mapping[Labels, object], labels: Labels, names: Labels) -> Labels:
+    """The labels to count under: values come from outside, so above `MOST_SERIES` the rest is counted together."""
+    if len(labels) != len(names):
+        raise ValueError(f"labels {labels} do not fit {names}")
+    if labels in known or len(known) < MOST_SERIES:
+        return labels
+    return (OTHER,) * len(names)
+
+
+class Registry:
+    """Metrics by name."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
+
+    def __iter__(self) -> Iterator[Metric]:
+        return iter(self._metrics.values())
+
+    def add(self, metric: _M) -> _M:
+        if metric.name in self._metrics:
+            raise ValueError(f"there is a metric {metric.name} already")
+        self._metrics[metric.name] = metric
+        return metric
+
+
+REGISTRY: Final = Registry()
+"""This process's own: metrics are made where a module is imported, as constants of the room that counts."""
