@@ -19,15 +19,11 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from holdfast.delivery.model import RESPONSE_KEPT, Attempt, DeliveryError, Message, Outcome
 from holdfast.merchants.model import Destination
+from holdfast.money import money
 
 _CONNECTIONS = 4
 _IDLE = 30.0
 """Seconds after which a connection is not trusted any more; servers commonly close after a minute or more."""
-
-_WHOLE = frozenset(
-    ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF")
-)
-_THOUSANDTHS = frozenset(("BHD", "JOD", "KWD", "OMR", "TND"))
 
 _TITLES = {
     "payment_intent.succeeded": "Payment succeeded",
@@ -214,19 +210,6 @@ def describe(message: Message) -> Notice:
     )
     title = _TITLES.get(message.event_type) or f"Event: {message.event_type}"
     return Notice(title, amount, message.event_type, tuple((label, _one_line(value)) for label, value in rows if value))
-
-
-def money(amount: int, currency: str) -> str:
-    """`10.99 USD` from Stripe's minor units.
-
-    Source: https://docs.stripe.com/currencies (zero- and three-decimal currencies, and the special cases: ISK and UGX
-    have no decimals any more, but their amounts still come with two).
-    """
-    code = currency.upper()
-    digits = 0 if code in _WHOLE else 3 if code in _THOUSANDTHS else 2
-    whole, part = divmod(abs(amount), 10**digits)
-    sign = "-" if amount < 0 else ""
-    return f"{sign}{whole:,}.{part:0{digits}d} {code}" if digits else f"{sign}{whole:,} {code}"
 
 
 _templates = Environment(

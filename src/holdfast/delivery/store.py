@@ -62,6 +62,7 @@ class Loaded:
     """What there is to send: the delivery with its event."""
 
     delivery_id: int
+    event_seq: int
     event_id: str
     type: str
     created_at: datetime
@@ -76,20 +77,17 @@ class Loaded:
 async def load(db: Executor, ids: Sequence[int]) -> dict[int, Loaded]:
     rows = await db.fetch(
         """
-        SELECT d.id, e.event_id, e.type, e.created_at, e.received_at, e.account, d.merchant_id, e.livemode, e.body,
-               e.headers
+        SELECT d.id AS delivery_id, e.seq AS event_seq, e.event_id, e.type, e.created_at, e.received_at, e.account,
+               d.merchant_id, e.livemode, e.body, e.headers
         FROM delivery d JOIN event e ON e.seq = d.event_seq WHERE d.id = ANY($1::bigint[])
         """,
         ids,
     )
-    return {row[0]: _loaded(row) for row in rows}
+    return {row["delivery_id"]: _loaded(row) for row in rows}
 
 
 def _loaded(row: asyncpg.Record) -> Loaded:
-    delivery_id, event_id, event_type, created, received, account, merchant_id, livemode, body, headers = row
-    return Loaded(
-        delivery_id, event_id, event_type, created, received, account, merchant_id, livemode, body, _headers(headers)
-    )
+    return Loaded(**{**row, "headers": _headers(row["headers"])})
 
 
 async def record(db: Executor, tried: Sequence[tuple[Work, Attempt]], *, now: datetime | None) -> None:

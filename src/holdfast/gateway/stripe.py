@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,9 +17,10 @@ from holdfast.signals.registry import REGISTRY, Counter, Distribution
 
 log = structlog.get_logger()
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 LARGEST_BODY = 1024 * 1024
 BODY_PATIENCE = 10.0
@@ -139,7 +140,7 @@ class StripeDoor:
         return b"".join(parts)
 
 
-async def _first(receive: Receive) -> dict[str, Any]:
+async def _first(receive: Receive) -> Message:
     try:
         async with asyncio.timeout(BODY_PATIENCE):
             return await _next(receive)
@@ -147,7 +148,7 @@ async def _first(receive: Receive) -> dict[str, Any]:
         raise _Refused(408, "slow", "the body did not arrive in time", (b"connection", b"close")) from None
 
 
-async def _next(receive: Receive) -> dict[str, Any]:
+async def _next(receive: Receive) -> Message:
     message = await receive()
     if message["type"] == "http.disconnect":
         raise _Refused(400, "disconnected", "the sender hung up before the body was complete")

@@ -1,7 +1,7 @@
 """Group commit: all events that arrived while the last commit was on its way go into the next one, together."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 import structlog
@@ -49,19 +49,29 @@ class Inbox:
         self._batch = batch
         self._limits = (waiting, waiting_bytes)
         self._timeout = timeout
-        self._lanes = LaneTable({})
+        self._rules: Mapping[str, Lane] = {}
+        self._lanes: LaneTable | None = None
+        self._store_answers = True
         self._pending: list[tuple[NewEvent, asyncio.Future[Appended]]] = []
         self._pending_bytes = 0
         self._arrived = asyncio.Event()
 
-    def use_lanes(self, lanes: LaneTable) -> None:
-        self._lanes = lanes
+    @property
+    def is_ready(self) -> bool:
+        """Whether the last that was heard of the store was good."""
+        return self._lanes is not None and self._store_answers
 
-    def lane(self, event_type: str) -> Lane:
-        return self._lanes.lane(event_type)
+    async def refresh_lanes(self, db: store.Executor) -> None:
+        """Read the lane table again; before the first time, nothing can be stored."""
+        rules = await store.lane_rules(db)
+        self._store_answers = True
+        if rules != self._rules:
+            self._rules, self._lanes = rules, LaneTable(rules)
 
     def append(self, event: NewEvent) -> asyncio.Future[Appended]:
         """Store one event; the future is done when it is committed, or fails with InboxAway."""
+        if self._lanes is None:
+            raise InboxAway("the service is starting")
         if len(self._pending) >= self._limits[0] or self._pending_bytes >= self._limits[1]:
             raise InboxAway("too many events are waiting to be stored")
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
@@ -85,6 +95,7 @@ class Inbox:
                 _fail(batch, "the process is stopping")
                 raise
             except AWAY as error:
+                self._store_answers = False
                 log.warning("inbox.away", events=len(batch), error=type(error).__name__)
                 _fail(batch, "the store is away")
             except Exception:
@@ -107,15 +118,18 @@ class Inbox:
             if first.setdefault((event.provider, event.event_id), event) is not event:
                 repeats.append(event)
         events = list(first.values())
+        assert self._lanes is not None  # append refuses before
+        lanes = [self._lanes.lane(event.type) for event in events]
         async with asyncio.timeout(self._timeout):
             added = await store.append(
                 self._pool,
                 events,
-                [self._lanes.lane(event.type) for event in events],
+                lanes,
                 [self._merchant_of(event.account) for event in events],
             )
             if repeats:
                 await store.count_duplicates(self._pool, repeats)
+        self._store_answers = True
         if added:
             self._stored()
         for event, future in batch:

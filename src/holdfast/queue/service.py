@@ -7,6 +7,11 @@ from datetime import datetime, timedelta
 from holdfast.db.pool import Pool
 from holdfast.queue import store
 from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Stage, Work
+from holdfast.signals.registry import REGISTRY, Gauge
+
+DEPTH = REGISTRY.add(Gauge("queue_depth", "Live works, by stage and lane.", ("stage", "lane")))
+IN_FLIGHT = REGISTRY.add(Gauge("queue_in_flight", "Works under a lease, by stage and lane.", ("stage", "lane")))
+OLDEST = REGISTRY.add(Gauge("queue_oldest_age_seconds", "Age of the oldest live work.", ("stage", "lane")))
 
 START: store.Bucket = (-1, -1)
 UNLIMITED = 1 << 30
@@ -123,6 +128,17 @@ class Claimer:
     @property
     def late(self) -> frozenset[Lane]:
         return frozenset(self._late)
+
+
+async def measure(pool: Pool) -> None:
+    """Set the gauges of depth, work in flight and oldest age."""
+    rows = {(row["stage"], row["lane"]): row for row in await store.depths(pool)}
+    for gauge, column in ((DEPTH, "depth"), (IN_FLIGHT, "in_flight"), (OLDEST, "oldest_age")):
+        gauge.replace(
+            ((stage.name.lower(), lane.label), float(rows[stage, lane][column]) if (stage, lane) in rows else 0.0)
+            for stage in Stage
+            for lane in Lane
+        )
 
 
 async def lane_stats(

@@ -32,8 +32,12 @@ class LaneClaim:
 # For each lane: walk its buckets from the cursor on (a loose index scan: one index probe a bucket, however deep its
 # backlog), look at a few due works of each, and deal them out like cards: first one of every merchant, then the
 # second … so that nobody waits behind a noisy neighbour. A lane's row with ref NULL tells where a full page ended.
+# Then every destination's part is cut to its free slots, the more urgent lanes first.
 CLAIM = """
-WITH picked AS MATERIALIZED (
+WITH slots AS MATERIALIZED (
+    SELECT * FROM unnest($8::bigint[], $9::int[]) AS s(destination_id, free)
+),
+found AS MATERIALIZED (
     SELECT chosen.* FROM unnest($2::smallint[], $3::int[], $4::bool[], $5::bigint[], $6::bigint[])
         WITH ORDINALITY AS l(lane, quota, newest, after_merchant, after_destination, part)
     CROSS JOIN LATERAL (
@@ -58,7 +62,7 @@ WITH picked AS MATERIALIZED (
             SELECT w.ref, page.merchant_id, page.destination_id,
                    row_number() OVER (PARTITION BY page.merchant_id, page.destination_id ORDER BY w.turn) AS turn
             FROM page
-            LEFT JOIN unnest($8::bigint[], $9::int[]) AS slots(destination_id, free) USING (destination_id)
+            LEFT JOIN slots USING (destination_id)
             CROSS JOIN LATERAL (
                 (SELECT ref, extract(epoch FROM due_at) AS turn FROM work
                  WHERE NOT l.newest AND stage = $1 AND lane = l.lane AND merchant_id = page.merchant_id
@@ -72,16 +76,25 @@ WITH picked AS MATERIALIZED (
             ) AS w
         ),
         dealt AS (
-            SELECT ref, merchant_id, row_number() OVER (PARTITION BY merchant_id ORDER BY turn, destination_id) AS round
+            SELECT ref, merchant_id, destination_id,
+                   row_number() OVER (PARTITION BY merchant_id ORDER BY turn, destination_id) AS round
             FROM due
         )
-        (SELECT ref, l.part, NULL::bigint AS merchant_id, NULL::bigint AS destination_id
+        (SELECT ref, l.part, merchant_id, destination_id, round
          FROM dealt ORDER BY round, merchant_id LIMIT l.quota)
         UNION ALL
-        (SELECT NULL, l.part, merchant_id, destination_id
+        (SELECT NULL, l.part, merchant_id, destination_id, NULL
          FROM page WHERE (SELECT count(*) FROM page) = $7
          ORDER BY merchant_id DESC, destination_id DESC LIMIT 1)
     ) AS chosen
+),
+picked AS MATERIALIZED (
+    SELECT ref, part FROM (
+        SELECT ref, part, coalesce(slots.free, $11) AS free,
+               row_number() OVER (PARTITION BY destination_id ORDER BY part, round, merchant_id) AS nth
+        FROM found LEFT JOIN slots USING (destination_id)
+        WHERE ref IS NOT NULL) AS dealt
+    WHERE nth <= free
 ),
 claimed AS (
     UPDATE work w
@@ -96,7 +109,7 @@ claimed AS (
 )
 SELECT ref, part, lane, merchant_id, destination_id, received_at, attempts FROM claimed
 UNION ALL
-SELECT NULL, part, NULL, merchant_id, destination_id, NULL, NULL FROM picked WHERE ref IS NULL
+SELECT NULL, part, NULL, merchant_id, destination_id, NULL, NULL FROM found WHERE ref IS NULL
 """
 
 
@@ -243,6 +256,18 @@ async def renew(
         lasts,
     )
     return {row[0] for row in rows}
+
+
+async def depths(db: Executor) -> list[asyncpg.Record]:
+    """Per stage and lane that has any: depth, in_flight, oldest_age in seconds."""
+    return await db.fetch(
+        """
+        SELECT stage, lane, count(*) AS depth,
+               count(*) FILTER (WHERE lease IS NOT NULL AND due_at > now()) AS in_flight,
+               extract(epoch FROM now() - min(received_at))::float8 AS oldest_age
+        FROM work GROUP BY stage, lane
+        """
+    )
 
 
 async def lane_stats(db: Executor, window: timedelta, *, now: datetime | None) -> list[asyncpg.Record]:

@@ -1,0 +1,159 @@
+"""What every process of Holdfast has: its database, its signal handling, and the loops they all run."""
+
+import asyncio
+import os
+import signal
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+import structlog
+import uvloop
+
+from holdfast.config import Settings
+from holdfast.db import processes
+from holdfast.db.embedded import EmbeddedPostgres
+from holdfast.db.migrate import upgrade
+from holdfast.db.pool import AWAY, Pool, create_pool
+from holdfast.loops import repeat
+from holdfast.signals.registry import REGISTRY
+from holdfast.signals.totals import INTERVAL, Totals
+
+log = structlog.get_logger()
+
+SUPERVISOR = "HOLDFAST_SUPERVISOR_PID"
+"""Set by `holdfast up` for its children, who stop when it is gone."""
+
+
+class Database:
+    """Where the data is: the embedded server, used as long as this is open, or the server of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
+        self.url = settings.database_url or (self._embedded.url() if self._embedded else "")
+
+    @property
+    def is_embedded(self) -> bool:
+        return self._embedded is not None
+
+    def __enter__(self) -> Self:
+        """Start the embedded server, or join it. Raises EmbeddedError."""
+        if self._embedded is not None:
+            self._embedded.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._embedded is not None:
+            self._embedded.release()
+
+    async def tend(self) -> None:
+        """Bring the embedded server back if it died."""
+        if self._embedded is not None and not self._embedded.is_running():
+            log.warning("postgres.gone")
+            await asyncio.to_thread(self._embedded.start)
+            log.info("postgres.back")
+
+    async def bring_up(self, stop: asyncio.Event) -> bool:
+        """Bring the schema up to date, waiting for a server that is away; False when stopped before that.
+
+        Raises MigrationError when the schema is newer than this program or the server too old.
+        """
+        while not stop.is_set():
+            try:
+                before, now = await upgrade(self.url)
+            except AWAY as error:
+                log.warning("database.away", error=f"{type(error).__name__}: {error}"[:200])
+                await _sleep(1.0, stop)
+            else:
+                if before != now:
+                    log.info("database.upgraded", before=before, now=now)
+                return True
+        return False
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+    """Run a process until it ends or is told to (SIGTERM, SIGINT, its supervisor gone): `main` gets that event."""
+
+    async def body() -> int:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        orphaned = asyncio.create_task(_stop_when_orphaned(stop))
+        try:
+            return await main(stop)
+        finally:
+            orphaned.cancel()
+
+    return uvloop.run(body())
+
+
+async def _stop_when_orphaned(stop: asyncio.Event) -> None:
+    supervisor = os.environ.get(SUPERVISOR)
+    while supervisor is not None:
+        if os.getppid() != int(supervisor):
+            log.warning("supervisor.gone")
+            stop.set()
+            return
+        await asyncio.sleep(1.0)
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+@asynccontextmanager
+async def background(*loops: Awaitable[None]) -> AsyncIterator[None]:
+    """Run loops beside the block; they are cancelled at its end."""
+    tasks = [asyncio.ensure_future(loop) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def pool(url: str, *, size: int, name: str, **options: bool) -> AsyncIterator[Pool]:
+    """A pool for the block; at its end connections in use are broken off."""
+    opened = await create_pool(url, size=size, name=f"holdfast {name}", **options)
+    try:
+        yield opened
+    finally:
+        opened.terminate()
+
+
+@asynccontextmanager
+async def common_loops(database: Database, general: Pool, kind: str, stop: asyncio.Event) -> AsyncIterator[Totals]:
+    """What web and worker both do: tend the embedded server, be seen in the process table, add up signals."""
+    totals = Totals(REGISTRY)
+    identity = uuid.uuid4()
+
+    async def flush() -> None:
+        await totals.flush(general)
+
+    async def beat() -> None:
+        await processes.beat(general, identity, kind, socket.gethostname(), os.getpid())
+
+    async with background(
+        repeat("tend_database", database.tend, every=1.0, stop=stop),
+        repeat("flush_signals", flush, every=INTERVAL, stop=stop),
+        repeat("heartbeat", beat, every=processes.BEAT, stop=stop),
+    ):
+        yield totals
+    try:
+        async with asyncio.timeout(2.0):
+            await flush()
+            await processes.leave(general, identity)
+    except AWAY as error:
+        log.debug("process.not_signed_off", error=type(error).__name__)

@@ -1,0 +1,162 @@
+"""The web process: the providers' front doors, health and metrics."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from holdfast import __version__, problems
+from holdfast.config import Settings
+from holdfast.db.notifications import Notifier
+from holdfast.db.pool import Pool
+from holdfast.gateway.stripe import Receive, Scope, Send, StripeDoor
+from holdfast.inbox.service import Inbox
+from holdfast.loops import repeat
+from holdfast.merchants.catalogue import Catalogue
+from holdfast.queue import service as queue
+from holdfast.queue.channels import ROUTE
+from holdfast.service import Database, background, common_loops, pool
+from holdfast.signals.totals import CONTENT_TYPE, Totals
+
+log = structlog.get_logger()
+
+GRACE = 5
+"""Seconds that requests under way get when the process stops."""
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the message says why."""
+
+
+class Doors:
+    """The ASGI application: paths on the hot path go straight to their endpoint, everything else to Starlette."""
+
+    def __init__(self, hooks: dict[str, Any], rest: Starlette) -> None:
+        self._hooks = hooks
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hook = self._hooks.get(scope["path"]) if scope["type"] == "http" else None
+        await (hook or self._rest)(scope, receive, send)
+
+
+async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> int:
+    """Serve until `stop` is set. Raises ListenError, MigrationError.
+
+    The doors open before the database is there: until then events are answered 503, and Stripe sends them again.
+    """
+    listening = _listen(settings)
+    async with AsyncExitStack() as stack:
+        hot = await stack.enter_async_context(pool(database.url, size=2, name="inbox", hot=True))
+        general = await stack.enter_async_context(pool(database.url, size=4, name="web"))
+        totals = await stack.enter_async_context(common_loops(database, general, "web", stop))
+        notifier = Notifier(hot, ROUTE)
+        catalogue = Catalogue()
+        box = Inbox(hot, merchant_of=catalogue.merchant_of, stored=lambda: notifier.notify(""))
+        secrets = [secret.get_secret_value() for secret in settings.stripe_webhook_secrets]
+        if not secrets:
+            log.warning("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS", effect="events are answered 503")
+        app = Doors({"/hooks/stripe": StripeDoor(box, secrets)}, _rest(general, totals, box))
+        server = _Server(_config(app))
+
+        async def refresh() -> None:
+            await catalogue.refresh(general)
+            await box.refresh_lanes(general)
+
+        async def prepare() -> None:
+            if await database.bring_up(stop):
+                await repeat("refresh_catalogue", refresh, every=1.0, stop=stop)
+
+        async def stop_serving() -> None:
+            await stop.wait()
+            server.should_exit = True
+
+        preparing = asyncio.create_task(prepare())
+        preparing.add_done_callback(lambda _: stop.set())
+        async with background(
+            box.run(),
+            notifier.run(),
+            stop_serving(),
+            repeat("queue_gauges", lambda: queue.measure(general), every=5.0, stop=stop),
+        ):
+            log.info("web.listening", address=settings.listen)
+            await server.serve(sockets=[listening])
+        stop.set()
+        await preparing
+    return 0
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are handled in `service.run`; uvicorn's way ends the process before it has cleaned up."""
+        yield
+
+
+def _config(app: Doors) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=GRACE,
+        limit_concurrency=8192,
+        backlog=2048,
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    address = settings.address
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address.host, address.port))
+    except OSError as error:
+        listening.close()
+        reason = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        raise ListenError(f"cannot listen on {settings.listen}: {reason}; set HOLDFAST_LISTEN") from None
+    listening.set_inheritable(True)
+    return listening
+
+
+def _rest(general: Pool, totals: Totals, box: Inbox) -> Starlette:
+    async def health(_request: Request) -> Response:
+        body = f'{{"status":"pass","version":"{__version__}","serviceId":"holdfast"}}'
+        return Response(body, media_type="application/health+json")
+
+    async def ready(_request: Request) -> Response:
+        status = "pass" if box.is_ready else "fail"
+        return Response(
+            f'{{"status":"{status}","version":"{__version__}","serviceId":"holdfast"}}',
+            status_code=200 if box.is_ready else 503,
+            media_type="application/health+json",
+        )
+
+    async def metrics(_request: Request) -> Response:
+        return Response(await totals.exposition(general), headers={"content-type": CONTENT_TYPE})
+
+    async def refuse(_request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        detail = str(error.detail) if isinstance(error, HTTPException) else "an error of ours; see the log"
+        return Response(problems.problem(status, detail), status_code=status, media_type=problems.CONTENT_TYPE.decode())
+
+    return Starlette(
+        routes=[Route("/health", health), Route("/health/ready", ready), Route("/metrics", metrics)],
+        exception_handlers={HTTPException: refuse, Exception: refuse},
+    )
