@@ -19,16 +19,21 @@ from holdfast import __version__, problems
 from holdfast.config import Settings
 from holdfast.db.notifications import Notifier
 from holdfast.db.pool import Pool
+from holdfast.delivery import signals as delivery_signals
 from holdfast.gateway.stripe import Receive, Scope, Send, StripeDoor
 from holdfast.inbox.service import Inbox
 from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
+from holdfast.payments import signals as payments_signals
 from holdfast.queue import service as queue
 from holdfast.queue.channels import ROUTE
 from holdfast.service import Database, background, common_loops, pool
 from holdfast.signals.totals import CONTENT_TYPE, Totals
 
 log = structlog.get_logger()
+
+DESCRIBED = (delivery_signals, payments_signals)
+"""What the workers count: imported so that `/metrics` can say what it is."""
 
 GRACE = 5
 """Seconds that requests under way get when the process stops."""

@@ -52,7 +52,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             stripe = await stack.enter_async_context(StripeReader(key, settings.stripe_api_url))
 
         catalogue = Catalogue()
-        to_deliver = asyncio.Event()
+        to_deliver, never = asyncio.Event(), asyncio.Event()
         others = Notifier(general, DELIVER)
 
         def planned() -> None:
@@ -80,7 +80,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
         async with background(
             others.run(),
             listener.run(),
-            _settling(deliverer),
+            repeat("settle_deliveries", deliverer.settle, every=POLL, stop=never, wake=deliverer.ended),
             repeat("renew_leases", deliverer.renew, every=5.0, stop=stop),
             repeat(
                 "retention",
@@ -102,16 +102,6 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
                 await router.finish()
     log.info("worker.stopped")
     return 0
-
-
-async def _settling(deliverer: Deliverer) -> None:
-    never = asyncio.Event()
-
-    async def settle() -> int:
-        await deliverer.results()
-        return await deliverer.settle()
-
-    await repeat("settle_deliveries", settle, every=POLL, stop=never)
 
 
 async def _senders(settings: Settings, stack: AsyncExitStack) -> dict[Kind, Sender]:

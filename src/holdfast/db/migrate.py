@@ -1,17 +1,18 @@
-"""Schema changes: Alembic revisions holding SQL text, applied at start under an advisory lock."""
+"""Schema changes: Alembic revisions holding SQL text, applied at start under an advisory lock.
+
+Alembic and SQLAlchemy take a second to import, so only an upgrade does: a command on an up-to-date database is quick.
+"""
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import alembic.command
 import asyncpg
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from holdfast.db.locks import Lock
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 OLDEST_SERVER = 15
 
@@ -20,17 +21,17 @@ class MigrationError(Exception):
     """The schema cannot be brought up to date; the message says why and what to do."""
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def revisions() -> list[str]:
+    """All revisions, oldest first: each is a file `versions/<revision>_<name>.py`, and they form one line."""
+    return sorted(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def head() -> str:
     """The revision this code needs."""
-    found = ScriptDirectory.from_config(_config()).get_current_head()
-    assert found is not None
-    return found
+    return revisions()[-1]
 
 
 async def current(url: str) -> str | None:
@@ -57,8 +58,7 @@ async def upgrade(url: str) -> tuple[str | None, str]:
     before, wanted = await current(url), head()
     if before == wanted:
         return before, wanted
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if before is not None and before not in known:
+    if before is not None and before not in revisions():
         raise MigrationError(
             f"the database is at revision {before}, which this version does not know; install the newer Holdfast"
         )
@@ -72,6 +72,9 @@ async def upgrade(url: str) -> tuple[str | None, str]:
 
 
 async def _run(url: str) -> None:
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
     # asyncpg reads the address itself: SQLAlchemy's own parsing knows fewer forms of it.
     engine = create_async_engine(
         "postgresql+asyncpg://", poolclass=NullPool, async_creator=lambda: asyncpg.connect(url, timeout=5)
@@ -83,8 +86,12 @@ async def _run(url: str) -> None:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
-    config = _config()
+def _upgrade(connection: "Connection") -> None:
+    import alembic.command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     alembic.command.upgrade(config, "head")
 
@@ -94,7 +101,9 @@ def statements(sql: str) -> list[str]:
     return [part.strip() for part in sql.split("\n;\n") if part.strip()]
 
 
-def execute(connection: Connection, sql: str) -> None:
+def execute(connection: "Connection", sql: str) -> None:
+    from sqlalchemy import text
+
     for statement in statements(sql):
         connection.execute(text(statement.replace(":", r"\:")))
 

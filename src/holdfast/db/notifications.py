@@ -71,3 +71,8 @@ class Notifier:
             except AWAY as error:
                 log.debug("notify.failed", error=type(error).__name__)
             await asyncio.sleep(0.002)  # at most 500 a second, whatever arrives
+
+
+async def hint(pool: Pool, channel: str) -> None:
+    """Say at once that there is something to do."""
+    await pool.execute("SELECT pg_notify($1, '')", channel)

@@ -1,11 +1,16 @@
 """Connections: an asyncpg pool that survives the server going away, and what counts as "the store is away"."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import asyncpg
 
-Pool = asyncpg.Pool[asyncpg.Record]
-Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+if TYPE_CHECKING:  # generic in the stubs only
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool = asyncpg.Pool
+    Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 # What a statement raises when the server is stopping, gone, full or unreachable: try again later, nothing is wrong
 # with the statement. Class 57P is operator intervention, 53 is lack of resources, 08 is a lost connection.

@@ -61,6 +61,25 @@ def check_url(url: str, allowed: Sequence[Network], *, https_only: bool = False)
         raise AddressRefused(_reason(host, str(ip_network(literal))))
 
 
+async def check_resolved(url: str, allowed: Sequence[Network]) -> None:
+    """Refuse a URL that is no public destination now, its name looked up. Raises AddressRefused.
+
+    For when a destination is added; what counts is the check at every send.
+    """
+    check_url(url, allowed)
+    parsed = _parsed(url)
+    host = parsed.host or ""
+    if literal_address(host) is not None or host.rstrip(".").lower().endswith("localhost"):
+        return
+    resolver = GuardedResolver(allowed)
+    try:
+        await resolver.resolve(host, parsed.port or 443, socket.AF_UNSPEC)
+    except OSError:
+        raise AddressRefused(f"{host} cannot be found: is the name right?") from None
+    finally:
+        await resolver.close()
+
+
 def literal_address(host: str) -> Address | None:
     """The address that a host is, in any form that a socket would take (`127.1`, `0x7f000001`, `2130706433`).
 

@@ -15,6 +15,7 @@ from holdfast.delivery import store
 from holdfast.delivery.backoff import Backoff
 from holdfast.delivery.gate import Gate
 from holdfast.delivery.model import Attempt, Message, Outcome
+from holdfast.delivery.signals import ATTEMPTS, IN_FLIGHT, OPEN, SECONDS, SETTLED, TO_DELIVERED
 from holdfast.delivery.store import Loaded
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
@@ -22,21 +23,8 @@ from holdfast.merchants.model import Destination, Kind
 from holdfast.queue import store as queue
 from holdfast.queue.model import ClaimPolicy, Lane, Postponed, Settled, Stage, Work
 from holdfast.queue.service import Claimer
-from holdfast.signals.registry import REGISTRY, Counter, Distribution, Gauge
 
 log = structlog.get_logger()
-
-ATTEMPTS = REGISTRY.add(Counter("delivery_attempts", "Tries to deliver, by kind and outcome.", ("kind", "outcome")))
-SECONDS = REGISTRY.add(Distribution("delivery_attempt_seconds", "How long a try took.", ("kind",)))
-SETTLED = REGISTRY.add(
-    Counter("deliveries_settled", "Deliveries that ended, by lane and outcome.", ("lane", "outcome"))
-)
-TO_DELIVERED = REGISTRY.add(
-    Distribution("event_to_delivered_seconds", "From an event's receipt to its delivery.", ("lane",))
-)
-IN_FLIGHT = REGISTRY.add(Gauge("deliveries_in_flight", "Tries under way in this process."))
-OPEN = REGISTRY.add(Gauge("destinations_open", "Destinations whose breaker is not closed, in this process."))
-
 
 NOT_SET_UP = 300.0
 """Seconds between looks at deliveries of a kind that has no sender, such as mail without HOLDFAST_SMTP_URL."""
@@ -101,8 +89,9 @@ class Deliverer:
         self._in_hand: dict[int, tuple[Work, float]] = {}
         self._tasks: dict[asyncio.Task[None], Work] = {}
         self._results: list[_Result] = []
-        self._ended = asyncio.Event()
         self._settling = asyncio.Lock()
+        self.ended = asyncio.Event()
+        """Set when there is something to settle."""
         self.progress = asyncio.Event()
         """Set when a slot came free."""
 
@@ -223,7 +212,7 @@ class Deliverer:
 
     def _end(self, result: _Result) -> None:
         self._results.append(result)
-        self._ended.set()
+        self.ended.set()
 
     # Settling
 
@@ -232,7 +221,6 @@ class Deliverer:
         async with self._settling:
             results = self._results[:500]
             if not results:
-                self._ended.clear()
                 return 0
             await self._write(results, now)
             del self._results[: len(results)]
@@ -285,10 +273,6 @@ class Deliverer:
                 )
             elif result.received_at is not None:
                 TO_DELIVERED.observe(now - result.received_at.timestamp(), lane)
-
-    async def results(self) -> None:
-        """Wait until there is something to settle."""
-        await self._ended.wait()
 
     # Housekeeping
 

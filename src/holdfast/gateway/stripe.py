@@ -10,10 +10,10 @@ import msgspec
 import structlog
 
 from holdfast import problems
+from holdfast.gateway.signals import RECEIVED, SECONDS
 from holdfast.gateway.signature import SignatureError, verify_stripe
 from holdfast.inbox.model import EventError, parse_stripe
 from holdfast.inbox.service import Appended, Inbox, InboxAway
-from holdfast.signals.registry import REGISTRY, Counter, Distribution
 
 log = structlog.get_logger()
 
@@ -28,9 +28,6 @@ BODY_PATIENCE = 10.0
 MOST_READING = 128 * LARGEST_BODY
 """Bytes of unfinished bodies; a sender above that is asked to come again."""
 RETRY_AFTER = b"5"
-
-RECEIVED = REGISTRY.add(Counter("webhooks_received", "Webhooks by provider and answer.", ("provider", "answer")))
-SECONDS = REGISTRY.add(Distribution("webhook_seconds", "From a webhook's arrival to its answer.", ("provider",)))
 
 _OK_START = {
     "type": "http.response.start",

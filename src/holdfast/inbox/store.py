@@ -113,23 +113,31 @@ class Filter:
     lane: Lane | None = None
     account: str | None = None
     merchant_id: int | None = None
+    object_id: str | None = None
     livemode: bool | None = None
     since: datetime | None = None
     until: datetime | None = None
     state: str | None = None
 
 
-STATES = ("live", "done", "dead", "unmatched")
-"""live: in the queue; done: routed; dead: could not be routed; unmatched: routed, but no merchant has its account."""
+TROUBLE = ("unmatched", "unreadable", "unfetched", "dead")
+STATES = ("live", "applied", "stored", *TROUBLE)
+"""live: in the queue; applied: in the ledger; stored: about nothing that the ledger holds; unmatched: no merchant has
+its account; unreadable: about a payment, but in an unknown form; unfetched: thin, and its object could not be had;
+dead: it could not be routed."""
 
 _WHERE = """
     ($1::text[] IS NULL OR event_id = ANY($1)) AND ($2::text IS NULL OR type LIKE $2)
     AND ($3::smallint IS NULL OR e.lane = $3) AND ($4::text IS NULL OR account = $4)
     AND ($5::bool IS NULL OR livemode = $5)
     AND ($6::timestamptz IS NULL OR e.received_at >= $6) AND ($7::timestamptz IS NULL OR e.received_at < $7)
-    AND ($8::text IS NULL OR $8 = CASE WHEN w.ref IS NOT NULL THEN 'live'
-        WHEN d.outcome IN ('dead', 'unmatched') THEN d.outcome ELSE 'done' END)
+    AND ($8::text IS NULL OR $8 = CASE WHEN w.ref IS NOT NULL THEN 'live' ELSE d.outcome END)
+    AND ($8::text IS DISTINCT FROM 'live' OR e.seq IN (SELECT ref FROM work WHERE stage = 1))
+    AND ($8::text IS NULL OR $8 NOT IN ('unmatched', 'unreadable', 'unfetched', 'dead') OR e.seq IN (
+        SELECT ref FROM done WHERE stage = 1 AND outcome = $8
+            AND outcome IN ('dead', 'unmatched', 'unreadable', 'unfetched')))
     AND ($9::bigint IS NULL OR coalesce(d.merchant_id, w.merchant_id) = $9)
+    AND ($10::text IS NULL OR object_id = $10)
 """
 _JOINED = """
     FROM event e
@@ -153,6 +161,7 @@ def _arguments(chosen: Filter) -> list[object]:
         chosen.until,
         chosen.state,
         chosen.merchant_id,
+        chosen.object_id,
     ]
 
 
@@ -160,10 +169,11 @@ async def listing(db: Executor, chosen: Filter, *, limit: int, before: int | Non
     """Events newest first with what became of them; `before` is the seq to go on behind."""
     return await db.fetch(
         f"""
-        SELECT e.seq, event_id, type, e.lane, account, livemode, created_at, e.received_at, length(body) AS size,
+        SELECT e.seq, event_id, type, e.lane, object_id, account, livemode, created_at, e.received_at,
+               length(body) AS size,
                CASE WHEN w.ref IS NOT NULL THEN 'live' ELSE d.outcome END AS state, d.note, d.done_at,
                coalesce(d.merchant_id, w.merchant_id) AS merchant_id
-        {_JOINED} WHERE {_WHERE} AND ($10::bigint IS NULL OR e.seq < $10) ORDER BY e.seq DESC LIMIT $11
+        {_JOINED} WHERE {_WHERE} AND ($11::bigint IS NULL OR e.seq < $11) ORDER BY e.seq DESC LIMIT $12
         """,
         *_arguments(chosen),
         before,
@@ -176,7 +186,7 @@ async def matching(db: Executor, chosen: Filter, *, after: int, limit: int) -> l
     return await db.fetch(
         f"""
         SELECT e.seq, e.lane, e.received_at, coalesce(d.merchant_id, w.merchant_id, 0) AS merchant_id
-        {_JOINED} WHERE {_WHERE} AND e.seq > $10 ORDER BY e.seq LIMIT $11
+        {_JOINED} WHERE {_WHERE} AND e.seq > $11 ORDER BY e.seq LIMIT $12
         """,
         *_arguments(chosen),
         after,

@@ -94,6 +94,11 @@ async def upsert(db: Executor, new: Sequence[NewMerchant]) -> tuple[int, int]:
     return added, len(rows) - added
 
 
+async def ids(db: Executor, keys: Sequence[str]) -> dict[str, int]:
+    rows = await db.fetch("SELECT key, id FROM merchant WHERE key = ANY($1::text[])", list(keys))
+    return {row[0]: row[1] for row in rows}
+
+
 async def accounts(db: Executor, chosen: Sequence[str]) -> dict[str, str]:
     """account → key of the merchant that has it."""
     rows = await db.fetch(

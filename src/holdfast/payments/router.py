@@ -25,20 +25,13 @@ from holdfast.merchants.model import COMPANY
 from holdfast.payments import store
 from holdfast.payments.model import Entry, Fact, entry, folded
 from holdfast.payments.reading import UnreadableError, concerns_payments, read_event, read_object
+from holdfast.payments.signals import ERRORS, PLANNED, ROUTED, TO_ROUTED
 from holdfast.payments.stripe import StripeApiError, StripeReader
 from holdfast.queue import store as queue
 from holdfast.queue.model import Postponed, Settled, Stage, Work
 from holdfast.queue.service import Claimer
-from holdfast.signals.registry import REGISTRY, Counter, Distribution
 
 log = structlog.get_logger()
-
-ROUTED = REGISTRY.add(
-    Counter("events_routed", "Events that left the router, by lane and outcome.", ("lane", "outcome"))
-)
-TO_ROUTED = REGISTRY.add(Distribution("event_to_routed_seconds", "From an event's receipt to routed.", ("lane",)))
-ERRORS = REGISTRY.add(Counter("router_errors", "Batches and events that failed in the router.", ("kind",)))
-PLANNED = REGISTRY.add(Counter("deliveries_planned", "Notifications planned by the router."))
 
 FETCHES = 8
 """Objects of thin events fetched from Stripe at the same time."""

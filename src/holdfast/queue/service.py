@@ -15,6 +15,8 @@ OLDEST = REGISTRY.add(Gauge("queue_oldest_age_seconds", "Age of the oldest live 
 
 START: store.Bucket = (-1, -1)
 UNLIMITED = 1 << 30
+WINDOW = timedelta(minutes=1)
+"""What rates are of."""
 
 
 class Claimer:
@@ -141,9 +143,7 @@ async def measure(pool: Pool) -> None:
         )
 
 
-async def lane_stats(
-    pool: Pool, *, window: timedelta = timedelta(minutes=1), now: datetime | None = None
-) -> list[LaneStats]:
+async def lane_stats(pool: Pool, *, window: timedelta = WINDOW, now: datetime | None = None) -> list[LaneStats]:
     """Every stage and lane, empty ones included."""
     rows = {(row["stage"], row["key"]): row for row in await store.lane_stats(pool, window, now=now)}
     stats = []
@@ -171,7 +171,7 @@ async def lane_stats(
 
 
 async def bucket_stats(
-    pool: Pool, key: str, *, window: timedelta = timedelta(minutes=1), now: datetime | None = None
+    pool: Pool, key: str, *, window: timedelta = WINDOW, now: datetime | None = None
 ) -> list[BucketStats]:
     """Live work and rates by `merchant_id` or `destination_id`, deepest first."""
     return [

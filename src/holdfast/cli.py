@@ -1,0 +1,78 @@
+"""The `holdfast` command. Exit status: 0 done, 1 failed, 2 wrong usage or settings."""
+
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from holdfast import __version__
+
+# Only the module of the command that is called is imported: the rest would cost a second each time.
+GROUPS = {
+    "merchants": ("merchants:app", "Merchants: who they are."),
+    "destinations": ("destinations:app", "Destinations: where notifications go."),
+    "events": ("events:app", "Events: every webhook received, and what became of it."),
+    "lanes": ("events:lanes_app", "Lanes: which event types matter most."),
+    "deliveries": ("deliveries:app", "Deliveries: every notification, each try of it, dead letters."),
+    "queue": ("queue:app", "The queue: how much waits, since when, how fast it goes."),
+    "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
+    "db": ("run:db_app", "The database's schema."),
+}
+COMMANDS = {
+    "up": ("run:up", "Run everything: web, workers, embedded PostgreSQL."),
+    "web": ("run:web", "Run one web process: doors, health and metrics."),
+    "worker": ("run:worker", "Run one worker process: routes and delivers."),
+    "reconcile": ("reconcile:reconcile", "Compare with Stripe's event list; fetch what is missing."),
+    "demo": ("demo:demo", "Everything at work on emulated Stripe traffic."),
+}
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"holdfast {__version__}")
+        raise typer.Exit
+
+
+def _top(
+    _shown: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Holdfast carries payment events from Stripe to merchants, and loses none.
+
+    Settings are environment variables HOLDFAST_… or the same names in ./holdfast.toml; docs/settings.md lists them.
+    """
+
+
+def build(called: str | None) -> typer.Typer:
+    """The command line, with the whole of the command that is `called` and only the names of the others."""
+    app = typer.Typer(
+        name="holdfast",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        callback=_top,
+    )
+    for name, (place, help_text) in COMMANDS.items():
+        app.command(name, short_help=help_text)(_load(place) if name == called else _nothing)
+    for name, (place, help_text) in GROUPS.items():
+        group = _load(place) if name == called else typer.Typer()
+        app.add_typer(group, name=name, help=help_text, no_args_is_help=True)
+    return app
+
+
+def _load(place: str) -> typer.Typer:
+    module, _, attribute = place.partition(":")
+    found: typer.Typer = getattr(import_module(f"holdfast.commands.{module}"), attribute)
+    return found
+
+
+def _nothing() -> None:
+    raise AssertionError("only the called command runs")
+
+
+def main() -> None:
+    called = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    build(called)()

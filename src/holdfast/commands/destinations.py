@@ -1,0 +1,320 @@
+"""`holdfast destinations …`"""
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import asyncpg
+import msgspec
+import typer
+
+from holdfast.commands import terminal
+from holdfast.commands.merchants import find
+from holdfast.commands.options import Json
+from holdfast.commands.session import CommandError, with_store
+from holdfast.config import Settings
+from holdfast.db.pool import Pool
+from holdfast.delivery.addresses import check_resolved
+from holdfast.delivery.http import HttpSender
+from holdfast.delivery.mail import MailSender
+from holdfast.delivery.model import Attempt, Message, Outcome
+from holdfast.delivery.signing import new_secret, validate_secret
+from holdfast.merchants import store
+from holdfast.merchants.model import COMPANY, Destination, Kind, Merchant, NewDestination
+from holdfast.merchants.service import checked_email, checked_events
+
+app = typer.Typer()
+
+Id = Annotated[int, typer.Argument(help="The destination's number, as `holdfast destinations list` shows it.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A destination as it is printed: without its secrets."""
+
+    id: int
+    merchant: str | None
+    kind: str
+    address: str
+    events: tuple[str, ...]
+    enabled: bool
+    secrets: int
+    ceiling: int | None
+
+
+@app.command()
+def add(
+    merchant: Annotated[str | None, typer.Argument(help="The merchant's key; leave out with --application.")] = None,
+    webhook: Annotated[str | None, typer.Option(help="A URL of the merchant: signed per Standard Webhooks.")] = None,
+    email: Annotated[str | None, typer.Option(help="An address of the merchant.")] = None,
+    application: Annotated[
+        str | None, typer.Option(help="A URL of the company itself: gets everybody's events with the original bytes.")
+    ] = None,
+    events: Annotated[
+        list[str] | None, typer.Option(help="Event types to send, * for any part; may be repeated. Default: all.")
+    ] = None,
+    secret: Annotated[str | None, typer.Option(help="A signing secret whsec_…; made when not given.")] = None,
+    ceiling: Annotated[int | None, typer.Option(min=1, max=1024, help="At most so many tries at once.")] = None,
+    json: Json = False,
+) -> None:
+    """Add a destination. The signing secret is printed once, here; `destinations secret` shows it again."""
+    kind, address = _chosen(merchant, webhook, email, application)
+    patterns = checked_events(events or ["*"])
+    secrets: tuple[str, ...] = ()
+    if kind != "email":
+        chosen = secret or new_secret()
+        validate_secret(chosen)
+        secrets = (chosen,)
+
+    async def body(pool: Pool, settings: Settings) -> tuple[Destination, Merchant | None]:
+        owner = await find(pool, merchant) if merchant else None
+        if kind == "email":
+            checked_email(address)
+            if settings.smtp_url is None:
+                terminal.note("Mail is not set up yet (HOLDFAST_SMTP_URL): what is sent here waits until it is.")
+        else:
+            await check_resolved(address, settings.networks)
+        new = NewDestination(owner.id if owner else COMPANY, kind, address, secrets, patterns, ceiling)
+        try:
+            return await store.insert_destination(pool, new), owner
+        except asyncpg.UniqueViolationError:
+            raise CommandError(f"{merchant or 'the company'} has the destination {address} already") from None
+
+    destination, owner = with_store(body)
+    if json:
+        terminal.print_json(
+            {"destination": _shown(destination, owner.key if owner else None), "secrets": destination.secrets}
+        )
+        return
+    terminal.say(f"Destination {destination.id} added: {', '.join(destination.events)} to {destination.address}")
+    for value in destination.secrets:
+        terminal.say(f"Signing secret: {value}")
+    terminal.say(f"Try it: holdfast destinations test {destination.id}")
+
+
+@app.command("list")
+def listing(
+    merchant: Annotated[str | None, typer.Argument(help="Only those of this merchant.")] = None, json: Json = False
+) -> None:
+    """List destinations."""
+
+    async def body(pool: Pool, _settings: Settings) -> list[Shown]:
+        owner = await find(pool, merchant) if merchant else None
+        keys = {m.id: m.key for m in await store.merchants(pool)}
+        return [
+            _shown(item, keys.get(item.merchant_id))
+            for item in await store.destinations(pool, owner.id if owner else None)
+        ]
+
+    shown = with_store(body)
+    if json:
+        terminal.print_json({"destinations": shown})
+        return
+    terminal.print_table(
+        (">ID", "MERCHANT", "KIND", "ADDRESS", "EVENTS", "ENABLED", ">SECRETS", ">CEILING"),
+        (
+            (d.id, d.merchant or "(company)", d.kind, d.address, " ".join(d.events), d.enabled, d.secrets, d.ceiling)
+            for d in shown
+        ),
+        empty="No destinations yet. Add one: holdfast destinations add bakery --webhook https://…",
+    )
+
+
+@app.command()
+def subscribe(
+    destination: Id,
+    events: Annotated[list[str], typer.Option(help="Event types to send, * for any part; may be repeated.")],
+    ceiling: Annotated[int | None, typer.Option(min=1, max=1024, help="At most so many tries at once.")] = None,
+) -> None:
+    """Change what a destination gets."""
+
+    async def body(pool: Pool, _settings: Settings) -> Destination:
+        old = await _find(pool, destination)
+        changed = await store.set_subscription(pool, old.id, checked_events(events), ceiling or old.ceiling)
+        assert changed is not None
+        return changed
+
+    changed = with_store(body)
+    terminal.say(f"Destination {changed.id} gets {', '.join(changed.events)}.")
+
+
+@app.command()
+def enable(destination: Id) -> None:
+    """Send to it again. What became dead meanwhile: holdfast deliveries replay."""
+    _switch(destination, on=True)
+
+
+@app.command()
+def disable(destination: Id) -> None:
+    """Send nothing to it: no new deliveries, and those that wait become dead letters, which can be replayed."""
+    _switch(destination, on=False)
+
+
+@app.command()
+def remove(destination: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Remove a destination for good; its history stays."""
+    if not yes:
+        typer.confirm(f"Remove destination {destination} for good?", abort=True)
+
+    async def body(pool: Pool, _settings: Settings) -> bool:
+        return await store.delete_destination(pool, destination)
+
+    if not with_store(body):
+        raise _unknown(destination)
+    terminal.say(f"Destination {destination} removed.")
+
+
+@app.command()
+def secret(destination: Id, json: Json = False) -> None:
+    """Print the signing secrets, the current one first."""
+
+    async def body(pool: Pool, _settings: Settings) -> Destination:
+        return await _find(pool, destination)
+
+    found = with_store(body)
+    if json:
+        terminal.print_json({"id": found.id, "secrets": found.secrets})
+        return
+    for value in found.secrets:
+        terminal.say(value)
+
+
+@app.command()
+def rotate(
+    destination: Id,
+    finish: Annotated[bool, typer.Option("--finish", help="End the rotation: only the current secret stays.")] = False,
+    json: Json = False,
+) -> None:
+    """Make a new signing secret; until `rotate --finish` both sign, so that the receiver can change over."""
+
+    async def body(pool: Pool, _settings: Settings) -> tuple[str, ...]:
+        found = await _find(pool, destination)
+        if not found.secrets:
+            raise CommandError(f"destination {destination} is mail, which is not signed")
+        secrets = found.secrets[:1] if finish else (new_secret(), found.secrets[0])
+        await store.set_secrets(pool, found.id, secrets)
+        return secrets
+
+    secrets = with_store(body)
+    if json:
+        terminal.print_json({"id": destination, "secrets": secrets})
+    elif finish:
+        terminal.say("Rotation finished: only the current secret signs now.")
+    else:
+        terminal.say(f"New signing secret: {secrets[0]}")
+        terminal.say(f"The old one signs too until: holdfast destinations rotate {destination} --finish")
+
+
+@app.command("test")
+def send_test(destination: Id, json: Json = False) -> None:
+    """Send a made-up event now and show what the destination answers."""
+
+    async def body(pool: Pool, settings: Settings) -> Attempt:
+        found = await _find(pool, destination)
+        return await _try(found, settings)
+
+    attempt = with_store(body)
+    if json:
+        answer = attempt.response.decode(errors="replace")
+        terminal.print_json(
+            {
+                "outcome": attempt.outcome,
+                "status": attempt.status,
+                "latency": attempt.latency,
+                "error": attempt.error,
+                "response": answer,
+            }
+        )
+    elif attempt.outcome is Outcome.DELIVERED:
+        terminal.say(f"Delivered: answered {attempt.status} after {terminal.duration(attempt.latency)}.")
+    else:
+        terminal.say(f"Not delivered: {attempt.error}.")
+    if attempt.outcome is not Outcome.DELIVERED:
+        raise typer.Exit(1)
+
+
+def _chosen(merchant: str | None, webhook: str | None, email: str | None, application: str | None) -> tuple[Kind, str]:
+    given: list[tuple[Kind, str]] = []
+    if webhook:
+        given.append(("webhook", webhook))
+    if email:
+        given.append(("email", email))
+    if application:
+        given.append(("application", application))
+    if len(given) != 1:
+        raise typer.BadParameter("name one of --webhook, --email and --application")
+    if (given[0][0] == "application") == (merchant is not None):
+        raise typer.BadParameter(
+            "--application is the company's own: leave the merchant out" if merchant else "name the merchant first"
+        )
+    return given[0]
+
+
+async def _find(pool: Pool, destination_id: int) -> Destination:
+    found = await store.destination(pool, destination_id)
+    if found is None:
+        raise _unknown(destination_id)
+    return found
+
+
+def _unknown(destination_id: int) -> CommandError:
+    return CommandError(f"there is no destination {destination_id}; `holdfast destinations list` shows them")
+
+
+def _switch(destination_id: int, *, on: bool) -> None:
+    async def body(pool: Pool, _settings: Settings) -> bool:
+        await _find(pool, destination_id)
+        return await store.set_enabled(pool, destination_id, on)
+
+    changed = with_store(body)
+    state = "enabled" if on else "disabled"
+    terminal.say(f"Destination {destination_id} {state}." if changed else f"Destination {destination_id} was {state}.")
+
+
+def _shown(found: Destination, merchant: str | None) -> Shown:
+    return Shown(
+        found.id,
+        merchant,
+        found.kind,
+        found.address,
+        found.events,
+        found.enabled,
+        len(found.secrets),
+        found.ceiling,
+    )
+
+
+async def _try(found: Destination, settings: Settings) -> Attempt:
+    number = random.SystemRandom().getrandbits(40)
+    about: dict[str, Any] = {"id": "pi_test", "object": "payment_intent", "amount": 1099, "currency": "usd"}
+    now = datetime.now(UTC)
+    event = {
+        "id": f"evt_test_{number:x}",
+        "object": "event",
+        "type": "payment_intent.succeeded",
+        "created": int(now.timestamp()),
+        "livemode": False,
+        "data": {"object": about | {"status": "succeeded"}},
+    }
+    message = Message(
+        delivery_id=0,
+        webhook_id=f"msg_test_{number:x}",
+        attempt=1,
+        event_id=str(event["id"]),
+        event_type="payment_intent.succeeded",
+        created=now,
+        received=now,
+        account=None,
+        merchant=None,
+        livemode=False,
+        body=msgspec.json.encode(event),
+        headers={},
+    )
+    if found.kind == "email":
+        if settings.smtp_url is None:
+            raise CommandError("mail is not set up: set HOLDFAST_SMTP_URL")
+        async with MailSender(settings.smtp_url.get_secret_value(), settings.mail_from) as mail:
+            return await mail.send(found, message, now)
+    async with HttpSender(settings.networks) as http:
+        return await http.send(found, message, now)

@@ -1,0 +1,40 @@
+"""Options that several commands share, and how their values are read."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"(\d{1,6})\s*(s|m|min|h|d|w)")
+
+
+def read_time(value: str, now: datetime | None = None) -> datetime:
+    """`15m`, `2h`, `3d` ago; `now`; or an ISO date and time (local time unless it says otherwise)."""
+    value = value.strip()
+    now = now or datetime.now(UTC)
+    if value == "now":
+        return now
+    found = _DURATION.fullmatch(value)
+    if found:
+        return now - timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{value!r} is not a time: write 15m, 2h or 3d (ago), now, 2026-11-24 or 2026-11-24T15:30"
+        ) from None
+
+
+def read_optional_time(value: str | None) -> datetime | None:
+    return None if value is None else read_time(value)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Since = Annotated[
+    str | None, typer.Option(help="Not before this time: 15m, 2h, 3d (ago) or 2026-11-24T15:30.", metavar="TIME")
+]
+Until = Annotated[str | None, typer.Option(help="Before this time, written likewise.", metavar="TIME")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

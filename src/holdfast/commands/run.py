@@ -1,0 +1,79 @@
+"""`holdfast up`, `web`, `worker` and `db …`: the processes, and the schema."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+
+from holdfast import logs
+from holdfast.commands import terminal
+from holdfast.commands.options import Json
+from holdfast.commands.session import FAILED, reporting, settings
+from holdfast.config import Settings
+from holdfast.db import migrate
+from holdfast.db.pool import AWAY
+from holdfast.service import Database, run
+
+db_app = typer.Typer()
+
+
+def up(
+    workers: Annotated[int | None, typer.Option(min=0, max=64, help="Worker processes; HOLDFAST_WORKERS.")] = None,
+) -> None:
+    """Run everything: a web process, workers, and the embedded PostgreSQL unless HOLDFAST_DATABASE_URL is set."""
+    from holdfast.supervisor import Supervisor
+
+    async def body(chosen: Settings, database: Database, stop: asyncio.Event) -> int:
+        return await Supervisor(chosen, database, chosen.workers if workers is None else workers).run(stop)
+
+    _run("up", body)
+
+
+def web() -> None:
+    """Run one web process: the providers' doors, health and metrics."""
+    from holdfast.web import serve
+
+    _run("web", serve)
+
+
+def worker() -> None:
+    """Run one worker process: routes events and sends deliveries."""
+    from holdfast.worker import work
+
+    _run("worker", work)
+
+
+@db_app.command("migrate")
+def db_migrate(json: Json = False) -> None:
+    """Bring the schema up to date; every process also does so when it starts."""
+    chosen = settings()
+    with reporting():
+        before, now = _upgraded(chosen)
+    if json:
+        terminal.print_json({"before": before, "now": now})
+    else:
+        was = f"upgraded from {before or 'nothing'} to" if before != now else "at"
+        terminal.say(f"The schema is {was} revision {now}.")
+
+
+def _upgraded(chosen: Settings) -> tuple[str | None, str]:
+    try:
+        with Database(chosen) as database:
+            return migrate.upgrade_now(database.url)
+    except AWAY as error:
+        raise migrate.MigrationError(f"PostgreSQL cannot be reached: {error or type(error).__name__}") from None
+
+
+def _run(kind: str, body: Callable[[Settings, Database, asyncio.Event], Awaitable[int]]) -> None:
+    from holdfast.web import ListenError
+
+    chosen = settings()
+    logs.configure(chosen.log_format, chosen.log_level, process=kind)
+    try:
+        with reporting(), Database(chosen) as database:
+            code = run(lambda stop: body(chosen, database, stop))
+    except ListenError as error:
+        typer.echo(f"holdfast: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    raise typer.Exit(code)

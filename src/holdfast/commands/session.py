@@ -1,0 +1,85 @@
+"""One command's use of the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import asyncpg
+import typer
+
+from holdfast import config, logs
+from holdfast.config import Settings, SettingsError
+from holdfast.db.embedded import EmbeddedError
+from holdfast.db.migrate import MigrationError, upgrade
+from holdfast.db.pool import AWAY, Pool, create_pool
+from holdfast.delivery.model import DeliveryError
+from holdfast.inbox.model import EventError
+from holdfast.merchants.model import MerchantError
+from holdfast.service import Database
+
+T = TypeVar("T")
+
+FAILED, USAGE = 1, 2
+
+
+class CommandError(Exception):
+    """The command cannot do what it was asked to; the message says why and what to do."""
+
+
+def settings() -> Settings:
+    """The settings, or exit 2 with one line a mistake."""
+    try:
+        return config.load()
+    except SettingsError as error:
+        for mistake in error.mistakes:
+            typer.echo(f"settings: {mistake}", err=True)
+        raise typer.Exit(USAGE) from None
+
+
+def with_store(body: Callable[[Pool, Settings], Awaitable[T]]) -> T:
+    """Run a command's body with a pool on an up-to-date database; errors become one line and exit 1."""
+    chosen = settings()
+    logs.configure(chosen.log_format, "error", process="command")
+
+    async def run(url: str) -> T:
+        await upgrade(url)
+        pool = await create_pool(url, size=4, name="holdfast command")
+        try:
+            return await body(pool, chosen)
+        finally:
+            pool.terminate()
+
+    with reporting():
+        try:
+            with Database(chosen) as database:
+                return asyncio.run(run(database.url))
+        except AWAY as error:
+            where = "the embedded PostgreSQL" if chosen.database_url is None else "PostgreSQL at HOLDFAST_DATABASE_URL"
+            raise CommandError(f"{where} cannot be reached: {error or type(error).__name__}") from None
+
+
+class reporting:  # noqa: N801 - reads as `with reporting():`
+    """Turns the errors that people can do something about into one line on stderr and exit 1."""
+
+    KNOWN = (
+        CommandError,
+        EmbeddedError,
+        MigrationError,
+        MerchantError,
+        DeliveryError,
+        EventError,
+        asyncpg.InvalidPasswordError,
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InsufficientPrivilegeError,
+    )
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, self.KNOWN):
+            typer.echo(f"holdfast: {error}", err=True)
+            raise typer.Exit(FAILED) from None
+        if isinstance(error, KeyboardInterrupt):
+            raise typer.Exit(130) from None

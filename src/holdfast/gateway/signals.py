@@ -1,0 +1,6 @@
+"""What the front doors count."""
+
+from holdfast.signals.registry import REGISTRY, Counter, Distribution
+
+RECEIVED = REGISTRY.add(Counter("webhooks_received", "Webhooks by provider and answer.", ("provider", "answer")))
+SECONDS = REGISTRY.add(Distribution("webhook_seconds", "From a webhook's arrival to its answer.", ("provider",)))

@@ -1,0 +1,27 @@
+"""Gives chosen events to the router again."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from holdfast.db.pool import Pool
+from holdfast.inbox import store
+from holdfast.inbox.store import Filter
+from holdfast.queue import store as queue
+from holdfast.queue.model import NewWork, Stage
+
+CHUNK = 1000
+
+
+async def replay(pool: Pool, chosen: Filter, now: datetime | None = None) -> AsyncIterator[tuple[list[int], int]]:
+    """Queue the chosen events once more, oldest first; yields (seqs looked at, how many were queued) by chunk.
+
+    Those that are in the queue already stay as they are. Applying an event twice changes nothing in the ledger, and
+    a destination that was notified of it is not notified again.
+    """
+    after = 0
+    moment = now or datetime.now(UTC)
+    while rows := await store.matching(pool, chosen, after=after, limit=CHUNK):
+        after = rows[-1]["seq"]
+        works = [NewWork(row["seq"], row["lane"], row["merchant_id"], 0, moment) for row in rows]
+        added = await queue.enqueue(pool, Stage.ROUTE, works, now=now)
+        yield [row["seq"] for row in rows], added

@@ -1,0 +1,10 @@
+"""What the router counts."""
+
+from holdfast.signals.registry import REGISTRY, Counter, Distribution
+
+ROUTED = REGISTRY.add(
+    Counter("events_routed", "Events that left the router, by lane and outcome.", ("lane", "outcome"))
+)
+TO_ROUTED = REGISTRY.add(Distribution("event_to_routed_seconds", "From an event's receipt to routed.", ("lane",)))
+ERRORS = REGISTRY.add(Counter("router_errors", "Batches and events that failed in the router.", ("kind",)))
+PLANNED = REGISTRY.add(Counter("deliveries_planned", "Notifications planned by the router."))
