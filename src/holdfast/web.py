@@ -20,6 +20,7 @@ from holdfast.config import Settings
 from holdfast.db.notifications import Notifier
 from holdfast.db.pool import Pool
 from holdfast.delivery import signals as delivery_signals
+from holdfast.gateway.protocol import BoundedProtocol
 from holdfast.gateway.stripe import Receive, Scope, Send, StripeDoor
 from holdfast.inbox.service import Inbox
 from holdfast.loops import repeat
@@ -27,7 +28,7 @@ from holdfast.merchants.catalogue import Catalogue
 from holdfast.payments import signals as payments_signals
 from holdfast.queue import service as queue
 from holdfast.queue.channels import ROUTE
-from holdfast.service import Database, background, common_loops, pool
+from holdfast.service import Database, after, background, common_loops, pool, settle_memory
 from holdfast.signals.totals import CONTENT_TYPE, Totals
 
 log = structlog.get_logger()
@@ -62,9 +63,10 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
     """
     listening = _listen(settings)
     async with AsyncExitStack() as stack:
-        hot = await stack.enter_async_context(pool(database.url, size=2, name="inbox", hot=True))
+        hot = await stack.enter_async_context(pool(database.url, size=3, name="inbox", hot=True))
         general = await stack.enter_async_context(pool(database.url, size=4, name="web"))
-        totals = await stack.enter_async_context(common_loops(database, general, "web", stop))
+        prepared = asyncio.Event()
+        totals = await stack.enter_async_context(common_loops(database, general, "web", prepared, stop))
         notifier = Notifier(hot, ROUTE)
         catalogue = Catalogue()
         box = Inbox(hot, merchant_of=catalogue.merchant_of, stored=lambda: notifier.notify(""))
@@ -80,21 +82,30 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
 
         async def prepare() -> None:
             if await database.bring_up(stop):
-                await repeat("refresh_catalogue", refresh, every=1.0, stop=stop)
+                prepared.set()
 
         async def stop_serving() -> None:
             await stop.wait()
             server.should_exit = True
 
+        async def hang_up() -> None:
+            now = asyncio.get_running_loop().time()
+            for connection in list(server.server_state.connections):
+                if isinstance(connection, BoundedProtocol) and connection.is_late(now):
+                    connection.hang_up()
+
         preparing = asyncio.create_task(prepare())
-        preparing.add_done_callback(lambda _: stop.set())
+        preparing.add_done_callback(lambda done: stop.set() if done.cancelled() or done.exception() else None)
         async with background(
             box.run(),
             notifier.run(),
             stop_serving(),
-            repeat("queue_gauges", lambda: queue.measure(general), every=5.0, stop=stop),
+            repeat("hang_up", hang_up, every=1.0, stop=stop),
+            after(prepared, repeat("refresh_catalogue", refresh, every=1.0, stop=stop)),
+            after(prepared, repeat("queue_gauges", lambda: queue.measure(general), every=5.0, stop=stop)),
         ):
             log.info("web.listening", address=settings.listen)
+            settle_memory()
             await server.serve(sockets=[listening])
         stop.set()
         await preparing
@@ -111,7 +122,8 @@ class _Server(uvicorn.Server):
 def _config(app: Doors) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedProtocol,
+        proxy_headers=False,  # addresses of senders are not used
         ws="none",
         lifespan="off",
         access_log=False,

@@ -21,7 +21,7 @@ from holdfast.payments.stripe import StripeReader
 from holdfast.queue.channels import DELIVER, ROUTE
 from holdfast.queue.model import ClaimPolicy, Stage
 from holdfast.queue.service import Claimer
-from holdfast.service import Database, background, common_loops, pool
+from holdfast.service import Database, background, common_loops, pool, settle_memory
 
 log = structlog.get_logger()
 
@@ -44,7 +44,9 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
         # A claim that is committed to disk puts the planning before it there as well: what is sent was never undone.
         deliver_pool = await stack.enter_async_context(pool(database.url, size=4, name="delivery", hot=True))
         general = await stack.enter_async_context(pool(database.url, size=3, name="worker"))
-        await stack.enter_async_context(common_loops(database, general, "worker", stop))
+        prepared = asyncio.Event()
+        prepared.set()
+        await stack.enter_async_context(common_loops(database, general, "worker", prepared, stop))
         senders = await _senders(settings, stack)
         stripe = None
         if settings.stripe_api_key is not None:
@@ -77,6 +79,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             database.url, {ROUTE: arrived, DELIVER: lambda _: to_deliver.set()}, name="holdfast listener"
         )
         log.info("worker.started", routers=routers, deliveries=settings.delivery_concurrency)
+        settle_memory()
         async with background(
             others.run(),
             listener.run(),

@@ -15,7 +15,7 @@ from holdfast.delivery import store
 from holdfast.delivery.backoff import Backoff
 from holdfast.delivery.gate import Gate
 from holdfast.delivery.model import Attempt, Message, Outcome
-from holdfast.delivery.signals import ATTEMPTS, IN_FLIGHT, OPEN, SECONDS, SETTLED, TO_DELIVERED
+from holdfast.delivery.signals import ATTEMPTS, SECONDS, SETTLED, TO_DELIVERED
 from holdfast.delivery.store import Loaded
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
@@ -284,8 +284,6 @@ class Deliverer:
             await queue.renew(self._pool, Stage.DELIVER, old, lease, now=now)
         for key in [key for key, gate in self._gates.items() if gate.is_idle(clock)]:
             del self._gates[key]
-        IN_FLIGHT.set(len(self._tasks))
-        OPEN.set(sum(not gate.breaker.allows(clock) for gate in self._gates.values()))
 
     async def drain(self, patience: float) -> None:
         """Let tries under way end for `patience` seconds, then break them off and give back what is left."""

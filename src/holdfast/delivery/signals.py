@@ -1,6 +1,6 @@
 """What the senders count."""
 
-from holdfast.signals.registry import REGISTRY, Counter, Distribution, Gauge
+from holdfast.signals.registry import REGISTRY, Counter, Distribution
 
 ATTEMPTS = REGISTRY.add(Counter("delivery_attempts", "Tries to deliver, by kind and outcome.", ("kind", "outcome")))
 SECONDS = REGISTRY.add(Distribution("delivery_attempt_seconds", "How long a try took.", ("kind",)))
@@ -10,5 +10,3 @@ SETTLED = REGISTRY.add(
 TO_DELIVERED = REGISTRY.add(
     Distribution("event_to_delivered_seconds", "From an event's receipt to its delivery.", ("lane",))
 )
-IN_FLIGHT = REGISTRY.add(Gauge("deliveries_in_flight", "Tries under way in this process."))
-OPEN = REGISTRY.add(Gauge("destinations_open", "Destinations whose breaker is not closed, in this process."))

@@ -1,9 +1,7 @@
 """`POST /hooks/stripe`: a signed Stripe event in, 200 once it is committed. Raw ASGI, since every event passes here."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +9,7 @@ import structlog
 
 from holdfast import problems
 from holdfast.gateway.signals import RECEIVED, SECONDS
-from holdfast.gateway.signature import SignatureError, verify_stripe
+from holdfast.gateway.signature import SignatureError, StripeVerifier
 from holdfast.inbox.model import EventError, parse_stripe
 from holdfast.inbox.service import Appended, Inbox, InboxAway
 
@@ -23,12 +21,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 LARGEST_BODY = 1024 * 1024
-BODY_PATIENCE = 10.0
-"""Seconds for a body to arrive."""
 MOST_READING = 128 * LARGEST_BODY
 """Bytes of unfinished bodies; a sender above that is asked to come again."""
 RETRY_AFTER = b"5"
 
+_seconds = SECONDS.series("stripe")
 _OK_START = {
     "type": "http.response.start",
     "status": 200,
@@ -52,14 +49,14 @@ class _Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error 
 class StripeDoor:
     """The ASGI endpoint. Nothing that is not verified is written, and nothing is acknowledged before it is committed.
 
-    200 committed (or held already), 400 bad signature or not an event, 405, 408 the body did not arrive in time,
-    413 larger than 1 MiB, 503 with Retry-After while the event cannot be stored. Refusals are problem details.
+    200 committed (or held already), 400 bad signature or not an event, 405, 413 larger than 1 MiB, 503 with
+    Retry-After while the event cannot be stored. Refusals are problem details.
     """
 
     def __init__(self, inbox: Inbox, secrets: Sequence[str], clock: Callable[[], float] = time.time) -> None:
         """`secrets`: the endpoints' `whsec_…`, current and rolling; `clock` gives Unix time."""
         self._inbox = inbox
-        self._secrets = tuple(secret.encode() for secret in secrets)
+        self._verifier = StripeVerifier([secret.encode() for secret in secrets])
         self._clock = clock
         self._reading = 0
 
@@ -73,12 +70,12 @@ class StripeDoor:
             answer = refused.answer
             await _refuse(send, refused)
         RECEIVED.inc(1, "stripe", answer)
-        SECONDS.observe(time.perf_counter() - began, "stripe")
+        _seconds.observe(time.perf_counter() - began)
 
     async def _take(self, scope: Scope, receive: Receive) -> str:
         if scope["method"] != "POST":
             raise _Refused(405, "method", "send events with POST", (b"allow", b"POST"))
-        if not self._secrets:
+        if not self._verifier.has_secrets:
             log.error("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS")
             raise _Refused(
                 503,
@@ -92,8 +89,8 @@ class StripeDoor:
         body = await self._body(receive)
         now = self._clock()
         try:
-            verify_stripe(body, signature, self._secrets, now)
-            event = parse_stripe(body, kept, datetime.fromtimestamp(now, UTC))
+            self._verifier.verify(body, signature, now)
+            event = parse_stripe(body, kept, now)
         except SignatureError as error:
             log.warning("stripe.bad_signature", reason=str(error))
             raise _Refused(400, "bad_signature", str(error)) from None
@@ -107,49 +104,36 @@ class StripeDoor:
         return "new" if appended is Appended.NEW else "duplicate"
 
     async def _body(self, receive: Receive) -> bytes:
-        """The whole body, which usually comes in one piece. Bounded in size, in time, and over all requests."""
-        message = await _first(receive)
+        """The whole body, which usually comes in one piece. Bounded in size, over all requests too.
+
+        How long it may take is the connection's business: see `protocol.PATIENCE`.
+        """
+        message = await receive()
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False):
+            if message["type"] == "http.disconnect":
+                raise _hung_up()
             if len(body) > LARGEST_BODY:
                 raise _too_large()
             return body
         parts, size = [body], len(body)
         self._reading += size
         try:
-            async with asyncio.timeout(BODY_PATIENCE):
-                while message.get("more_body", False):
-                    message = await _next(receive)
-                    part = message.get("body", b"")
-                    parts.append(part)
-                    size += len(part)
-                    self._reading += len(part)
-                    if size > LARGEST_BODY:
-                        raise _too_large()
-                    if self._reading > MOST_READING:
-                        raise _away("too many large bodies are arriving at once")
-        except TimeoutError:
-            raise _Refused(
-                408, "slow", f"the body did not arrive within {BODY_PATIENCE:g} s", (b"connection", b"close")
-            ) from None
+            while message.get("more_body", False):
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _hung_up()
+                part = message.get("body", b"")
+                parts.append(part)
+                size += len(part)
+                self._reading += len(part)
+                if size > LARGEST_BODY:
+                    raise _too_large()
+                if self._reading > MOST_READING:
+                    raise _away("too many large bodies are arriving at once")
         finally:
             self._reading -= size
         return b"".join(parts)
-
-
-async def _first(receive: Receive) -> Message:
-    try:
-        async with asyncio.timeout(BODY_PATIENCE):
-            return await _next(receive)
-    except TimeoutError:
-        raise _Refused(408, "slow", "the body did not arrive in time", (b"connection", b"close")) from None
-
-
-async def _next(receive: Receive) -> Message:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise _Refused(400, "disconnected", "the sender hung up before the body was complete")
-    return message
 
 
 def _headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, str, int]:
@@ -162,9 +146,13 @@ def _headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, str,
             signature = value
         elif name == b"content-length":
             length = int(value) if value.isdigit() and len(value) < 20 else 0
-        if name in _KEPT or name.startswith(b"stripe-"):
+        if name in _KEPT or name[:7] == b"stripe-":
             kept[name.decode("latin-1")] = value.decode("latin-1")
     return signature, _headers_json(kept).decode(), length
+
+
+def _hung_up() -> _Refused:
+    return _Refused(400, "hung_up", "the sender hung up before the body was complete")
 
 
 def _too_large() -> _Refused:

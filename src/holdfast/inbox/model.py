@@ -1,8 +1,6 @@
 """What an event is, from the bytes a provider sent to the row we keep."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -40,15 +38,18 @@ class _Whole(_Envelope):
     related_object: _Subject | None = None
 
 
+_LATEST = 32_503_680_000
+"""The year 3000: what is later is no time."""
+
 _decode = msgspec.json.Decoder(_Whole).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(msgspec.Struct, frozen=True):
     """An event on its way in. `headers` is a JSON object of the provider's headers, `body` the exact bytes.
 
-    `object_id` is what the event is about (`pi_…`), None where it cannot be told.
+    `object_id` is what the event is about (`pi_…`), None where it cannot be told. `created` (the provider's clock) and
+    `received` (ours) are Unix time in seconds. A msgspec struct, since frozen dataclasses are slow to make.
     """
 
     provider: str
@@ -57,14 +58,13 @@ class NewEvent:
     object_id: str | None
     account: str | None
     livemode: bool
-    created_at: datetime
-    received_at: datetime
+    created: float
+    received: float
     headers: str
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """An event that we hold."""
 
     seq: int
@@ -81,7 +81,7 @@ class Event:
     body: bytes
 
 
-def parse_stripe(body: bytes, headers: str, received_at: datetime) -> NewEvent:
+def parse_stripe(body: bytes, headers: str, received: float) -> NewEvent:
     """Read a Stripe event, snapshot (`object: event`) or thin (`object: v2.core.event`).
 
     Raises EventError. Source: https://docs.stripe.com/api/events/object and /api/v2/core/events/object
@@ -108,8 +108,8 @@ def parse_stripe(body: bytes, headers: str, received_at: datetime) -> NewEvent:
         _object_id(envelope),
         account,
         envelope.livemode is not False,
-        _time(envelope.created, received_at),
-        received_at,
+        _time(envelope.created, received),
+        received,
         headers,
         body,
     )
@@ -135,19 +135,14 @@ def _object_id(envelope: _Envelope) -> str | None:
     return found if isinstance(found, str) and 0 < len(found) <= 255 and "\0" not in found else None
 
 
-def _time(created: object, received_at: datetime) -> datetime:
+def _time(created: object, received: float) -> float:
     """Snapshot events carry Unix seconds, thin ones RFC 3339; an event without a usable time counts as made now."""
-    try:
-        if isinstance(created, int | float):
-            return _second(int(created))
-        if isinstance(created, str):
+    if isinstance(created, int | float) and 0 <= created < _LATEST:
+        return float(created)
+    if isinstance(created, str):
+        try:
             at = datetime.fromisoformat(created)
-            return at if at.tzinfo else at.replace(tzinfo=UTC)
-    except (ValueError, OverflowError, OSError):
-        pass
-    return received_at
-
-
-@lru_cache(maxsize=1024)
-def _second(unix: int) -> datetime:
-    return datetime.fromtimestamp(unix, UTC)
+        except ValueError:
+            return received
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    return received

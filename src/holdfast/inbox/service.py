@@ -25,7 +25,7 @@ class Appended(Enum):
 
 
 class Inbox:
-    """Appends events durably. One commit is under way at a time; its company is whoever came while it was."""
+    """Appends events durably. `commits` of them are under way at a time; their company is whoever came meanwhile."""
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class Inbox:
         *,
         merchant_of: Callable[[str | None], int],
         stored: Callable[[], None] = lambda: None,
+        commits: int = 2,
         batch: int = 500,
         waiting: int = 5000,
         waiting_bytes: int = 64 * 1024 * 1024,
@@ -46,6 +47,7 @@ class Inbox:
         self._pool = pool
         self._merchant_of = merchant_of
         self._stored = stored
+        self._commits = commits
         self._batch = batch
         self._limits = (waiting, waiting_bytes)
         self._timeout = timeout
@@ -81,14 +83,21 @@ class Inbox:
         return future
 
     async def run(self) -> None:
-        """Commit batch after batch; ends when cancelled, after the batch under way."""
+        """Commit batch after batch until cancelled. While the server writes one, the next is made ready."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._commits):
+                group.create_task(self._commit_batches())
+
+    async def _commit_batches(self) -> None:
         while True:
             await self._arrived.wait()
             batch = self._pending[: self._batch]
             del self._pending[: self._batch]
-            self._pending_bytes -= sum(len(event.body) for event, _ in batch)
+            self._pending_bytes -= sum([len(event.body) for event, _ in batch])
             if not self._pending:
                 self._arrived.clear()
+            if not batch:
+                continue
             try:
                 await self._commit(batch)
             except asyncio.CancelledError:
@@ -112,31 +121,24 @@ class Inbox:
                 _fail([entry], "the store refused this event")
 
     async def _commit(self, batch: list[tuple[NewEvent, asyncio.Future[Appended]]]) -> None:
-        first: dict[tuple[str, str], NewEvent] = {}
-        repeats = []
-        for event, _ in batch:
-            if first.setdefault((event.provider, event.event_id), event) is not event:
-                repeats.append(event)
+        first = {(event.provider, event.event_id): event for event, _ in reversed(batch)}
         events = list(first.values())
+        repeats = [event for event, _ in batch if first[event.provider, event.event_id] is not event]
         assert self._lanes is not None  # append refuses before
         lanes = [self._lanes.lane(event.type) for event in events]
+        merchants = [self._merchant_of(event.account) for event in events]
         async with asyncio.timeout(self._timeout):
-            added = await store.append(
-                self._pool,
-                events,
-                lanes,
-                [self._merchant_of(event.account) for event in events],
-            )
+            held = await store.append(self._pool, events, lanes, merchants)
             if repeats:
                 await store.count_duplicates(self._pool, repeats)
         self._store_answers = True
-        if added:
+        if len(held) < len(events):
             self._stored()
+        known = {id(event) for event in repeats} if repeats else frozenset()
         for event, future in batch:
             if not future.done():
-                key = (event.provider, event.event_id)
-                future.set_result(Appended.NEW if key in added else Appended.DUPLICATE)
-                added.discard(key)
+                is_held = (held and (event.provider, event.event_id) in held) or id(event) in known
+                future.set_result(Appended.DUPLICATE if is_held else Appended.NEW)
 
 
 def _fail(batch: list[tuple[NewEvent, asyncio.Future[Appended]]], why: str) -> None:

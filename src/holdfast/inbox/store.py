@@ -21,16 +21,17 @@ _COLUMNS = "seq, provider, event_id, type, lane, object_id, account, livemode, c
 APPEND = f"""
 WITH incoming AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::bool[],
-                         $8::timestamptz[], $9::timestamptz[], $10::text[], $11::bytea[], $12::bigint[])
-        AS n(provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers, body,
+                         $8::float8[], $9::float8[], $10::text[], $11::bytea[], $12::bigint[])
+        AS n(provider, event_id, type, lane, object_id, account, livemode, created, received, headers, body,
              merchant_id)
 ),
 added AS (
     INSERT INTO event (provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers,
                        body)
-    SELECT provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers::json, body
-    FROM incoming ORDER BY provider, event_id
-    ON CONFLICT (provider, event_id) DO NOTHING
+    SELECT provider, event_id, type, lane, object_id, account, livemode, to_timestamp(created), to_timestamp(received),
+           headers::json, body
+    FROM incoming ORDER BY event_id, provider
+    ON CONFLICT (event_id, provider) DO NOTHING
     RETURNING seq, provider, event_id, lane, received_at
 ),
 queued AS (
@@ -40,19 +41,20 @@ queued AS (
 ),
 known AS (
     INSERT INTO duplicate (provider, event_id, received_at)
-    SELECT provider, event_id, received_at FROM incoming i
+    SELECT provider, event_id, to_timestamp(received) FROM incoming i
     WHERE NOT EXISTS (SELECT FROM added a WHERE a.provider = i.provider AND a.event_id = i.event_id)
+    RETURNING provider, event_id
 )
-SELECT provider, event_id FROM added
+SELECT provider, event_id FROM known
 """
 
 
 async def append(
     db: Executor, events: Sequence[NewEvent], lanes: Sequence[int], merchants: Sequence[int]
 ) -> set[tuple[str, str]]:
-    """Store and queue events (no two with the same provider and id); returns the (provider, id) that were new.
+    """Store and queue events (no two with the same provider and id).
 
-    The others are held already and are counted as duplicates.
+    Returns the (provider, id) of those that we held already, which are counted as duplicates.
     """
     rows = await db.fetch(
         APPEND,
@@ -63,8 +65,8 @@ async def append(
         [event.object_id for event in events],
         [event.account for event in events],
         [event.livemode for event in events],
-        [event.created_at for event in events],
-        [event.received_at for event in events],
+        [event.created for event in events],
+        [event.received for event in events],
         [event.headers for event in events],
         [event.body for event in events],
         merchants,
@@ -77,11 +79,12 @@ async def count_duplicates(db: Executor, repeats: Sequence[NewEvent]) -> None:
     await db.execute(
         """
         INSERT INTO duplicate (provider, event_id, received_at)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[])
+        SELECT provider, event_id, to_timestamp(received)
+        FROM unnest($1::text[], $2::text[], $3::float8[]) AS n(provider, event_id, received)
         """,
         [event.provider for event in repeats],
         [event.event_id for event in repeats],
-        [event.received_at for event in repeats],
+        [event.received for event in repeats],
     )
 
 

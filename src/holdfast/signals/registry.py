@@ -64,8 +64,13 @@ class Gauge:
 class Histogram:
     """How many of one series' values were at most each bound (and above the last one), and their sum."""
 
+    bounds: tuple[float, ...]
     counts: list[int]
     total: float = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
 
 class Distribution:
@@ -81,15 +86,15 @@ class Distribution:
         self.values: dict[Labels, Histogram] = {}
 
     def observe(self, value: float, *labels: str) -> None:
+        self.series(*labels).observe(value)
+
+    def series(self, *labels: str) -> Histogram:
+        """One series, for those who observe it often."""
         series = self.values.get(labels)
         if series is None:
-            series = self._begin(labels)
-        series.counts[bisect_left(self.bounds, value)] += 1
-        series.total += value
-
-    def _begin(self, labels: Labels) -> Histogram:
-        key = bounded(self.values, labels, self.labels)
-        return self.values.setdefault(key, Histogram([0] * (len(self.bounds) + 1)))
+            key = bounded(self.values, labels, self.labels)
+            series = self.values.setdefault(key, Histogram(self.bounds, [0] * (len(self.bounds) + 1)))
+        return series
 
 
 Metric = Counter | Gauge | Distribution

@@ -88,12 +88,18 @@ CREATE TABLE event (
     received_at timestamptz NOT NULL,
     headers     json NOT NULL,
     body        bytea NOT NULL,
-    UNIQUE (provider, event_id)
+    UNIQUE (event_id, provider)
 )
 ;
 COMMENT ON COLUMN event.created_at IS 'When the provider made it, in the provider''s words; decides order. received_at is our clock'
 ;
-ALTER TABLE event ALTER COLUMN body SET STORAGE MAIN
+DO $$
+BEGIN
+    ALTER TABLE event ALTER COLUMN body SET COMPRESSION lz4, ALTER COLUMN body SET STORAGE MAIN;
+EXCEPTION WHEN feature_not_supported THEN
+    -- This server was built without lz4, and pglz would cost more than all the rest of storing an event.
+    ALTER TABLE event ALTER COLUMN body SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160);
+END $$
 ;
 CREATE INDEX event_object ON event (object_id) WHERE object_id IS NOT NULL
 ;
@@ -107,7 +113,7 @@ CREATE TABLE duplicate (
 ;
 COMMENT ON TABLE duplicate IS 'Every redelivery of an event that we already held: the storm signal'
 ;
-CREATE INDEX duplicate_event ON duplicate (provider, event_id)
+CREATE INDEX duplicate_event ON duplicate (event_id, provider)
 ;
 CREATE INDEX duplicate_received ON duplicate USING brin (received_at) WITH (autosummarize = on)
 ;

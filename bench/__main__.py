@@ -1,0 +1,37 @@
+"""`python -m bench NAME [--quick]`; without a name, lists them."""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+
+NAMES = {
+    "ingest": "durable acknowledgements a second, beside the same server storing nothing and the usual handlers",
+    "route": "events a second that one worker routes into ledger and deliveries, beside the usual handlers",
+    "storm": "how fast critical events are routed while 200,000 bulk events wait and more arrive",
+    "fairness": "how a quiet merchant fares beside one that has 90 % of the load",
+    "deliver": "deliveries a second of one worker, beside the HTTP client alone",
+    "brownout": "what a destination that is 100 times slower for a minute does to itself and to the others",
+    "crash": "what 100 SIGKILLs of web, workers and PostgreSQL under load lose or do twice",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=list(NAMES))
+    parser.add_argument("--quick", action="store_true", help="smaller and shorter: to see that it runs, not to measure")
+    chosen = parser.parse_args()
+    if chosen.name is None:
+        for name, what in NAMES.items():
+            print(f"{name:<10} {what}")
+        return 0
+    began = time.monotonic()
+    result = importlib.import_module(f"bench.{chosen.name}").run(quick=chosen.quick)
+    document = {"name": chosen.name, **result, "quick": chosen.quick, "took": round(time.monotonic() - began, 1)}
+    print(json.dumps(document), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
