@@ -14,7 +14,7 @@ async def async_sdk(emulated: EmulatedStripe, api_key: str = DEFAULT_API_KEY) ->
     try:
         yield _client(emulated, api_key, http)
     finally:
-        await http.close_async()  # type: ignore[no-untyped-call]
+        await http.close_async()
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def blocking_sdk(emulated: EmulatedStripe) -> Iterator[stripe.StripeClient]:
     try:
         yield _client(emulated, DEFAULT_API_KEY, http)
     finally:
-        http.close()  # type: ignore[no-untyped-call]
+        http.close()
 
 
 def _client(emulated: EmulatedStripe, api_key: str, http: stripe.HTTPClient) -> stripe.StripeClient:

@@ -13,7 +13,8 @@ else:
     Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 # What a statement raises when the server is stopping, gone, full or unreachable: try again later, nothing is wrong
-# with the statement. Class 57P is operator intervention, 53 is lack of resources, 08 is a lost connection.
+# with the statement. Class 57P is operator intervention, 53 is lack of resources, 08 is a lost connection;
+# 3D and 28 mean that we cannot get in at all, which is for the operator to mend.
 AWAY: tuple[type[BaseException], ...] = (
     OSError,
     asyncio.TimeoutError,
@@ -22,6 +23,8 @@ AWAY: tuple[type[BaseException], ...] = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InternalClientError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
 )
 
 

@@ -121,7 +121,7 @@ class Deliverer:
         )
         if works:
             await self._begin(works)
-        return len(works)
+        return len(works) or int(not self._claimer.exhausted)
 
     async def _begin(self, works: Sequence[Work]) -> None:
         loaded = await store.load(self._pool, [work.ref for work in works])

@@ -80,7 +80,7 @@ class StripeWebhookRouter:
         self._fetching: set[asyncio.Task[None]] = set()
 
     async def tick(self, now: datetime | None = None) -> int:
-        """Claim a batch and route it; returns how many events were claimed.
+        """Claim a batch and route it; returns how many events were claimed (1 if there may be more to claim).
 
         Raises what `AWAY` lists; the batch is kept and routed by the next tick, while its lease lasts.
         """
@@ -91,7 +91,7 @@ class StripeWebhookRouter:
         if works:
             await self._take(works, now)
             self._held = []
-        return len(works)
+        return len(works) or int(not self._claimer.exhausted)
 
     async def finish(self) -> None:
         """Wait for the fetches that are under way."""

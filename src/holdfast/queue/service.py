@@ -15,6 +15,8 @@ OLDEST = REGISTRY.add(Gauge("queue_oldest_age_seconds", "Age of the oldest live 
 
 START: store.Bucket = (-1, -1)
 UNLIMITED = 1 << 30
+MOST_PAGES = 8
+"""Statements of one claim: with very many merchants or blocked destinations, the walk goes on in the next one."""
 WINDOW = timedelta(minutes=1)
 """What rates are of."""
 
@@ -25,13 +27,15 @@ class Claimer:
     Both are hints that another process can do without: a fresh claimer starts anywhere and learns within a batch.
     """
 
-    def __init__(self, pool: Pool, stage: Stage, policy: ClaimPolicy, lanes: Iterable[Lane] = tuple(Lane)) -> None:
+    def __init__(self, pool: store.Executor, stage: Stage, policy: ClaimPolicy) -> None:
         self._pool = pool
         self._stage = stage
         self._policy = policy
-        self._lanes = tuple(lanes)
         self._cursors: dict[tuple[Lane, bool], store.Bucket] = {}
+        self._from_start: set[tuple[Lane, bool]] = set()
         self._late: set[Lane] = set()
+        self.exhausted = True
+        """Whether the last claim saw all there is: if not, another one may find more."""
 
     async def claim(
         self,
@@ -39,88 +43,102 @@ class Claimer:
         *,
         slots: Mapping[int, int] | None = None,
         default_slots: int = UNLIMITED,
-        lanes: Iterable[Lane] | None = None,
+        lanes: Iterable[Lane] = tuple(Lane),
         now: datetime | None = None,
     ) -> list[Work]:
         """Up to `limit` due works, the lanes by weight, each lane fair across merchants; leased to the caller.
 
         `slots`: destination id → how many it may take now, 0 to skip it; a destination not named may take
-        `default_slots`. Fewer than `limit` means that nothing else is due and allowed (or that others hold it).
+        `default_slots`. Fewer than `limit` means that nothing else is due and allowed, unless `exhausted` is False.
         """
-        open_lanes = [lane for lane in self._lanes if lanes is None or lane in set(lanes)]
+        lanes_open = sorted(set(lanes))
+        free = dict(slots or {})
         lease = secrets.randbits(62)
         works: list[Work] = []
-        wrapped: set[tuple[Lane, bool]] = set()
-        while open_lanes and len(works) < limit:
-            parts = self._parts(open_lanes, limit - len(works))
-            found, ends = await store.claim(
+        for _ in range(MOST_PAGES):
+            parts = self._parts(lanes_open, limit - len(works))
+            found, pages = await store.claim(
                 self._pool,
                 self._stage,
                 parts,
+                limit=limit - len(works),
                 lease=lease,
                 lasts=self._policy.lease,
                 buckets=self._policy.buckets,
-                slots=dict(slots or {}),
+                slots=free,
                 default_slots=default_slots,
                 now=now,
             )
-            for index, part in enumerate(parts):
-                works.extend(found[index])
-                if self._advance(part, found[index], ends.get(index), wrapped) and part.lane in open_lanes:
-                    open_lanes.remove(part.lane)
-            self._notice_age([work for group in found for work in group], now)
+            works += found
+            self._notice_age(found, now)
+            if len(works) >= limit:
+                self._walk_on(parts, pages)
+                self.exhausted = False
+                return works
+            lanes_open = self._unseen(parts, pages)
+            if not lanes_open:
+                self.exhausted = True
+                return works
+            for work in found:
+                if work.destination_id or free:
+                    free[work.destination_id] = free.get(work.destination_id, default_slots) - 1
+        self.exhausted = False
         return works
 
-    def _advance(
-        self, part: store.LaneClaim, found: list[Work], end: store.Bucket | None, wrapped: set[tuple[Lane, bool]]
-    ) -> bool:
-        """Move the walk on behind what was served; True when it has been all around and found too little."""
-        key = (part.lane, part.newest)
-        full = len(found) >= part.quota
-        merchants = {work.merchant_id for work in found}
-        if full and len(merchants) == len(found):
-            # The batch ended within the first round: those behind the last one served come first next time.
-            self._cursors[key] = max((work.merchant_id, work.destination_id) for work in found)
-            return False
-        self._cursors[key] = end or START
-        if full or end is not None:
-            return False
-        if part.after == START or key in wrapped:
-            return True
-        wrapped.add(key)
-        return False
+    def _walk_on(self, parts: list[store.Part], pages: list[store.Page]) -> None:
+        """The batch is full: next time, those come first who had no turn in this one."""
+        for part, page in zip(parts, pages, strict=True):
+            self._from_start.discard((part.lane, part.newest))  # something may be left behind the cursor
+            if page.second_turn or page.served >= page.offered:
+                self._move(part, page)
+            elif page.last_served is not None:
+                self._cursors[part.lane, part.newest] = page.last_served
 
-    def _parts(self, lanes: list[Lane], limit: int) -> list[store.LaneClaim]:
-        """Divide a batch: every lane its weight's share, at least one; what one leaves goes around again."""
+    def _unseen(self, parts: list[store.Part], pages: list[store.Page]) -> list[Lane]:
+        """There is room left: go on to the next page; returns the lanes that were not seen from beginning to end."""
+        lanes = set()
+        for part, page in zip(parts, pages, strict=True):
+            key = (part.lane, part.newest)
+            if part.after == START:
+                self._from_start.add(key)
+            self._move(part, page)
+            if page.full or key not in self._from_start:
+                lanes.add(part.lane)
+            else:
+                self._from_start.discard(key)
+        return sorted(lanes)
+
+    def _move(self, part: store.Part, page: store.Page) -> None:
+        """To the next page; behind the last one, to the beginning."""
+        self._cursors[part.lane, part.newest] = page.end if page.full and page.end is not None else START
+
+    def _parts(self, lanes: list[Lane], limit: int) -> list[store.Part]:
+        """Divide a batch: every lane its weight's share, at least one. Late lanes give most of theirs to the newest."""
         total = sum(self._policy.weights[lane] for lane in lanes)
-        left = limit
         parts = []
         for lane in lanes:
-            quota = min(max(1, limit * self._policy.weights[lane] // total), left)
-            left -= quota
-            if quota == 0:
-                break
-            oldest = max(1, round(quota * self._policy.late_oldest_share)) if lane in self._late else quota
+            share = max(1, limit * self._policy.weights[lane] // total)
+            oldest = max(1, round(share * self._policy.late_oldest_share)) if lane in self._late else share
             parts.append(self._part(lane, oldest, newest=False))
-            if quota > oldest:
-                parts.append(self._part(lane, quota - oldest, newest=True))
+            if share > oldest:
+                parts.append(self._part(lane, share - oldest, newest=True))
         return parts
 
-    def _part(self, lane: Lane, quota: int, *, newest: bool) -> store.LaneClaim:
-        return store.LaneClaim(lane, quota, newest, self._cursors.get((lane, newest), START))
+    def _part(self, lane: Lane, share: int, *, newest: bool) -> store.Part:
+        return store.Part(lane, share, newest, self._cursors.get((lane, newest), START))
 
     def _notice_age(self, works: list[Work], now: datetime | None) -> None:
         """A lane is late when what was claimed from its old end is older than its promise; until all is young."""
         clock = now or datetime.now().astimezone()
-        for lane in {work.lane for work in works}:
-            first_tries = [clock - work.received_at for work in works if work.lane is lane and work.attempts == 1]
-            if not first_tries:
-                continue
-            age = max(first_tries)
+        oldest: dict[Lane, datetime] = {}
+        for work in works:
+            if work.attempts == 1 and work.received_at < oldest.get(work.lane, clock):
+                oldest[work.lane] = work.received_at
+        for lane, received in oldest.items():
             promise = self._policy.promises[lane]
-            if age > promise:
+            if clock - received > promise:
                 self._late.add(lane)
-            elif age < promise / 2:
+            elif clock - received < promise / 2:
                 self._late.discard(lane)
 
     @property

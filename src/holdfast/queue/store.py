@@ -1,6 +1,6 @@
 """All SQL of the queue. One function, one statement; `now` None means the database's clock."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,26 +20,44 @@ Bucket = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class LaneClaim:
-    """One lane's part in a claim: how many, from which end, and behind which bucket the walk goes on."""
+class Part:
+    """One lane's part in a claim: its share, from which end it is served, and behind which bucket the walk goes on."""
 
     lane: Lane
-    quota: int
+    share: int
     newest: bool
     after: Bucket
 
 
-# For each lane: walk its buckets from the cursor on (a loose index scan: one index probe a bucket, however deep its
-# backlog), look at a few due works of each, and deal them out like cards: first one of every merchant, then the
-# second … so that nobody waits behind a noisy neighbour. A lane's row with ref NULL tells where a full page ended.
-# Then every destination's part is cut to its free slots, the more urgent lanes first.
+@dataclass(slots=True)
+class Page:
+    """What a claim saw of one part. `end`: its last bucket; `full`: there may be more behind it.
+
+    `offered`: how many merchants had something due. `last_served`: the last bucket that got its first turn, None if
+    nothing was taken. `second_turn`: somebody got a second turn, so everybody offered had a first one.
+    """
+
+    end: Bucket | None = None
+    full: bool = False
+    offered: int = 0
+    served: int = 0
+    last_served: Bucket | None = None
+    second_turn: bool = False
+
+
+# For each part of the claim: walk its lane's buckets from the cursor on (a loose index scan: one index probe a bucket,
+# however deep its backlog), look at a few due works of each, and deal them out like cards: first one of every merchant,
+# then the second … so that nobody waits behind a noisy neighbour. Every part may take its share, and what others
+# leave; every destination gets no more than its free slots. The more urgent lanes come first in both, and the two ends
+# of a late lane keep their proportion.
+# A row with ref NULL tells of each part's page: its last bucket, how many buckets, and how many merchants have work.
 CLAIM = """
 WITH slots AS MATERIALIZED (
     SELECT * FROM unnest($8::bigint[], $9::int[]) AS s(destination_id, free)
 ),
 found AS MATERIALIZED (
-    SELECT chosen.* FROM unnest($2::smallint[], $3::int[], $4::bool[], $5::bigint[], $6::bigint[])
-        WITH ORDINALITY AS l(lane, quota, newest, after_merchant, after_destination, part)
+    SELECT chosen.*, l.lane, l.share FROM unnest($2::smallint[], $3::int[], $4::bool[], $5::bigint[], $6::bigint[])
+        WITH ORDINALITY AS l(lane, share, newest, after_merchant, after_destination, part)
     CROSS JOIN LATERAL (
         WITH RECURSIVE bucket AS (
             (SELECT merchant_id, destination_id FROM work
@@ -55,7 +73,7 @@ found AS MATERIALIZED (
                 ORDER BY merchant_id, destination_id LIMIT 1) AS following
         ),
         page AS MATERIALIZED (
-            SELECT first.*, least(l.quota, 4 * l.quota / count(*) OVER () + 1) AS enough
+            SELECT first.*, least($14::int, 4 * $14::int / count(*) OVER () + 1) AS enough
             FROM (SELECT * FROM bucket LIMIT $7) AS first
         ),
         due AS (
@@ -80,52 +98,56 @@ found AS MATERIALIZED (
                    row_number() OVER (PARTITION BY merchant_id ORDER BY turn, destination_id) AS round
             FROM due
         )
-        (SELECT ref, l.part, merchant_id, destination_id, round
-         FROM dealt ORDER BY round, merchant_id LIMIT l.quota)
+        (SELECT ref, l.part, merchant_id, destination_id, round, row_number() OVER (ORDER BY round, merchant_id) AS nth
+         FROM dealt ORDER BY round, merchant_id LIMIT $14::int)
         UNION ALL
-        (SELECT NULL, l.part, merchant_id, destination_id, NULL
-         FROM page WHERE (SELECT count(*) FROM page) = $7
-         ORDER BY merchant_id DESC, destination_id DESC LIMIT 1)
+        (SELECT NULL, l.part, merchant_id, destination_id, (SELECT count(*) FROM page),
+                (SELECT count(DISTINCT merchant_id) FROM due)
+         FROM page ORDER BY merchant_id DESC, destination_id DESC LIMIT 1)
     ) AS chosen
 ),
+ordered AS (
+    SELECT DISTINCT ON (ref) ref, part, lane, destination_id, round, nth > share AS beyond, nth::float8 / share AS place
+    FROM found WHERE ref IS NOT NULL ORDER BY ref, nth > share, part
+),
 picked AS MATERIALIZED (
-    SELECT ref, part FROM (
-        SELECT ref, part, coalesce(slots.free, $11) AS free,
-               row_number() OVER (PARTITION BY destination_id ORDER BY part, round, merchant_id) AS nth
-        FROM found LEFT JOIN slots USING (destination_id)
-        WHERE ref IS NOT NULL) AS dealt
-    WHERE nth <= free
+    SELECT ref, part, round FROM (
+        SELECT ordered.*, coalesce(slots.free, $11) AS free,
+               row_number() OVER (PARTITION BY destination_id ORDER BY beyond, lane, place) AS slot
+        FROM ordered LEFT JOIN slots USING (destination_id)) AS fitting
+    WHERE slot <= free ORDER BY beyond, lane, place LIMIT $14::int
 ),
 claimed AS (
     UPDATE work w
     SET due_at = coalesce($10, now()) + $12, lease = $13, attempts = attempts + 1
     FROM (
-        SELECT work.ref, picked.part FROM work JOIN picked USING (ref)
+        SELECT work.ref, picked.part, picked.round FROM work JOIN picked USING (ref)
         WHERE work.stage = $1 AND work.due_at <= coalesce($10, now())
         FOR UPDATE OF work SKIP LOCKED
     ) AS free
     WHERE w.stage = $1 AND w.ref = free.ref
-    RETURNING w.ref, free.part, w.lane, w.merchant_id, w.destination_id, w.received_at, w.attempts
+    RETURNING w.ref, free.part, w.lane, w.merchant_id, w.destination_id, w.received_at, w.attempts, free.round
 )
-SELECT ref, part, lane, merchant_id, destination_id, received_at, attempts FROM claimed
+SELECT ref, part, lane, merchant_id, destination_id, received_at, attempts, round, NULL::bigint AS offered FROM claimed
 UNION ALL
-SELECT NULL, part, NULL, merchant_id, destination_id, NULL, NULL FROM found WHERE ref IS NULL
+SELECT NULL, part, NULL, merchant_id, destination_id, NULL, NULL, round, nth FROM found WHERE ref IS NULL
 """
 
 
 async def claim(
     db: Executor,
     stage: Stage,
-    parts: Sequence[LaneClaim],
+    parts: Sequence[Part],
     *,
+    limit: int,
     lease: int,
     lasts: timedelta,
     buckets: int,
-    slots: dict[int, int],
+    slots: Mapping[int, int],
     default_slots: int,
     now: datetime | None,
-) -> tuple[list[list[Work]], dict[int, Bucket]]:
-    """Claim due work; returns it by part, and for each part (by index) whose page was full, where the page ended.
+) -> tuple[list[Work], list[Page]]:
+    """Claim up to `limit` due works; returns them, and what was seen of each part.
 
     `slots`: destination id → how many it may take now (0 skips it); others may take `default_slots`.
     """
@@ -133,7 +155,7 @@ async def claim(
         CLAIM,
         stage,
         [part.lane for part in parts],
-        [part.quota for part in parts],
+        [part.share for part in parts],
         [part.newest for part in parts],
         [part.after[0] for part in parts],
         [part.after[1] for part in parts],
@@ -144,17 +166,22 @@ async def claim(
         default_slots,
         lasts,
         lease,
+        limit,
     )
-    works: list[list[Work]] = [[] for _ in parts]
-    ends: dict[int, Bucket] = {}
-    for ref, part, lane, merchant_id, destination_id, received_at, attempts in rows:
+    works: list[Work] = []
+    pages = [Page() for _ in parts]
+    for ref, part, lane, merchant_id, destination_id, received_at, attempts, turn, offered in rows:
+        page = pages[part - 1]
         if ref is None:
-            ends[part - 1] = (merchant_id, destination_id)
-        else:
-            works[part - 1].append(
-                Work(stage, ref, LANES[lane], merchant_id, destination_id, received_at, attempts, lease)
-            )
-    return works, ends
+            page.end, page.full, page.offered = (merchant_id, destination_id), turn >= buckets, offered
+            continue
+        page.served += 1
+        if turn > 1:
+            page.second_turn = True
+        elif page.last_served is None or (merchant_id, destination_id) > page.last_served:
+            page.last_served = (merchant_id, destination_id)
+        works.append(Work(stage, ref, LANES[lane], merchant_id, destination_id, received_at, attempts, lease))
+    return works, pages
 
 
 async def enqueue(db: Executor, stage: Stage, works: Sequence[NewWork], *, now: datetime | None) -> int:

@@ -1,0 +1,55 @@
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from holdfast.db.migrate import OLDEST_SERVER
+from holdfast.db.pool import Pool, create_pool
+from tests import servers
+from tests.servers import Server
+
+
+@pytest.fixture(scope="session")
+def embedded_server() -> Iterator[Server]:
+    with servers.embedded() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def oldest_server() -> Iterator[Server]:
+    programs = servers.oldest_programs()
+    if programs is None:
+        pytest.skip(f"PostgreSQL {OLDEST_SERVER} is not installed (Debian's package postgresql-15)")
+    with servers.oldest(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["embedded", "oldest"])
+def any_server(request) -> Server:
+    """For the store and the queue, whose SQL must be the same everywhere."""
+    server: Server = request.getfixturevalue(f"{request.param}_server")
+    return server
+
+
+@pytest.fixture(scope="module")
+def database_url(request) -> Iterator[str]:
+    """A fresh database a module; on each supported server where the module asks for `any_server`."""
+    name = "any_server" if "any_server" in request.fixturenames else "embedded_server"
+    server: Server = request.getfixturevalue(name)
+    url = asyncio.run(server.new_database())
+    yield url
+    asyncio.run(server.drop(url))
+
+
+@pytest.fixture(scope="module")
+async def module_pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await create_pool(database_url, size=8, name="tests", hot=True)
+    yield pool
+    pool.terminate()
+
+
+@pytest.fixture
+async def pool(module_pool: Pool) -> AsyncIterator[Pool]:
+    """A pool on empty tables."""
+    yield module_pool
+    await servers.clear(module_pool)

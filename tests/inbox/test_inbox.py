@@ -1,0 +1,219 @@
+"""The inbox on real servers: verbatim, once, committed before it is acknowledged."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from holdfast import retention
+from holdfast.db.pool import create_pool
+from holdfast.delivery import store as deliveries
+from holdfast.delivery.store import NewDelivery
+from holdfast.inbox import replay, store
+from holdfast.inbox.service import Appended, Inbox, InboxAway
+from holdfast.inbox.store import Filter
+from holdfast.queue import store as queue
+from holdfast.queue.model import ClaimPolicy, Lane, Settled, Stage
+from holdfast.queue.service import Claimer
+from tests.inbox.events import event, new
+
+pytestmark = pytest.mark.usefixtures("any_server")
+
+
+@pytest.fixture
+async def inbox(pool) -> AsyncIterator[Inbox]:
+    box = Inbox(pool, merchant_of=lambda account: 7 if account == "acct_1A" else 0)
+    await box.refresh_lanes(pool)
+    running = asyncio.create_task(box.run())
+    yield box
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def route(pool, outcome="applied", limit=100):
+    """Settle everything that is queued for routing."""
+    works = await Claimer(pool, Stage.ROUTE, ClaimPolicy()).claim(limit)
+    await queue.settle(pool, Stage.ROUTE, works, [Settled(work.ref, outcome) for work in works], now=None)
+    return works
+
+
+async def test_an_event_is_kept_verbatim_and_queued(inbox, pool):
+    made = new(event(), received=1_800_000_000.25)
+    assert await inbox.append(made) is Appended.NEW
+    held = await store.show(pool, made.event_id)
+    assert held is not None
+    assert (held.body, held.headers, held.type) == (made.body, made.headers, made.type)
+    assert held.received_at == datetime.fromtimestamp(1_800_000_000.25, UTC)
+    assert (held.lane, held.object_id) == (Lane.CRITICAL, made.object_id)
+    [work] = await Claimer(pool, Stage.ROUTE, ClaimPolicy()).claim(10, now=held.received_at + timedelta(seconds=1))
+    assert (work.ref, work.lane, work.merchant_id) == (held.seq, Lane.CRITICAL, 7)
+
+
+async def test_a_redelivery_is_counted_and_not_queued_again(inbox, pool):
+    made = event()
+    assert await inbox.append(new(made)) is Appended.NEW
+    assert await inbox.append(new(made)) is Appended.DUPLICATE
+    assert await inbox.append(new(made)) is Appended.DUPLICATE
+    assert len(await store.duplicates(pool, "stripe", made["id"])) == 2
+    assert await pool.fetchval("SELECT count(*) FROM event") == 1
+    assert len(await route(pool)) == 1
+    assert await inbox.append(new(made)) is Appended.DUPLICATE
+    assert await route(pool) == []
+
+
+async def test_the_same_event_twice_in_one_commit_is_new_once(inbox, pool):
+    made, other = event(), event()
+    answers = await asyncio.gather(*(inbox.append(new(one)) for one in (made, other, made, made)))
+    assert sorted(answer.value for answer in answers) == ["duplicate", "duplicate", "new", "new"]
+    assert len(await store.duplicates(pool, "stripe", made["id"])) == 2
+
+
+async def test_processes_that_store_the_same_events_at_once_keep_each_once(inbox, pool, database_url):
+    others = await create_pool(database_url, size=4, name="other", hot=True)
+    second = Inbox(others, merchant_of=lambda _: 0)
+    await second.refresh_lanes(pool)
+    running = asyncio.create_task(second.run())
+    events = [event() for _ in range(200)]
+    mixed = [(box, one) for one in events for box in (inbox, second, inbox)]
+    random.Random(3).shuffle(mixed)
+    answers = await asyncio.gather(*(box.append(new(one)) for box, one in mixed))
+    running.cancel()
+    others.terminate()
+    assert answers.count(Appended.NEW) == 200
+    assert answers.count(Appended.DUPLICATE) == 400
+    assert await pool.fetchval("SELECT count(*) FROM work") == 200
+    assert await pool.fetchval("SELECT count(*) FROM duplicate") == 400
+
+
+async def test_nothing_is_taken_before_the_lane_table_is_known(pool):
+    with pytest.raises(InboxAway, match="starting"):
+        Inbox(pool, merchant_of=lambda _: 0).append(new(event()))
+
+
+async def test_with_the_store_away_the_sender_hears_so_and_later_it_works(pool):
+    gone = await create_pool("postgresql:///x?host=/nowhere", size=1, name="gone")
+    away = Inbox(gone, merchant_of=lambda _: 0)
+    await away.refresh_lanes(pool)
+    running = asyncio.create_task(away.run())
+    with pytest.raises(InboxAway):
+        await away.append(new(event()))
+    assert not away.is_ready
+    away._pool = pool
+    assert await away.append(new(event())) is Appended.NEW
+    assert away.is_ready
+    running.cancel()
+
+
+async def test_more_than_may_wait_is_refused_at_once(pool):
+    box = Inbox(pool, merchant_of=lambda _: 0, waiting=2)
+    await box.refresh_lanes(pool)
+    first = [box.append(new(event())) for _ in range(2)]
+    with pytest.raises(InboxAway, match="waiting"):
+        box.append(new(event()))
+    running = asyncio.create_task(box.run())
+    assert await asyncio.gather(*first) == [Appended.NEW] * 2
+    running.cancel()
+
+
+async def test_one_event_that_the_store_refuses_does_not_take_its_company_down(inbox, pool):
+    good = [event() for _ in range(3)]
+    bad = new(event(), received=1e300)
+    answers = await asyncio.gather(
+        inbox.append(new(good[0])),
+        inbox.append(bad),
+        *(inbox.append(new(one)) for one in good[1:]),
+        return_exceptions=True,
+    )
+    assert [isinstance(answer, InboxAway) for answer in answers] == [False, True, False, False]
+    assert await pool.fetchval("SELECT count(*) FROM event") == 3
+
+
+async def filled(inbox, pool):
+    kept = [
+        event("charge.failed", "acct_1A", livemode=True),
+        event("charge.succeeded", "acct_1B"),
+        event("customer.updated", "acct_1A"),
+        event("payout.paid", None),
+    ]
+    for made in kept:
+        await inbox.append(new(made))
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (Filter(), [3, 2, 1, 0]),
+        (Filter(type="charge.*"), [1, 0]),
+        (Filter(type="charge_*"), []),
+        (Filter(lane=Lane.BULK), [2]),
+        (Filter(account="acct_1A"), [2, 0]),
+        (Filter(merchant_id=7), [2, 0]),
+        (Filter(livemode=True), [0]),
+        (Filter(state="live"), [3, 2, 1, 0]),
+        (Filter(state="dead"), []),
+        (Filter(until=datetime(2020, 1, 1, tzinfo=UTC)), []),
+        (Filter(since=datetime(2020, 1, 1, tzinfo=UTC)), [3, 2, 1, 0]),
+    ],
+)
+async def test_events_can_be_chosen_by_what_is_known_of_them(inbox, pool, chosen, expected):
+    kept = await filled(inbox, pool)
+    rows = await store.listing(pool, chosen, limit=10, before=None)
+    assert [row["event_id"] for row in rows] == [kept[index]["id"] for index in expected]
+    assert await store.count(pool, chosen) == len(expected)
+
+
+async def test_events_can_be_chosen_by_id_object_and_outcome(inbox, pool):
+    kept = await filled(inbox, pool)
+    await route(pool, "unmatched", limit=1)
+    await route(pool, "applied")
+    ids = [row["event_id"] for row in await store.listing(pool, Filter(ids=[kept[1]["id"]]), limit=10, before=None)]
+    assert ids == [kept[1]["id"]]
+    about = kept[2]["data"]["object"]["id"]
+    rows = await store.listing(pool, Filter(object_id=about), limit=10, before=None)
+    assert [row["event_id"] for row in rows] == [kept[2]["id"]]
+    states = {state: await store.count(pool, Filter(state=state)) for state in ("live", "applied", "unmatched")}
+    assert states == {"live": 0, "applied": 3, "unmatched": 1}
+
+
+async def test_a_listing_goes_on_behind_the_last_one(inbox, pool):
+    kept = await filled(inbox, pool)
+    first = await store.listing(pool, Filter(), limit=2, before=None)
+    rest = await store.listing(pool, Filter(), limit=10, before=first[-1]["seq"])
+    assert [row["event_id"] for row in [*first, *rest]] == [made["id"] for made in reversed(kept)]
+
+
+async def test_replayed_events_are_queued_again_once(inbox, pool):
+    await filled(inbox, pool)
+    await route(pool)
+    found = [part async for part in replay.replay(pool, Filter(type="charge.*"))]
+    assert [(len(seqs), added) for seqs, added in found] == [(2, 2)]
+    assert [added async for _, added in replay.replay(pool, Filter())] == [2]
+    assert len(await route(pool)) == 4
+
+
+async def test_retention_deletes_what_is_old_and_never_what_is_live(inbox, pool):
+    now = datetime.now(UTC)
+    made = [event() for _ in range(4)]
+    for one in made:
+        await inbox.append(new(one, received=(now - timedelta(days=100)).timestamp()))
+    await inbox.append(new(event()))
+    await inbox.append(new(made[0]))  # a redelivery
+    seqs = [row[0] for row in await pool.fetch("SELECT seq FROM event ORDER BY seq")]
+    works = await Claimer(pool, Stage.ROUTE, ClaimPolicy()).claim(10)
+    done = [work for work in works if work.ref != seqs[0]]  # the first is still being routed
+    month_ago = now - timedelta(days=99)
+    await queue.settle(pool, Stage.ROUTE, done, [Settled(work.ref, "applied") for work in done], now=month_ago)
+    await deliveries.plan(pool, [NewDelivery(seqs[1], 1, 0, 0), NewDelivery(seqs[2], 1, 0, 0)])
+    await pool.execute("UPDATE delivery SET created_at = $1", month_ago)
+    sent = [work for work in await Claimer(pool, Stage.DELIVER, ClaimPolicy()).claim(10) if work.ref == 2]
+    await queue.settle(pool, Stage.DELIVER, sent, [Settled(2, "delivered")], now=month_ago)
+
+    while await retention.prune(pool, 90):
+        pass
+    assert [row[0] for row in await pool.fetch("SELECT seq FROM event ORDER BY seq")] == [seqs[0], seqs[1], seqs[4]]
+    assert [row[0] for row in await pool.fetch("SELECT id FROM delivery")] == [1]
+    assert await pool.fetchval("SELECT count(*) FROM duplicate") == 1, "the redelivery came just now"
+    assert await pool.fetchval("SELECT count(*) FROM work") == 2

@@ -1,0 +1,317 @@
+"""The queue on real servers: what a claim takes, in which order, and what becomes of it."""
+
+import asyncio
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holdfast.queue import store
+from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Postponed, Settled, Stage
+from holdfast.queue.service import Claimer, bucket_stats, drain_seconds, lane_stats
+
+pytestmark = pytest.mark.usefixtures("any_server")
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+CRITICAL, STANDARD, BULK = Lane
+
+
+def second(number: float) -> datetime:
+    return NOW + timedelta(seconds=number)
+
+
+def works(refs, lane=STANDARD, merchant=1, destination=0, received=NOW):
+    return [NewWork(ref, lane, merchant, destination, received) for ref in refs]
+
+
+async def enqueue(pool, new, stage=Stage.ROUTE, now=NOW):
+    return await store.enqueue(pool, stage, new, now=now)
+
+
+def claimer(pool, stage=Stage.ROUTE, **policy):
+    return Claimer(pool, stage, ClaimPolicy(**policy))
+
+
+async def claimed(pool, limit, now=NOW, stage=Stage.ROUTE, **slots):
+    return await claimer(pool, stage).claim(limit, now=now, **slots)
+
+
+def refs(claim):
+    return [work.ref for work in claim]
+
+
+async def test_a_claim_takes_what_is_due_and_no_more_than_asked(pool):
+    await enqueue(pool, works(range(10)))
+    assert len(await claimed(pool, 4)) == 4
+    assert len(await claimed(pool, 100)) == 6
+    assert await claimed(pool, 100) == []
+
+
+async def test_queueing_what_is_queued_changes_nothing(pool):
+    assert await enqueue(pool, works([1, 2])) == 2
+    assert await enqueue(pool, works([2, 3], lane=BULK)) == 1
+    assert {work.ref: work.lane for work in await claimed(pool, 10)} == {1: STANDARD, 2: STANDARD, 3: BULK}
+
+
+async def test_the_stages_do_not_mix(pool):
+    await enqueue(pool, works([1]), Stage.ROUTE)
+    await enqueue(pool, works([1]), Stage.DELIVER)
+    assert [work.stage for work in await claimed(pool, 10, stage=Stage.DELIVER)] == [Stage.DELIVER]
+    assert [work.stage for work in await claimed(pool, 10)] == [Stage.ROUTE]
+
+
+async def test_work_comes_back_when_its_lease_ends_and_counts_the_try(pool):
+    await enqueue(pool, works([1]))
+    [first] = await claimed(pool, 1)
+    assert first.attempts == 1
+    assert await claimed(pool, 1, second(59)) == []
+    [again] = await claimed(pool, 1, second(61))
+    assert (again.ref, again.attempts) == (1, 2)
+    assert again.lease != first.lease
+
+
+async def test_a_renewed_lease_lasts_longer(pool):
+    await enqueue(pool, works([1]))
+    claim = await claimed(pool, 1)
+    assert await store.renew(pool, Stage.ROUTE, claim, timedelta(seconds=60), now=second(50)) == {1}
+    assert await claimed(pool, 1, second(100)) == []
+
+
+async def test_settled_work_is_gone_and_kept_in_the_history(pool):
+    await enqueue(pool, works([1, 2]))
+    claim = await claimed(pool, 2)
+    results = [Settled(1, "applied", merchant_id=7), Settled(2, "dead", "because")]
+    assert await store.settle(pool, Stage.ROUTE, claim, results, now=second(1)) == {1, 2}
+    assert await store.live(pool, Stage.ROUTE, [1, 2]) == set()
+    done = await store.outcomes(pool, Stage.ROUTE, [1, 2])
+    assert (done[1]["outcome"], done[1]["merchant_id"]) == ("applied", 7)
+    assert (done[2]["outcome"], done[2]["note"], done[2]["attempts"]) == ("dead", "because", 1)
+
+
+async def test_who_lost_the_lease_settles_nothing(pool):
+    await enqueue(pool, works([1]))
+    slow = await claimed(pool, 1)
+    quick = await claimed(pool, 1, second(61))
+    assert await store.settle(pool, Stage.ROUTE, slow, [Settled(1, "applied")], now=second(62)) == set()
+    assert await store.postpone(pool, Stage.ROUTE, slow, [Postponed(1, 5)], now=second(62)) == set()
+    assert await store.renew(pool, Stage.ROUTE, slow, timedelta(60), now=second(62)) == set()
+    assert await store.settle(pool, Stage.ROUTE, quick, [Settled(1, "applied")], now=second(62)) == {1}
+    assert await pool.fetchval("SELECT count(*) FROM done") == 1
+
+
+async def test_postponed_work_is_due_later_and_an_untried_one_does_not_count(pool):
+    await enqueue(pool, works([1, 2]))
+    claim = await claimed(pool, 2)
+    await store.postpone(pool, Stage.ROUTE, claim, [Postponed(1, 10), Postponed(2, 10, tried=False)], now=NOW)
+    assert await claimed(pool, 2, second(9)) == []
+    assert {work.ref: work.attempts for work in await claimed(pool, 2, second(11))} == {1: 2, 2: 1}
+
+
+async def test_urgent_lanes_get_their_weight_and_idle_lanes_leave_theirs(pool):
+    await enqueue(pool, works(range(1000), BULK))
+    await enqueue(pool, works(range(1000, 1050), CRITICAL))
+    await enqueue(pool, works(range(2000, 2100), STANDARD))
+    lanes = Counter(work.lane for work in await claimed(pool, 42))
+    assert lanes == {CRITICAL: 32, STANDARD: 8, BULK: 2}
+    lanes = Counter(work.lane for work in await claimed(pool, 200))
+    assert lanes == {CRITICAL: 18, STANDARD: 92, BULK: 90}
+
+
+async def test_a_claimer_may_be_kept_to_some_lanes(pool):
+    await enqueue(pool, works(range(5), BULK))
+    await enqueue(pool, works(range(10, 15), CRITICAL))
+    claim = await claimer(pool).claim(100, lanes=(CRITICAL,), now=NOW)
+    assert refs(claim) == [10, 11, 12, 13, 14]
+
+
+async def test_a_noisy_merchant_does_not_starve_the_others(pool):
+    await enqueue(pool, works(range(5000), merchant=1))
+    await enqueue(pool, works(range(10_000, 10_010), merchant=2), now=second(1))
+    await enqueue(pool, works(range(20_000, 20_010), merchant=3), now=second(1))
+    merchants = Counter(work.merchant_id for work in await claimed(pool, 30, second(2)))
+    assert merchants == {1: 10, 2: 10, 3: 10}
+
+
+async def test_more_merchants_than_a_claim_looks_at_are_all_served_in_turn(pool):
+    await enqueue(pool, [NewWork(n, STANDARD, n % 300, 0, NOW) for n in range(3000)])
+    walking = claimer(pool)
+    served: Counter[int] = Counter()
+    for _ in range(12):
+        served.update(work.merchant_id for work in await walking.claim(50, now=NOW))
+    assert len(served) == 300
+    assert set(served.values()) == {2}
+
+
+async def test_everything_is_found_even_from_far_behind_the_cursor(pool):
+    await enqueue(pool, [NewWork(n, STANDARD, 500 - n, 0, NOW) for n in range(200)])
+    walking = claimer(pool, buckets=16)
+    assert len(await walking.claim(100, now=NOW)) == 100
+    await enqueue(pool, [NewWork(1000, STANDARD, 1, 0, NOW)])
+    found = await walking.claim(500, now=NOW)
+    while not walking.exhausted:
+        found += await walking.claim(500, now=NOW)
+    assert 1000 in refs(found)
+    assert await pool.fetchval("SELECT count(*) FROM work WHERE lease IS NULL") == 0
+
+
+async def test_a_full_destination_is_skipped_and_the_others_are_not(pool):
+    for destination in (1, 2, 3):
+        start = destination * 100
+        await enqueue(pool, works(range(start, start + 10), destination=destination), Stage.DELIVER)
+    claim = await claimed(pool, 100, stage=Stage.DELIVER, slots={1: 0, 2: 3}, default_slots=5)
+    assert Counter(work.destination_id for work in claim) == {2: 3, 3: 5}
+
+
+async def test_a_destination_of_many_merchants_and_lanes_gets_no_more_than_its_slots(pool):
+    new = [NewWork(n, [CRITICAL, STANDARD, BULK][n % 3], n % 20, 9, NOW) for n in range(300)]
+    await enqueue(pool, new, Stage.DELIVER)
+    claim = await claimed(pool, 100, stage=Stage.DELIVER, slots={9: 7})
+    assert len(claim) == 7
+    assert {work.lane for work in claim} == {CRITICAL}
+    assert len({work.merchant_id for work in claim}) == 7
+
+
+async def test_a_late_lane_serves_its_newest_first_and_still_drains_its_oldest(pool):
+    await enqueue(pool, works(range(1000), received=NOW), now=NOW)
+    now = second(3600)
+    walking = claimer(pool)
+    assert refs(await walking.claim(10, now=now)) == list(range(10)), "nothing is known to be late yet"
+    fresh = [NewWork(5000 + n, STANDARD, 1, 0, now) for n in range(8)]
+    await enqueue(pool, fresh, now=now)
+    claim = refs(await walking.claim(16, now=now))
+    assert STANDARD in walking.late
+    assert {5000 + n for n in range(8)} <= set(claim), "the newest come first"
+    assert 4 <= len([ref for ref in claim if ref < 100]) <= 6, "about a quarter is for the oldest"
+
+
+async def test_a_lane_that_caught_up_is_in_order_again(pool):
+    await enqueue(pool, works(range(20)), now=NOW)
+    walking = claimer(pool)
+    await walking.claim(20, now=second(3600))
+    assert STANDARD in walking.late
+    await enqueue(pool, works(range(100, 110), received=second(3600)), now=second(3600))
+    await walking.claim(10, now=second(3601))
+    assert STANDARD not in walking.late
+
+
+async def test_two_claimers_never_get_the_same_work(pool):
+    await enqueue(pool, [NewWork(n, Lane(n % 3), n % 40, 0, NOW) for n in range(3000)])
+
+    async def take():
+        walking, taken = claimer(pool), []
+        while claim := await walking.claim(37, now=NOW):
+            taken += refs(claim)
+        return taken
+
+    taken = [ref for part in await asyncio.gather(*(take() for _ in range(6))) for ref in part]
+    assert len(taken) == len(set(taken))
+    left = await claimed(pool, 3000)
+    assert sorted(taken + refs(left)) == list(range(3000))
+
+
+async def test_a_claim_that_is_rolled_back_gives_its_work_back(pool):
+    await enqueue(pool, works(range(5)))
+    connection = await pool.acquire()
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        assert len(await claimed(connection, 10)) == 5
+        assert await claimed(pool, 10) == []
+        await transaction.rollback()
+    finally:
+        await pool.release(connection)
+    assert len(await claimed(pool, 10)) == 5
+
+
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "claim", "settle", "postpone", "expire", "drop"]),
+        st.integers(1, 12),
+        st.integers(0, 2**32 - 1),
+    ),
+    max_size=40,
+)
+
+
+@given(steps=operations)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_whatever_happens_accepted_is_live_or_done_exactly_once(pool, steps):
+    """Adds, claims, settlements, postponements, lost leases and dead workers in any order lose and double nothing."""
+    await pool.execute("TRUNCATE work, done")
+    now, added, held = NOW, 0, []
+    walking = claimer(pool, buckets=3)
+    for what, size, seed in steps:
+        rng = random.Random(seed)
+        if what == "add":
+            new = [NewWork(added + n, Lane(rng.randrange(3)), rng.randrange(4), 0, now) for n in range(size)]
+            added += await enqueue(pool, new, now=now)
+        elif what == "claim":
+            held += await walking.claim(size, now=now)
+        elif what == "expire":
+            now += timedelta(seconds=rng.choice([1, 30, 61]))
+        elif what == "drop":
+            held = held[size:]  # a worker died with these in hand
+        elif held:
+            some, held = held[:size], held[size:]
+            if what == "settle":
+                await store.settle(pool, Stage.ROUTE, some, [Settled(work.ref, "applied") for work in some], now=now)
+            else:
+                later = [Postponed(work.ref, rng.uniform(0, 90), tried=rng.random() < 0.5) for work in some]
+                await store.postpone(pool, Stage.ROUTE, some, later, now=now)
+        live = {row[0] for row in await pool.fetch("SELECT ref FROM work")}
+        done = [row[0] for row in await pool.fetch("SELECT ref FROM done")]
+        assert len(done) == len(set(done))
+        assert live.isdisjoint(done)
+        assert live | set(done) == set(range(added))
+    rest = refs(await claimed(pool, 10_000, now + timedelta(hours=1)))
+    assert set(rest) == {row[0] for row in await pool.fetch("SELECT ref FROM work")}, (
+        "all of it can be claimed in the end"
+    )
+
+
+async def test_stats_tell_depth_age_and_rates_of_every_lane(pool):
+    await enqueue(pool, works(range(30), CRITICAL, received=second(-10)), now=second(-10))
+    await enqueue(pool, works(range(100, 105), BULK, received=second(-120)), now=second(-120))
+    claim = await claimer(pool).claim(12, lanes=(CRITICAL,), now=NOW)
+    await store.settle(pool, Stage.ROUTE, claim[:10], [Settled(work.ref, "applied") for work in claim[:10]], now=NOW)
+    await store.postpone(pool, Stage.ROUTE, claim[10:11], [Postponed(claim[10].ref, 60)], now=NOW)
+    stats = {(item.stage, item.lane): item for item in await lane_stats(pool, now=NOW)}
+    assert len(stats) == 6
+    critical = stats[Stage.ROUTE, CRITICAL]
+    assert (critical.depth, critical.waiting, critical.in_flight, critical.delayed) == (20, 18, 1, 1)
+    assert critical.oldest_age == pytest.approx(10)
+    assert critical.arrival_rate == 0.5
+    assert critical.service_rate == pytest.approx(10 / 60)
+    assert critical.drain_seconds is None
+    bulk = stats[Stage.ROUTE, BULK]
+    assert (bulk.depth, bulk.arrival_rate) == (5, 0)
+    assert bulk.oldest_age == pytest.approx(120)
+    assert stats[Stage.DELIVER, BULK].depth == 0
+
+
+async def test_stats_by_merchant_and_destination(pool):
+    await enqueue(pool, works(range(3), merchant=5, destination=8), Stage.DELIVER)
+    await enqueue(pool, works(range(10, 11), merchant=6, destination=9), Stage.DELIVER)
+    by_merchant = await bucket_stats(pool, "merchant_id", now=NOW)
+    assert [(item.key, item.depth) for item in by_merchant] == [(5, 3), (6, 1)]
+    by_destination = await bucket_stats(pool, "destination_id", now=NOW)
+    assert [(item.key, item.depth) for item in by_destination] == [(8, 3), (9, 1)]
+
+
+def test_the_forecast_is_depth_over_the_surplus_of_service():
+    assert drain_seconds(0, 5, 0) == 0
+    assert drain_seconds(100, 5, 15) == 10
+    assert drain_seconds(100, 15, 15) is None
+
+
+async def test_only_old_history_is_pruned(pool):
+    await enqueue(pool, works(range(4)))
+    claim = await claimed(pool, 4)
+    await store.settle(pool, Stage.ROUTE, claim[:2], [Settled(work.ref, "applied") for work in claim[:2]], now=NOW)
+    later = second(86_400)
+    await store.settle(pool, Stage.ROUTE, claim[2:], [Settled(work.ref, "applied") for work in claim[2:]], now=later)
+    assert await store.prune(pool, second(3600), 100) == 2
+    assert await pool.fetchval("SELECT count(*) FROM done") == 2
