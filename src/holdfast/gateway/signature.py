@@ -55,11 +55,11 @@ def _parsed(header: bytes | None) -> tuple[int, list[bytes]]:
     stamp: bytes | None = None
     given: list[bytes] = []
     for part in header.split(b","):
-        name, _, value = part.partition(b"=")
-        if name == b"v1":
-            given.append(value)
-        elif name == b"t" and stamp is None:
-            stamp = value
+        name, *values = part.split(b"=", 2)
+        if name == b"v1" and values:
+            given.append(values[0])
+        elif name == b"t" and values and stamp is None:
+            stamp = values[0]
     if stamp is None or not stamp.isdigit() or len(stamp) > 12:
         raise SignatureError("the header Stripe-Signature has no time stamp t=…")
     if not given:

@@ -57,7 +57,7 @@ class Object(msgspec.Struct):
     """The fields of all payment objects that the ledger needs; what points elsewhere is an id or an expanded object."""
 
     object: str
-    created: int
+    created: int | None = None
     id: str | None = None
     status: str | None = None
     currency: str | None = None
@@ -83,6 +83,18 @@ class _Data(msgspec.Struct):
     object: Object
 
 
+class _Kind(msgspec.Struct):
+    object: Any = None
+
+
+class _AnyData(msgspec.Struct):
+    object: _Kind | None = None
+
+
+class _AnyEvent(msgspec.Struct):
+    data: _AnyData | None = None
+
+
 class _Event(msgspec.Struct):
     data: _Data | None = None
 
@@ -102,10 +114,22 @@ def read_event(body: bytes, event_id: str, at: datetime) -> Fact | None:
     try:
         event = _decode_event(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if _is_something_else(body):
+            return None
         raise UnreadableError(str(error)) from None
     if event.data is None:
         raise UnreadableError("the event carries no object")
     return _fact(event.data.object, event_id, at)
+
+
+def _is_something_else(body: bytes) -> bool:
+    """Whether the event is about an object that is none of the ledger's, whatever fields that has."""
+    try:
+        event = msgspec.json.decode(body, type=_AnyEvent)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    kind = event.data.object.object if event.data is not None and event.data.object is not None else None
+    return isinstance(kind, str) and kind not in KINDS
 
 
 def read_object(body: bytes, event_id: str, at: datetime) -> Fact | None:
@@ -128,7 +152,7 @@ def _fact(found: Object, event_id: str, at: datetime) -> Fact | None:
         if len(name) > 255 or "\0" in name:
             raise UnreadableError("an id, status or currency is no such thing")
     try:
-        created_at = _second(found.created)
+        created_at = at if found.created is None else _second(found.created)
     except (ValueError, OverflowError, OSError):
         raise UnreadableError(f"created is {found.created}, which is no time") from None
     return Fact(found.id, found.object, created_at, state, _rank(found, state), at, event_id, _owner(found))

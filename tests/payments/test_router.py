@@ -1,0 +1,303 @@
+"""`stripe_webhook_router`: claimed events into ledger and deliveries, on a real server."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from holdfast.delivery.backoff import Backoff
+from holdfast.delivery.signing import new_secret
+from holdfast.drills import stripe_stories as stories
+from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
+from holdfast.drills.stripe_faults import StripeFaults
+from holdfast.drills.stripe_objects import ObjectMaker
+from holdfast.drills.stripe_stories import Narrator, from_start
+from holdfast.inbox import replay
+from holdfast.inbox import store as inbox
+from holdfast.inbox.store import Filter
+from holdfast.merchants import store as merchants
+from holdfast.merchants.catalogue import Catalogue
+from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
+from holdfast.payments import store
+from holdfast.payments.router import StripeWebhookRouter
+from holdfast.payments.stripe import StripeReader
+from holdfast.queue import store as queue
+from holdfast.queue.model import ClaimPolicy, Lane, Stage
+from holdfast.queue.service import Claimer
+from tests.inbox.events import event, new
+
+SOON = Backoff(base=0.0, cap=0.0, tries=3)
+
+
+def router(pool, **options) -> StripeWebhookRouter:
+    return StripeWebhookRouter(pool, Claimer(pool, Stage.ROUTE, ClaimPolicy()), Catalogue(), backoff=SOON, **options)
+
+
+async def receive(pool, *events) -> list[int]:
+    """Store events as the gateway would; returns their seqs."""
+    made = [new(one) for one in events]
+    await inbox.append(pool, made, [Lane.CRITICAL] * len(made), [0] * len(made))
+    held = await inbox.held(pool, "stripe", [one.event_id for one in made])
+    return [held[one.event_id] for one in made]
+
+
+async def route_all(pool, using: StripeWebhookRouter | None = None) -> None:
+    using = using or router(pool)
+    while await using.tick():
+        await using.finish()
+
+
+async def outcome(pool, seq) -> tuple[str, str | None]:
+    row = (await queue.outcomes(pool, Stage.ROUTE, [seq]))[seq]
+    return row["outcome"], row["note"]
+
+
+async def merchant(pool, key="bakery", account="acct_1A") -> int:
+    return (await merchants.insert(pool, NewMerchant(key, key, None, account))).id
+
+
+async def destination(pool, merchant_id, *events, kind="webhook") -> int:
+    address = f"https://{kind}.example/{'-'.join(events)}"
+    new_one = NewDestination(merchant_id, kind, address, (new_secret(),), events)
+    return (await merchants.insert_destination(pool, new_one)).id
+
+
+async def planned(pool) -> list[tuple[int, int]]:
+    """(event seq, destination id) of all deliveries."""
+    return [tuple(row) for row in await pool.fetch("SELECT event_seq, destination_id FROM delivery ORDER BY 1, 2")]
+
+
+async def test_a_merchants_event_is_applied_and_its_subscribers_are_notified(pool):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "payment_intent.*")
+    await destination(pool, bakery, "payout.*")
+    company = await destination(pool, COMPANY, "*", kind="application")
+    made = event()
+    [seq] = await receive(pool, made)
+    await route_all(pool)
+    assert await outcome(pool, seq) == ("applied", None)
+    [payment] = (await store.find(pool, [made["data"]["object"]["id"]])).values()
+    assert (payment.merchant_id, payment.account, payment.last_event) == (bakery, "acct_1A", made["id"])
+    assert await planned(pool) == sorted([(seq, wants), (seq, company)])
+    rows = await pool.fetch("SELECT stage, merchant_id, destination_id, lane FROM work ORDER BY destination_id")
+    assert [tuple(row) for row in rows] == [(2, bakery, wants, 0), (2, bakery, company, 0)]
+
+
+async def test_an_event_of_an_unknown_account_is_applied_kept_and_visible(pool):
+    made = event(account="acct_1Stranger")
+    [seq] = await receive(pool, made)
+    await route_all(pool)
+    assert await outcome(pool, seq) == ("unmatched", "no merchant has the account acct_1Stranger")
+    assert len(await store.find(pool, [made["data"]["object"]["id"]])) == 1
+    assert await inbox.count(pool, Filter(state="unmatched")) == 1
+
+
+async def test_once_its_merchant_is_known_a_replay_gives_it_the_event(pool):
+    made = event(account="acct_1Late")
+    [seq] = await receive(pool, made)
+    await route_all(pool)
+    late = await merchant(pool, "late", "acct_1Late")
+    wants = await destination(pool, late, "*")
+    async for _ in replay.replay(pool, Filter(state="unmatched")):
+        pass
+    await route_all(pool)
+    assert (await outcome(pool, seq))[0] == "applied"
+    assert (await store.find(pool, [made["data"]["object"]["id"]])).popitem()[1].merchant_id == late
+    assert await planned(pool) == [(seq, wants)]
+
+
+async def test_an_event_about_no_payment_is_stored_and_delivered(pool):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "customer.*")
+    [seq] = await receive(pool, event("customer.updated"))
+    await route_all(pool)
+    assert await outcome(pool, seq) == ("stored", None)
+    assert await planned(pool) == [(seq, wants)]
+
+
+async def test_a_type_nobody_has_heard_of_is_stored(pool):
+    await merchant(pool)
+    [seq] = await receive(pool, event("entirely.new.thing"))
+    await route_all(pool)
+    assert (await outcome(pool, seq))[0] == "stored"
+
+
+async def test_a_payment_in_an_unknown_form_is_visible_and_still_delivered(pool):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "*")
+    made = event("charge.succeeded")
+    made["data"]["object"]["amount"] = "ten"
+    [seq] = await receive(pool, made)
+    await route_all(pool)
+    what, why = await outcome(pool, seq)
+    assert what == "unreadable"
+    assert "amount" in (why or "")
+    assert await planned(pool) == [(seq, wants)]
+
+
+async def test_the_platforms_own_event_belongs_to_the_merchant_it_names(pool):
+    bakery = await merchant(pool)
+    maker = ObjectMaker(random.Random(2))
+    transfer = next(stories.transfer(Narrator(maker, from_start(1_800_000_000)), "acct_1A"))
+    own = event(account=None)
+    seqs = await receive(pool, transfer, own)
+    await route_all(pool)
+    assert [await outcome(pool, seq) for seq in seqs] == [("applied", None)] * 2
+    ids = [made["data"]["object"]["id"] for made in (transfer, own)]
+    found = await store.find(pool, ids)
+    assert [found[key].merchant_id for key in ids] == [bakery, COMPANY]
+
+
+async def test_a_replay_notifies_nobody_twice_but_new_subscribers(pool):
+    bakery = await merchant(pool)
+    first = await destination(pool, bakery, "*")
+    [seq] = await receive(pool, event())
+    await route_all(pool)
+    second = await destination(pool, bakery, "*", kind="email")
+    async for _ in replay.replay(pool, Filter()):
+        pass
+    await route_all(pool)
+    assert await planned(pool) == [(seq, first), (seq, second)]
+    assert await pool.fetchval("SELECT count(*) FROM work WHERE stage = 2") == 2
+
+
+async def test_a_disabled_destination_gets_nothing_new(pool):
+    bakery = await merchant(pool)
+    quiet = await destination(pool, bakery, "*")
+    await merchants.set_enabled(pool, quiet, False)
+    await receive(pool, event())
+    await route_all(pool)
+    assert await planned(pool) == []
+
+
+async def test_who_lost_the_lease_applies_nothing(pool):
+    bakery = await merchant(pool)
+    await destination(pool, bakery, "*")
+    made = event()
+    await receive(pool, made)
+    slow = router(pool)
+    works = await slow._claimer.claim(10)
+    await pool.execute("UPDATE work SET lease = 1")  # somebody else has it by now
+    await slow._take(works, None)
+    assert await store.find(pool, [made["data"]["object"]["id"]]) == {}
+    assert await planned(pool) == []
+    assert await pool.fetchval("SELECT count(*) FROM done") == 0
+
+
+async def test_an_event_that_cannot_be_routed_is_tried_again_then_dead_and_harms_nobody(pool, monkeypatch):
+    good, bad = event(), event()
+    seqs = await receive(pool, good, bad)
+    real = store.apply
+
+    async def failing(db, entries):
+        if any(item.last_event == bad["id"] for item in entries):
+            raise ValueError("cannot be applied")
+        await real(db, entries)
+
+    monkeypatch.setattr(store, "apply", failing)
+    using = router(pool)
+    await using.tick()
+    assert (await outcome(pool, seqs[0]))[0] == "unmatched"
+    assert await queue.live(pool, Stage.ROUTE, seqs) == {seqs[1]}
+    await route_all(pool, using)
+    assert await outcome(pool, seqs[1]) == ("dead", "ValueError: cannot be applied")
+    monkeypatch.undo()
+    async for _ in replay.replay(pool, Filter(state="dead")):
+        pass
+    await route_all(pool, using)
+    assert (await outcome(pool, seqs[1]))[0] == "unmatched"
+
+
+async def test_two_routers_at_once_apply_every_event_once(pool):
+    for number in range(5):
+        owner = await merchant(pool, f"m{number}", f"acct_1M{number}")
+        await destination(pool, owner, "*")
+    maker = ObjectMaker(random.Random(4))
+    events = []
+    for number in range(60):
+        narrator = Narrator(maker, from_start(1_800_000_000 + number), f"acct_1M{number % 5}")
+        events += list(stories.payment(narrator))
+    random.Random(1).shuffle(events)
+    await receive(pool, *events)
+    await asyncio.gather(*(route_all(pool, router(pool, batch=7)) for _ in range(4)))
+    assert await pool.fetchval("SELECT count(*) FROM done") == len(events)
+    assert await pool.fetchval("SELECT count(DISTINCT ref) FROM done") == len(events)
+    assert await pool.fetchval("SELECT count(*) FROM delivery") == len(events)
+
+
+@pytest.fixture
+async def emulated() -> AsyncIterator[EmulatedStripe]:
+    async with EmulatedStripe(accounts=["acct_1A"]) as stripe:
+        yield stripe
+
+
+@pytest.fixture
+async def reader(emulated) -> AsyncIterator[StripeReader]:
+    async with StripeReader(DEFAULT_API_KEY, emulated.url, per_second=1000) as opened:
+        yield opened
+
+
+async def thin_event(emulated):
+    """A thin event whose object Stripe holds in a later state than any snapshot we got."""
+    narrator = Narrator(emulated.maker, from_start(int(time.time()) - 100), "acct_1A")
+    told = list(stories.payment(narrator, "kept"))
+    await emulated.emit(told)
+    return emulated.maker.thin_twin(told[-1]), told[-1]["data"]["object"]
+
+
+async def test_a_thin_events_object_is_fetched_and_applied(pool, emulated, reader):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "v1.payment_intent.*")
+    thin, about = await thin_event(emulated)
+    [seq] = await receive(pool, thin)
+    await route_all(pool, router(pool, stripe=reader))
+    assert await outcome(pool, seq) == ("applied", None)
+    [payment] = (await store.find(pool, [about["id"]])).values()
+    assert (payment.state.status, payment.state.settled) == ("succeeded", about["amount_received"])
+    assert await planned(pool) == [(seq, wants)]
+
+
+async def test_while_stripe_is_down_thin_events_wait_and_the_others_do_not(pool, emulated, reader):
+    await merchant(pool)
+    emulated.faults = StripeFaults(api_error_rate=1.0)
+    thin, about = await thin_event(emulated)
+    thin_seq, plain_seq = await receive(pool, thin, event())
+    using = router(pool, stripe=reader)
+    await using.tick()
+    assert (await outcome(pool, plain_seq))[0] == "applied"
+    await using.finish()
+    assert await queue.live(pool, Stage.ROUTE, [thin_seq]) == {thin_seq}
+    emulated.faults = StripeFaults()
+    await route_all(pool, using)
+    assert (await outcome(pool, thin_seq))[0] == "applied"
+    assert about["id"] in await store.find(pool, [about["id"]])
+
+
+async def test_a_thin_event_whose_object_cannot_be_had_is_visible(pool, emulated, reader):
+    await merchant(pool)
+    thin, _ = await thin_event(emulated)
+    thin["related_object"]["url"] = "/v1/payment_intents/pi_gone"
+    [seq] = await receive(pool, thin)
+    await route_all(pool, router(pool, stripe=reader))
+    what, why = await outcome(pool, seq)
+    assert what == "unfetched"
+    assert "404" in (why or "")
+
+
+async def test_without_an_api_key_a_thin_event_is_kept_as_unfetched(pool, emulated):
+    await merchant(pool)
+    thin, _ = await thin_event(emulated)
+    [seq] = await receive(pool, thin)
+    await route_all(pool)
+    assert await outcome(pool, seq) == ("unfetched", "HOLDFAST_STRIPE_API_KEY is not set")
+
+
+async def test_a_thin_event_may_not_point_anywhere_but_at_stripes_api(pool, emulated, reader):
+    await merchant(pool)
+    thin, _ = await thin_event(emulated)
+    thin["related_object"]["url"] = "https://evil.example/v1/charges"
+    [seq] = await receive(pool, thin)
+    await route_all(pool, router(pool, stripe=reader))
+    assert (await outcome(pool, seq))[0] == "unreadable"
