@@ -123,7 +123,10 @@ def _buckets(title: str, buckets: list[BucketStats], names: dict[int, str], name
 def _forecast(stats: LaneStats | BucketStats) -> str:
     if stats.depth == 0:
         return ""
-    return "growing" if stats.drain_seconds is None else terminal.duration(stats.drain_seconds)
+    if stats.drain_seconds is not None:
+        return terminal.duration(stats.drain_seconds)
+    grows = stats.arrival_rate - stats.service_rate > max(0.1, 0.05 * stats.arrival_rate)
+    return "growing" if grows else "steady"
 
 
 def _json(found: _Stats) -> dict[str, object]:

@@ -5,7 +5,8 @@ minimum from Netflix concurrency-limits and BBR (Cardwell et al., ACM Queue 2016
 """
 
 _INFINITE = float("inf")
-_START = 8.0
+START = 8
+"""Requests at once to a destination of which nothing is known."""
 _SLOW_FACTOR, _SLOW_MARGIN = 2.0, 0.020
 """Slow: more than twice the baseline plus 20 ms."""
 _CLIP = 4.0
@@ -47,7 +48,7 @@ class Limiter:
     def __init__(self, ceiling: int = 64) -> None:
         self.ceiling = max(1, ceiling)
         """The most requests at once; may be changed at any time (a lever)."""
-        self.limit = min(_START, float(self.ceiling))
+        self.limit = float(min(START, self.ceiling))
         """Now allowed at once; its whole part counts."""
         self.in_flight = 0
         self._threshold = _INFINITE

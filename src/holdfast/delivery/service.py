@@ -13,7 +13,9 @@ import structlog
 from holdfast.db.pool import AWAY, Pool
 from holdfast.delivery import store
 from holdfast.delivery.backoff import Backoff
+from holdfast.delivery.breaker import BreakerState
 from holdfast.delivery.gate import Gate
+from holdfast.delivery.limiter import START
 from holdfast.delivery.model import Attempt, Message, Outcome
 from holdfast.delivery.signals import ATTEMPTS, SECONDS, SETTLED, TO_DELIVERED
 from holdfast.delivery.store import Loaded
@@ -111,17 +113,22 @@ class Deliverer:
         lanes = (Lane.CRITICAL,) if free <= self._limits.reserve else tuple(Lane)
         limit = free if free <= self._limits.reserve else free - self._limits.reserve
         await self._catalogue.refresh(self._pool)
-        clock = self._clock()
         works = await self._claimer.claim(
             min(limit, 200),
-            slots={key: gate.slots(clock) for key, gate in self._gates.items()},
-            default_slots=8,
+            slots=self._slots(),
+            default_slots=min(START, self._limits.per_destination),
             lanes=lanes,
             now=now,
         )
         if works:
             await self._begin(works)
         return len(works) or int(not self._claimer.exhausted)
+
+    def _slots(self) -> dict[int, int]:
+        """What each destination may get now; those that are not here had nothing yet, and begin with `START`."""
+        clock = self._clock()
+        first = {key: min(START, ceiling) for key, ceiling in self._catalogue.ceilings.items()}
+        return first | {key: gate.slots(clock) for key, gate in self._gates.items()}
 
     async def _begin(self, works: Sequence[Work]) -> None:
         loaded = await store.load(self._pool, [work.ref for work in works])
@@ -175,7 +182,9 @@ class Deliverer:
         except Exception as error:
             log.exception("delivery.sender_failed", delivery_id=work.ref, destination_id=destination.id)
             attempt = Attempt(Outcome.RETRY, None, 0.0, f"not sent: {type(error).__name__}")
+        before = gate.breaker.state
         gate.end(permit, attempt, self._clock())
+        _tell(destination, before, gate.breaker.state, attempt)
         ATTEMPTS.inc(1, destination.kind, attempt.outcome.value)
         SECONDS.observe(attempt.latency, destination.kind)
         self._end(self._judged(work, found, attempt))
@@ -299,3 +308,11 @@ class Deliverer:
                     pass
         except AWAY as error:
             log.warning("delivery.not_released", deliveries=len(self._in_hand), error=type(error).__name__)
+
+
+def _tell(destination: Destination, before: BreakerState, after: BreakerState, attempt: Attempt) -> None:
+    """Say once when a destination goes down and when it is back; a probe that fails is no news."""
+    if before is BreakerState.CLOSED and after is BreakerState.OPEN:
+        log.warning("destination.down", destination_id=destination.id, reason=attempt.error)
+    elif before is BreakerState.HALF_OPEN and after is BreakerState.CLOSED:
+        log.info("destination.back", destination_id=destination.id)

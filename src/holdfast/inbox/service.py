@@ -70,6 +70,10 @@ class Inbox:
         if rules != self._rules:
             self._rules, self._lanes = rules, LaneTable(rules)
 
+    def lane(self, event_type: str) -> Lane:
+        """Where events of a type go, once the lane table is known."""
+        return self._lanes.lane(event_type) if self._lanes is not None else Lane.STANDARD
+
     def append(self, event: NewEvent) -> asyncio.Future[Appended]:
         """Store one event; the future is done when it is committed, or fails with InboxAway."""
         if self._lanes is None:

@@ -37,6 +37,11 @@ class Catalogue:
     def destination(self, destination_id: int) -> Destination | None:
         return self._destinations.get(destination_id)
 
+    @property
+    def ceilings(self) -> dict[int, int]:
+        """Of the destinations that have one of their own."""
+        return self._ceilings
+
     def subscribers(self, merchant_id: int, event_type: str) -> tuple[int, ...]:
         """Ids of the enabled destinations that an event of this merchant goes to, the company's own included."""
         key = (merchant_id, event_type)
@@ -55,6 +60,7 @@ class Catalogue:
         self._merchants = {merchant.id: merchant for merchant in merchants}
         self._by_account = {m.stripe_account: m.id for m in self._merchants.values() if m.stripe_account}
         self._destinations = {destination.id: destination for destination in destinations}
+        self._ceilings = {found.id: found.ceiling for found in self._destinations.values() if found.ceiling}
         self._subscriptions: dict[int, list[Destination]] = {}
         for destination in self._destinations.values():
             if destination.enabled:

@@ -1,0 +1,119 @@
+"""`holdfast demo`"""
+
+import asyncio
+import signal
+import socket
+from typing import Annotated
+
+import typer
+import uvloop
+
+from holdfast import logs
+from holdfast.commands import terminal
+from holdfast.commands.session import FAILED, CommandError, reporting, settings
+from holdfast.config import Settings
+from holdfast.db.pool import Pool, create_pool
+from holdfast.delivery import store as deliveries
+from holdfast.drills.demo import FLAKY, RATE, UNSTEADY, Demo, DemoError, Place, opened
+from holdfast.inbox import store as inbox
+from holdfast.payments import store as payments
+from holdfast.queue import service as queue
+from holdfast.queue.model import Stage
+from holdfast.service import Database
+
+_EVERY = 5.0
+
+
+def demo(
+    seconds: Annotated[float | None, typer.Option(min=1, help="End by itself after so many seconds.")] = None,
+) -> None:
+    """Play emulated Stripe traffic into a real Holdfast with emulated merchants behind it. Ctrl-C stops all of it."""
+    chosen = settings().model_copy(update={"database_url": None})
+    logs.configure(chosen.log_format, "error", process="demo")
+    with reporting():
+        _claim(chosen)
+        try:
+            with Database(chosen) as database:
+                place = Place(chosen.data_dir.resolve(), database.url, chosen.listen)
+                uvloop.run(_run(place, seconds))
+        except DemoError as error:
+            typer.echo(f"holdfast: {error}", err=True)
+            raise typer.Exit(FAILED) from None
+
+
+def _claim(chosen: Settings) -> None:
+    """Make the data directory the demonstration's own; never play made-up payments into somebody's real data."""
+    marker = chosen.data_dir / "demo.env"
+    if (chosen.data_dir / "postgres" / "data").exists() and not marker.exists():
+        raise CommandError(
+            f"{chosen.data_dir} holds data that is not the demonstration's: set HOLDFAST_DATA_DIR to another directory"
+        )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((chosen.address.host, chosen.address.port))
+        except OSError:
+            raise CommandError(f"{chosen.listen} is in use: set HOLDFAST_LISTEN to another host:port") from None
+    terminal.say(f"Starting Holdfast with its own PostgreSQL in {chosen.data_dir.resolve()} …")
+
+
+async def _run(place: Place, seconds: float | None) -> None:
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[object] = loop.create_future()
+
+    def end() -> None:
+        if not stop.done():
+            stop.set_result(None)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    if seconds is not None:
+        loop.call_later(seconds, end)
+    async with opened(place) as running:
+        _welcome(running)
+        pool = await create_pool(place.database_url, size=1, name="holdfast demo")
+        telling = asyncio.create_task(_tell(running, pool, stop))
+        try:
+            await running.play(stop)
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+            terminal.say("")
+            terminal.say(f"Stopping. The data stays in {place.data_dir}.")
+            pool.terminate()
+
+
+def _welcome(running: Demo) -> None:
+    place = running.place
+    holdfast = ".venv/bin/holdfast"
+    terminal.say(
+        f"It is up. About {RATE:.0f} Stripe events a second come in, some twice, some out of order;\n1 % never arrive. "
+        "8 merchants are told of theirs by webhook and mail. One endpoint "
+        f"({FLAKY}) fails now and then, one ({UNSTEADY}) is down\nfor 15 s of every 45. In another terminal:\n"
+        f"\n    . {place.env_file}\n"
+        f"    {holdfast} queue stats            how much waits, and how fast it goes\n"
+        f"    {holdfast} payments list          the ledger\n"
+        f"    {holdfast} events list            what came in, and what became of it\n"
+        f"    {holdfast} deliveries list        what merchants were sent\n"
+        f"    {holdfast} reconcile --since 1h   finds the events that never arrived, and fetches them\n"
+        f"\nMetrics: http://{place.listen}/metrics   Log: {place.data_dir / 'demo.log'}   Ctrl-C stops everything.\n"
+    )
+
+
+async def _tell(running: Demo, pool: Pool, stop: "asyncio.Future[object]") -> None:
+    while not stop.done():
+        await asyncio.sleep(_EVERY)
+        terminal.say(await _line(running, pool))
+
+
+async def _line(running: Demo, pool: Pool) -> str:
+    waiting = dict.fromkeys(Stage, 0)
+    for lane in await queue.lane_stats(pool):
+        waiting[lane.stage] += lane.depth
+    payments_count = sum(row["count"] for row in await payments.totals(pool, payments.Filter()))
+    return (
+        f"{await inbox.count(pool, inbox.Filter()):>6} events, {waiting[Stage.ROUTE]} to route   "
+        f"{payments_count:>6} payments   "
+        f"{await deliveries.count(pool, deliveries.Filter()):>6} notifications, {waiting[Stage.DELIVER]} waiting   "
+        f"{running.receivers.accepted:>6} accepted   {sum(running.mail.received.values()):>3} mails"
+    )

@@ -1,0 +1,186 @@
+"""The demonstration: emulated Stripe, merchants' endpoints and mailboxes around a real Holdfast."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.db.migrate import upgrade
+from holdfast.db.pool import create_pool
+from holdfast.delivery.signing import new_secret
+from holdfast.drills.receivers import Behaviour, Mailboxes, WebhookReceivers
+from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
+from holdfast.drills.stripe_faults import StripeFaults
+from holdfast.drills.stripe_traffic import Mix
+from holdfast.merchants import store as merchants
+from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
+
+SECRET = "whsec_demo_" + "0" * 24
+RATE = 20.0
+"""Events a second."""
+SHOP_NAMES = ("bakery", "bookshop", "cinema", "florist", "gym", "hotel", "pharmacy", "winery")
+FLAKY, UNSTEADY = "gym", "hotel"
+"""Endpoints that fail at times, so that retries and an open breaker can be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the demonstration keeps its data and listens."""
+
+    data_dir: Path
+    database_url: str
+    listen: str
+
+    @property
+    def env_file(self) -> Path:
+        return self.data_dir / "demo.env"
+
+
+class Demo:
+    """Everything around Holdfast, once it is open."""
+
+    def __init__(self, place: Place, stripe: EmulatedStripe, receivers: WebhookReceivers, mail: Mailboxes) -> None:
+        self.place = place
+        self.stripe = stripe
+        self.receivers = receivers
+        self.mail = mail
+
+    async def play(self, until: "asyncio.Future[object]") -> None:
+        """Traffic as it is in life: duplicates, events out of order, some that never arrive, a flaky receiver."""
+        self.stripe.faults = StripeFaults(duplicate=0.03, reorder_window=0.5, gap=0.01)
+        self.receivers.behaviours[FLAKY] = Behaviour(failing=0.2)
+        unsteady = asyncio.create_task(self._unsteady())
+        try:
+            await self.stripe.run(RATE, until, Mix(meter_errors=1))
+        finally:
+            unsteady.cancel()
+
+    async def _unsteady(self) -> None:
+        while True:
+            await asyncio.sleep(30)
+            self.receivers.behaviours[UNSTEADY] = Behaviour(down=True)
+            await asyncio.sleep(15)
+            self.receivers.behaviours[UNSTEADY] = Behaviour()
+
+
+@asynccontextmanager
+async def opened(place: Place) -> AsyncIterator[Demo]:
+    """The emulators, the merchants in the database, and `holdfast up` as a process of its own."""
+    place.env_file.touch()  # from now on the data is the demonstration's
+    async with AsyncExitStack() as stack:
+        stripe = await stack.enter_async_context(
+            EmulatedStripe(accounts=[_account(name) for name in SHOP_NAMES], speed=600.0, seed=os.getpid())
+        )
+        receivers = await stack.enter_async_context(WebhookReceivers(seed=1))
+        mail = await stack.enter_async_context(Mailboxes())
+        await upgrade(place.database_url)
+        await _introduce(place.database_url, receivers)
+        for connect in (False, True):
+            stripe.add_endpoint(f"http://{place.listen}/hooks/stripe", [SECRET], connect=connect)
+        settings = _settings(place, stripe, mail)
+        lines = [f"export {name}='{value}'\n" for name, value in settings.items()]
+        place.env_file.chmod(0o600)
+        place.env_file.write_text("# The settings of the demonstration: . demo.env\n" + "".join(lines))
+        await stack.enter_async_context(_holdfast_up(place, settings))
+        yield Demo(place, stripe, receivers, mail)
+
+
+def _account(name: str) -> str:
+    return f"acct_1Demo{name.capitalize()}"
+
+
+def _settings(place: Place, stripe: EmulatedStripe, mail: Mailboxes) -> dict[str, str]:
+    return {
+        "HOLDFAST_DATA_DIR": str(place.data_dir),
+        "HOLDFAST_LISTEN": place.listen,
+        "HOLDFAST_STRIPE_WEBHOOK_SECRETS": SECRET,
+        "HOLDFAST_STRIPE_API_KEY": DEFAULT_API_KEY,
+        "HOLDFAST_STRIPE_API_URL": stripe.url,
+        "HOLDFAST_STRIPE_STATUS_URL": stripe.status_url,
+        "HOLDFAST_SMTP_URL": f"{mail.url}?starttls=0",
+        "HOLDFAST_ALLOWED_NETWORKS": "127.0.0.0/8",
+    }
+
+
+async def _introduce(url: str, receivers: WebhookReceivers) -> None:
+    """Merchants with a webhook or a mailbox each, and the company's application; the ports are new at every start."""
+    pool = await create_pool(url, size=1, name="holdfast demo")
+    try:
+        new = [
+            NewMerchant(name, f"The {name.capitalize()}", f"{name}@shops.example", _account(name))
+            for name in SHOP_NAMES
+        ]
+        await merchants.upsert(pool, new)
+        ids = await merchants.ids(pool, list(SHOP_NAMES))
+        for old in await merchants.destinations(pool):
+            if old.kind != "email":
+                await merchants.delete_destination(pool, old.id)
+        for number, name in enumerate(SHOP_NAMES):
+            secret = new_secret()
+            receivers.secrets[name] = secret
+            await merchants.upsert_destinations(
+                pool, [NewDestination(ids[name], "webhook", receivers.url(name), (secret,), ("*",))]
+            )
+            if number % 4 == 0:
+                interesting = ("payment_intent.payment_failed", "charge.dispute.*", "payout.*")
+                mailbox = NewDestination(ids[name], "email", f"{name}@shops.example", (), interesting)
+                await merchants.upsert_destinations(pool, [mailbox])
+        secret = new_secret()
+        receivers.secrets["application"] = secret
+        address = receivers.url("application")
+        await merchants.upsert_destinations(pool, [NewDestination(COMPANY, "application", address, (secret,), ("*",))])
+    finally:
+        await pool.close()
+
+
+@asynccontextmanager
+async def _holdfast_up(place: Place, settings: dict[str, str]) -> AsyncIterator[None]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
+    log = (place.data_dir / "demo.log").open("wb")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "holdfast",
+            "up",
+            env={**clean, **settings, "HOLDFAST_LOG_FORMAT": "json"},
+            cwd=place.data_dir,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is ours to hear
+        )
+    finally:
+        log.close()
+    try:
+        await _until_it_answers(place, process)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+class DemoError(Exception):
+    """The demonstration cannot run; the message says why."""
+
+
+async def _until_it_answers(place: Place, process: asyncio.subprocess.Process) -> None:
+    host, _, port = place.listen.rpartition(":")
+    for _ in range(600):
+        if process.returncode is not None:
+            last = (place.data_dir / "demo.log").read_text().splitlines()[-3:]
+            raise DemoError("holdfast up ended: " + " / ".join(last))
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        await asyncio.sleep(1.0)  # the lane table and the merchants are read in the first second
+        return
+    raise DemoError(f"holdfast up does not answer on {place.listen}; see {place.data_dir / 'demo.log'}")

@@ -1,0 +1,357 @@
+"""The deliverer on a real server and real sockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from holdfast.delivery import replay, store
+from holdfast.delivery.backoff import Backoff
+from holdfast.delivery.http import HttpSender
+from holdfast.delivery.mail import MailSender
+from holdfast.delivery.service import Deliverer, Limits, Sender
+from holdfast.delivery.signing import new_secret
+from holdfast.delivery.store import Filter, NewDelivery
+from holdfast.drills.receivers import Mailboxes
+from holdfast.inbox import store as inbox
+from holdfast.loops import repeat
+from holdfast.merchants import store as merchants
+from holdfast.merchants.catalogue import Catalogue
+from holdfast.merchants.model import COMPANY, Kind, NewDestination, NewMerchant
+from holdfast.queue.model import Lane
+from tests.delivery.deliveries import LOOPBACK
+from tests.delivery.receivers import Receiver, receiving
+from tests.inbox.events import event, new
+
+NEVER = Backoff(base=0.0, cap=0.0, tries=3)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def deliverer(pool, *, backoff=NEVER, mail=None, **limits) -> AsyncIterator[Deliverer]:
+    async with HttpSender(LOOPBACK) as http:
+        senders: dict[Kind, Sender] = {"webhook": http, "application": http}
+        if mail is None:
+            yield Deliverer(pool, Catalogue(), senders, backoff=backoff, limits=Limits(**limits))
+            return
+        async with MailSender(mail, "Holdfast <holdfast@example.com>") as sender:
+            senders["email"] = sender
+            yield Deliverer(pool, Catalogue(), senders, backoff=backoff, limits=Limits(**limits))
+
+
+async def bakery(pool, address, kind="webhook", **options):
+    """A merchant with one destination; returns (merchant id, destination id, secret)."""
+    owner = COMPANY
+    if kind != "application":
+        owner = (await merchants.insert(pool, NewMerchant("bakery", "The Bakery", None, "acct_1A"))).id
+    secret = new_secret()
+    made = NewDestination(owner, kind, address, () if kind == "email" else (secret,), ("*",), **options)
+    return owner, (await merchants.insert_destination(pool, made)).id, secret
+
+
+async def plan(pool, owner, destination_id, count=1, lane=Lane.CRITICAL):
+    """Events with a delivery each; returns the events."""
+    events = [event() for _ in range(count)]
+    made = [new(one) for one in events]
+    await inbox.append(pool, made, [lane] * count, [owner] * count)
+    held = await inbox.held(pool, "stripe", [one.event_id for one in made])
+    await store.plan(pool, [NewDelivery(held[one.event_id], destination_id, owner, lane) for one in made])
+    return events
+
+
+async def work_off(sending: Deliverer, patience: float = 10.0) -> None:
+    """Until nothing is due and nothing under way."""
+    async with asyncio.timeout(patience):
+        while await sending.tick() or sending.in_flight or sending.ended.is_set():
+            sending.ended.clear()
+            await sending.settle()
+            await asyncio.sleep(0.005)
+
+
+async def states(pool) -> list[str]:
+    return [row["state"] for row in await store.listing(pool, Filter(), limit=1000, before=None)]
+
+
+async def tries(pool, delivery_id=1):
+    return [
+        (row["attempt"], row["outcome"], row["status"], row["error"]) for row in await store.attempts(pool, delivery_id)
+    ]
+
+
+async def test_a_delivery_is_signed_sent_once_and_written_down(pool, receiver):
+    owner, destination_id, secret = await bakery(pool, receiver.url)
+    [made] = await plan(pool, owner, destination_id)
+    async with deliverer(pool) as sending:
+        await work_off(sending)
+    [(request, body)] = receiver.requests
+    read = Webhook(secret).verify(body, dict(request.headers))
+    assert read["type"] == made["type"]
+    assert read["data"]["merchant"] == "bakery"
+    assert read["data"]["object"]["id"] == made["data"]["object"]["id"]
+    assert request.headers["webhook-id"] == f"msg_1_{destination_id}"
+    assert await states(pool) == ["delivered"]
+    assert await tries(pool) == [(1, "delivered", 200, None)]
+    [row] = await store.attempts(pool, 1)
+    assert row["response"] == b"thanks"
+    assert 0 < row["latency"] < 5
+
+
+async def test_a_failing_delivery_is_tried_again_under_the_same_id(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id)
+    receiver.answers(500, b"oops")
+    async with deliverer(pool, backoff=Backoff(base=0.0, cap=0.0, tries=5)) as sending:
+        await sending.tick()
+        while not receiver.requests:
+            await asyncio.sleep(0.01)
+        receiver.answer = None
+        await work_off(sending)
+    ids = [request.headers["webhook-id"] for request, _ in receiver.requests]
+    assert ids == [ids[0]] * 2
+    assert [request.headers["holdfast-attempt"] for request, _ in receiver.requests] == ["1", "2"]
+    assert await tries(pool) == [(1, "retry", 500, "answered 500"), (2, "delivered", 200, None)]
+    assert await states(pool) == ["delivered"]
+
+
+async def test_after_the_last_try_it_is_dead_and_can_be_replayed(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id)
+    receiver.answers(500)
+    async with deliverer(pool) as sending:
+        await work_off(sending)
+        [row] = await store.listing(pool, Filter(state="dead"), limit=10, before=None)
+        assert row["note"] == "given up after 3 tries; the last: answered 500"
+        assert row["attempts"] == 3
+        receiver.answer = None
+        assert [counts async for counts in replay.replay(pool, Filter(state="dead"))] == [(1, 1)]
+        assert await states(pool) == ["live"]
+        await work_off(sending)
+    assert await states(pool) == ["delivered"]
+    assert len(await store.attempts(pool, 1)) == 4
+
+
+async def test_a_destination_that_is_gone_is_disabled_and_the_rest_is_dead(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url, ceiling=1)
+    await plan(pool, owner, destination_id, 3)
+    receiver.answers(410)
+    async with deliverer(pool) as sending:
+        await work_off(sending)
+    found = await merchants.destination(pool, destination_id)
+    assert found is not None
+    assert not found.enabled
+    notes = [row["note"] for row in await store.listing(pool, Filter(), limit=10, before=None)]
+    assert (notes[0], notes[-1]) == ("the destination is disabled", "answered 410: gone")
+    assert len(receiver.requests) < 3
+
+
+async def test_what_was_removed_meanwhile_is_dead_with_the_reason(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id)
+    await merchants.delete_destination(pool, destination_id)
+    async with deliverer(pool) as sending:
+        await work_off(sending)
+    [row] = await store.listing(pool, Filter(), limit=10, before=None)
+    assert (row["state"], row["note"]) == ("dead", "the destination was removed")
+
+
+async def test_retry_after_is_honoured(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id, 2)
+    receiver.answers(429, retry_after="3600")
+    async with deliverer(pool, backoff=Backoff(base=1.0, tries=5), concurrency=1, reserve=0) as sending:
+        await work_off(sending)
+        rows = await store.listing(pool, Filter(), limit=10, before=None)
+        waits = [(row["next_try"] - datetime.now(UTC)).total_seconds() for row in rows]
+        assert len(receiver.requests) == 1, "the other one waits too"
+        assert max(waits) == pytest.approx(3600, abs=10)
+
+
+async def test_the_application_gets_the_original_bytes_and_headers(pool, receiver):
+    owner, destination_id, secret = await bakery(pool, receiver.url, "application")
+    [made] = await plan(pool, owner, destination_id)
+    async with deliverer(pool) as sending:
+        await work_off(sending)
+    [(request, body)] = receiver.requests
+    assert body == new(made).body
+    assert request.headers["stripe-signature"] == json.loads(new(made).headers)["stripe-signature"]
+    Webhook(secret).verify(
+        body,
+        dict(request.headers),
+    )
+
+
+async def test_mail_goes_out_over_smtp(pool):
+    async with Mailboxes() as mail:
+        owner, destination_id, _ = await bakery(pool, "owner@bakery.example", "email")
+        await plan(pool, owner, destination_id)
+        async with deliverer(pool, mail=f"{mail.url}?starttls=0") as sending:
+            await work_off(sending)
+        assert mail.received == {"owner@bakery.example": 1}
+        assert b"Payment succeeded" in mail.mails[0]
+    assert await states(pool) == ["delivered"]
+
+
+async def test_while_mail_is_not_set_up_it_waits_and_no_try_is_counted(pool):
+    owner, destination_id, _ = await bakery(pool, "owner@bakery.example", "email")
+    await plan(pool, owner, destination_id)
+    async with deliverer(pool) as sending:
+        await work_off(sending)
+    [row] = await store.listing(pool, Filter(), limit=10, before=None)
+    assert (row["state"], row["attempts"]) == ("live", 0)
+    assert row["next_try"] > datetime.now(UTC) + timedelta(minutes=4)
+
+
+async def test_a_private_address_is_refused_and_nothing_is_sent(pool):
+    owner, destination_id, _ = await bakery(pool, "http://169.254.169.254/latest/meta-data")
+    await plan(pool, owner, destination_id)
+    async with deliverer(pool) as sending:
+        await work_off(sending)
+    [row] = await store.listing(pool, Filter(), limit=10, before=None)
+    assert row["state"] == "dead"
+    assert "HOLDFAST_ALLOWED_NETWORKS" in row["note"]
+
+
+async def test_a_destination_never_has_more_at_once_than_its_ceiling(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url, ceiling=3)
+    await plan(pool, owner, destination_id, 30)
+    at_once = most = 0
+
+    async def slow(_request):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.02)
+        at_once -= 1
+        return web.Response()
+
+    receiver.answer = slow
+    async with deliverer(pool) as sending:
+        await work_off(sending)
+    assert await states(pool) == ["delivered"] * 30
+    assert most == 3
+
+
+async def test_a_destination_that_hangs_does_not_hold_up_another(pool, receiver):
+    owner, stuck, _ = await bakery(pool, receiver.url + "/stuck")
+    made = NewDestination(owner, "webhook", receiver.url + "/well", (new_secret(),), ("*",))
+    well = (await merchants.insert_destination(pool, made)).id
+    await plan(pool, owner, stuck, 50)
+    await plan(pool, owner, well, 50)
+    release = asyncio.Event()
+
+    async def answer(request):
+        if request.path.endswith("stuck"):
+            await release.wait()
+        return web.Response()
+
+    receiver.answer = answer
+    async with deliverer(pool, concurrency=16, per_destination=8, reserve=0) as sending:
+        stop = asyncio.Event()
+        loops = [
+            asyncio.create_task(repeat("tick", sending.tick, every=0.02, stop=stop, wake=sending.progress)),
+            asyncio.create_task(repeat("settle", sending.settle, every=0.02, stop=stop, wake=sending.ended)),
+        ]
+        async with asyncio.timeout(10):
+            while await store.count(pool, Filter(destination_id=well, state="delivered")) < 50:
+                await asyncio.sleep(0.02)
+        assert await store.count(pool, Filter(destination_id=stuck, state="delivered")) == 0
+        release.set()
+        stop.set()
+        await asyncio.gather(*loops)
+        await work_off(sending)
+    assert set(await states(pool)) == {"delivered"}
+
+
+async def test_bulk_leaves_the_reserve_to_critical_deliveries(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id, 30, Lane.BULK)
+    release = asyncio.Event()
+
+    async def hold(_request):
+        await release.wait()
+        return web.Response()
+
+    receiver.answer = hold
+    async with deliverer(pool, concurrency=8, reserve=2) as sending:
+        while await sending.tick():
+            pass
+        assert sending.in_flight == 6
+        await plan(pool, owner, destination_id, 5, Lane.CRITICAL)
+        while await sending.tick():
+            pass
+        assert sending.in_flight == 8
+        assert {work.lane for work in list(sending._tasks.values())[6:]} == {Lane.CRITICAL}
+        release.set()
+        await work_off(sending)
+    assert set(await states(pool)) == {"delivered"}
+
+
+async def test_when_told_to_stop_it_finishes_or_gives_back_what_it_has_in_hand(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id, 4)
+
+    async def some_hang(_request):
+        if len(receiver.requests) > 2:
+            await asyncio.sleep(60)
+        return web.Response()
+
+    receiver.answer = some_hang
+    async with deliverer(pool) as sending:
+        await sending.tick()
+        await sending.drain(patience=0.3)
+        assert sorted(await states(pool)) == ["delivered", "delivered", "live", "live"]
+        rows = await pool.fetch("SELECT attempts, lease FROM work WHERE stage = 2")
+        assert [tuple(row) for row in rows] == [(0, None)] * 2, "due at once, and not counted"
+
+
+async def test_results_are_kept_while_the_store_is_away(pool, receiver, monkeypatch):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id)
+    async with deliverer(pool) as sending:
+        await sending.tick()
+        while sending.in_flight:
+            await asyncio.sleep(0.01)
+        real = sending._write
+
+        async def away(*_arguments):
+            raise ConnectionResetError
+
+        monkeypatch.setattr(sending, "_write", away)
+        with pytest.raises(ConnectionResetError):
+            await sending.settle()
+        monkeypatch.setattr(sending, "_write", real)
+        await work_off(sending)
+    assert await states(pool) == ["delivered"]
+    assert len(receiver.requests) == 1
+
+
+async def test_long_waits_renew_their_lease(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id)
+    release = asyncio.Event()
+
+    async def hold(_request):
+        await release.wait()
+        return web.Response()
+
+    receiver.answer = hold
+    async with deliverer(pool) as sending:
+        await sending.tick()
+        work, _ = sending._in_hand[1]
+        sending._in_hand[1] = (work, sending._clock() - 50)
+        before = await pool.fetchval("SELECT due_at FROM work WHERE stage = 2")
+        await sending.renew(datetime.now(UTC) + timedelta(seconds=50))
+        assert await pool.fetchval("SELECT due_at FROM work WHERE stage = 2") > before + timedelta(seconds=40)
+        release.set()
+        await work_off(sending)
+    assert await states(pool) == ["delivered"]
