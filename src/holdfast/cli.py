@@ -2,9 +2,10 @@
 
 import sys
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from holdfast import __version__
 
@@ -45,10 +46,22 @@ def _top(
     """
 
 
+class _Top(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from holdfast.commands.session import report  # imported already, by whatever raised
+
+            report(error)
+            raise
+
+
 def build(called: str | None) -> typer.Typer:
     """The command line, with the whole of the command that is `called` and only the names of the others."""
     app = typer.Typer(
         name="holdfast",
+        cls=_Top,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

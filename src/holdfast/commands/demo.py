@@ -10,7 +10,7 @@ import uvloop
 
 from holdfast import logs
 from holdfast.commands import terminal
-from holdfast.commands.session import FAILED, CommandError, reporting, settings
+from holdfast.commands.session import CommandError, settings
 from holdfast.config import Settings
 from holdfast.db.pool import Pool, create_pool
 from holdfast.delivery import store as deliveries
@@ -30,15 +30,13 @@ def demo(
     """Play emulated Stripe traffic into a real Holdfast with emulated merchants behind it. Ctrl-C stops all of it."""
     chosen = settings().model_copy(update={"database_url": None})
     logs.configure(chosen.log_format, "error", process="demo")
-    with reporting():
-        _claim(chosen)
-        try:
-            with Database(chosen) as database:
-                place = Place(chosen.data_dir.resolve(), database.url, chosen.listen)
-                uvloop.run(_run(place, seconds))
-        except DemoError as error:
-            typer.echo(f"holdfast: {error}", err=True)
-            raise typer.Exit(FAILED) from None
+    _claim(chosen)
+    try:
+        with Database(chosen) as database:
+            place = Place(chosen.data_dir.resolve(), database.url, chosen.listen)
+            uvloop.run(_run(place, seconds))
+    except DemoError as error:
+        raise CommandError(str(error)) from None
 
 
 def _claim(chosen: Settings) -> None:

@@ -9,7 +9,7 @@ import typer
 from holdfast import logs
 from holdfast.commands import terminal
 from holdfast.commands.options import Json
-from holdfast.commands.session import FAILED, reporting, settings
+from holdfast.commands.session import FAILED, settings
 from holdfast.config import Settings
 from holdfast.db import migrate
 from holdfast.db.pool import AWAY
@@ -48,8 +48,7 @@ def worker() -> None:
 def db_migrate(json: Json = False) -> None:
     """Bring the schema up to date; every process also does so when it starts."""
     chosen = settings()
-    with reporting():
-        before, now = _upgraded(chosen)
+    before, now = _upgraded(chosen)
     if json:
         terminal.print_json({"before": before, "now": now})
     else:
@@ -71,7 +70,7 @@ def _run(kind: str, body: Callable[[Settings, Database, asyncio.Event], Awaitabl
     chosen = settings()
     logs.configure(chosen.log_format, chosen.log_level, process=kind)
     try:
-        with reporting(), Database(chosen) as database:
+        with Database(chosen) as database:
             code = run(lambda stop: body(chosen, database, stop))
     except ListenError as error:
         typer.echo(f"holdfast: {error}", err=True)

@@ -37,7 +37,7 @@ def settings() -> Settings:
 
 
 def with_store(body: Callable[[Pool, Settings], Awaitable[T]]) -> T:
-    """Run a command's body with a pool on an up-to-date database; errors become one line and exit 1."""
+    """Run a command's body with a pool on an up-to-date database; errors that people can mend are raised."""
     chosen = settings()
     logs.configure(chosen.log_format, "error", process="command")
 
@@ -49,37 +49,28 @@ def with_store(body: Callable[[Pool, Settings], Awaitable[T]]) -> T:
         finally:
             pool.terminate()
 
-    with reporting():
-        try:
-            with Database(chosen) as database:
-                return asyncio.run(run(database.url))
-        except AWAY as error:
-            where = "the embedded PostgreSQL" if chosen.database_url is None else "PostgreSQL at HOLDFAST_DATABASE_URL"
-            raise CommandError(f"{where} cannot be reached: {error or type(error).__name__}") from None
+    try:
+        with Database(chosen) as database:
+            return asyncio.run(run(database.url))
+    except AWAY as error:
+        where = "the embedded PostgreSQL" if chosen.database_url is None else "PostgreSQL at HOLDFAST_DATABASE_URL"
+        raise CommandError(f"{where} cannot be reached: {error or type(error).__name__}") from None
 
 
-class reporting:  # noqa: N801 - reads as `with reporting():`
-    """Turns the errors that people can do something about into one line on stderr and exit 1."""
+MENDABLE = (
+    CommandError,
+    EmbeddedError,
+    MigrationError,
+    MerchantError,
+    DeliveryError,
+    EventError,
+    asyncpg.InsufficientPrivilegeError,
+)
+"""Errors that people can do something about: one line and exit 1, never a traceback."""
 
-    KNOWN = (
-        CommandError,
-        EmbeddedError,
-        MigrationError,
-        MerchantError,
-        DeliveryError,
-        EventError,
-        asyncpg.InvalidPasswordError,
-        asyncpg.InvalidAuthorizationSpecificationError,
-        asyncpg.InvalidCatalogNameError,
-        asyncpg.InsufficientPrivilegeError,
-    )
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, self.KNOWN):
-            typer.echo(f"holdfast: {error}", err=True)
-            raise typer.Exit(FAILED) from None
-        if isinstance(error, KeyboardInterrupt):
-            raise typer.Exit(130) from None
+def report(error: Exception) -> None:
+    """Turn a mendable error into its line and exit 1; others are ours, and pass."""
+    if isinstance(error, MENDABLE):
+        typer.echo(f"holdfast: {error}", err=True)
+        raise typer.Exit(FAILED) from None

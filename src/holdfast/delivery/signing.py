@@ -53,7 +53,7 @@ def _signature(key: bytes, signed: bytes) -> str:
 @lru_cache(maxsize=16_384)
 def _key(secret: str) -> bytes:
     if not secret.startswith(_PREFIX):
-        raise SecretError("a signing secret begins with whsec_; make one with `new_secret`")
+        raise SecretError("a signing secret begins with whsec_; give none to have one made")
     encoded = secret.removeprefix(_PREFIX).rstrip("=")
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)

@@ -1,0 +1,313 @@
+"""The command line, run as its users run it."""
+
+import json
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import typer
+
+from holdfast.cli import COMMANDS, GROUPS, build
+from holdfast.commands.options import read_time
+from holdfast.inbox import store as inbox
+from holdfast.inbox.model import NewEvent
+from holdfast.merchants.catalogue import Catalogue
+from holdfast.payments.router import StripeWebhookRouter
+from holdfast.queue.model import ClaimPolicy, Lane, Stage
+from holdfast.queue.service import Claimer
+from tests.inbox.events import event, new
+from tests.processes import command, command_here
+
+
+@pytest.fixture
+def run(database_url, pool):
+    """Run a command on the module's database: (exit status, stdout, stderr)."""
+
+    async def runner(*arguments: str, **settings: str) -> tuple[int, str, str]:
+        return await command_here(*arguments, **{"database_url": database_url, **settings})
+
+    return runner
+
+
+@pytest.fixture
+def done(run):
+    """Run a command that must succeed; returns what it printed."""
+
+    async def runner(*arguments: str, **settings: str) -> str:
+        status, out, err = await run(*arguments, **settings)
+        assert status == 0, out + err
+        return str(out)
+
+    return runner
+
+
+async def received(pool, *events) -> list[NewEvent]:
+    made = [new(one) for one in events]
+    await inbox.append(pool, made, [Lane.CRITICAL] * len(made), [0] * len(made))
+    return made
+
+
+async def routed(pool) -> None:
+    router = StripeWebhookRouter(pool, Claimer(pool, Stage.ROUTE, ClaimPolicy()), Catalogue())
+    while await router.tick():
+        pass
+
+
+async def test_every_command_has_its_help():
+    for name in [*COMMANDS, *GROUPS]:
+        status, out, _ = await command_here(name, "--help")
+        assert status == 0
+        assert f"Usage: holdfast {name}" in out
+    status, out, _ = await command("--help")
+    assert all(name in out for name in [*COMMANDS, *GROUPS])
+
+
+async def test_wrong_usage_and_wrong_settings_exit_2_with_one_line_a_mistake():
+    status, _, err = await command("queue", "statz")
+    assert (status, "No such command" in err) == (2, True)
+    status, _, err = await command("queue", "stats", listen="here", database_url="mysql://x", retention_days="0")
+    assert status == 2
+    assert sorted(line.split()[1] for line in err.splitlines()) == [
+        "HOLDFAST_DATABASE_URL:",
+        "HOLDFAST_LISTEN:",
+        "HOLDFAST_RETENTION_DAYS:",
+    ]
+
+
+async def test_a_database_that_cannot_be_reached_is_one_line_and_exit_1():
+    status, out, err = await command("queue", "stats", database_url="postgresql:///x?host=/nowhere")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "PostgreSQL at HOLDFAST_DATABASE_URL cannot be reached" in err
+
+
+async def test_unknown_settings_in_the_file_are_mistakes(tmp_path):
+    (tmp_path / "holdfast.toml").write_text('HOLDFAST_LISTEN = "127.0.0.1:1"\nHOLDFAST_COLOUR = "red"\n')
+    status, _, err = await command("queue", "stats", cwd=tmp_path)
+    assert (status, "HOLDFAST_COLOUR is not a setting" in err) == (2, True)
+
+
+async def test_empty_states_say_what_to_do(done):
+    assert "No merchants yet" in await done("merchants", "list")
+    assert "No destinations yet" in await done("destinations", "list")
+    assert "No events" in await done("events", "list")
+    assert "ledger is empty" in await done("payments", "list")
+    assert "Nothing was to be delivered" in await done("deliveries", "list")
+    assert "0 workers" in await done("queue", "stats")
+
+
+async def test_merchants_are_added_changed_and_listed(run, done):
+    out = await done("merchants", "add", "bakery", "--name", "The Bakery", "--stripe-account", "acct_1A")
+    assert out == "Merchant bakery added.\n"
+    await done("merchants", "set", "bakery", "--email", "owner@bakery.example")
+    [found] = json.loads(await done("merchants", "list", "--json"))["merchants"]
+    assert (found["key"], found["name"], found["email"], found["stripe_account"]) == (
+        "bakery",
+        "The Bakery",
+        "owner@bakery.example",
+        "acct_1A",
+    )
+    assert "owner@bakery.example" in await done("merchants", "list", "--search", "bakery")
+    status, _, err = await run("merchants", "add", "bakery")
+    assert (status, "there is a merchant bakery already" in err) == (1, True)
+    status, _, err = await run("merchants", "add", "cafe", "--stripe-account", "acct_1A")
+    assert (status, "belongs to merchant bakery" in err) == (1, True)
+    status, _, err = await run("merchants", "set", "gym", "--name", "x")
+    assert (status, "there is no merchant 'gym'" in err) == (1, True)
+    status, _, err = await run("merchants", "add", "Not A Key")
+    assert (status, "is not a merchant key" in err) == (1, True)
+
+
+async def test_a_merchant_whose_events_came_first_is_told_how_to_get_them(done, pool):
+    await received(pool, event(account="acct_1Early"))
+    await routed(pool)
+    out = await done("merchants", "add", "early", "--stripe-account", "acct_1Early")
+    assert "1 events of acct_1Early came before it was known" in out
+    assert "events replay --account acct_1Early --state unmatched" in out
+    out = await done("events", "replay", "--account", "acct_1Early", "--state", "unmatched", "--json")
+    assert json.loads(out) == {"events": 1, "queued": 1, "deliveries": 0}
+
+
+async def test_merchants_are_imported_all_or_none(run, done, tmp_path):
+    good = tmp_path / "good.csv"
+    good.write_text("key,name,stripe_account,webhook_url\nbakery,Bakery,acct_1A,https://a.example/h\ncafe,Café,,\n")
+    assert "2 merchants, all of them as they should be" in await done("merchants", "import", str(good), "--dry-run")
+    assert "No merchants yet" in await done("merchants", "list")
+    assert "2 added, 0 changed, 0 as they were; 1 webhooks added" in await done("merchants", "import", str(good))
+    assert json.loads(await done("merchants", "import", str(good), "--json"))["added"] == 0
+    bad = tmp_path / "bad.csv"
+    bad.write_text("key,name,webhook_url\ngym,Gym,http://10.0.0.1/\nspa,Spa,https://ok.example/\nX,Y,\n")
+    status, out, err = await run("merchants", "import", str(bad))
+    assert (status, out) == (1, "")
+    assert "line 2: 10.0.0.1 is not a public address" in err
+    assert "line 4:" in err
+    assert "2 of 3 rows cannot be taken; nothing was changed" in err
+    assert "gym" not in await done("merchants", "list")
+    status, _, err = await run("merchants", "import", str(tmp_path / "none.csv"))
+    assert (status, "cannot read" in err) == (1, True)
+
+
+async def test_destinations_live_from_being_added_to_being_removed(run, done):
+    await done("merchants", "add", "bakery")
+    local = {"allowed_networks": "127.0.0.0/8"}
+    out = await done(
+        "destinations", "add", "bakery", "--webhook", "http://127.0.0.1:9/h", "--events", "charge.*", **local
+    )
+    assert "Destination 1 added: charge.* to http://127.0.0.1:9/h" in out
+    secret = out.partition("Signing secret: ")[2].split()[0]
+    assert secret.startswith("whsec_")
+    listed = await done("destinations", "list")
+    assert "bakery" in listed
+    assert secret not in listed
+    assert secret not in await done("destinations", "list", "--json")
+    assert await done("destinations", "secret", "1") == f"{secret}\n"
+    rotated = json.loads(await done("destinations", "rotate", "1", "--json"))["secrets"]
+    assert rotated[1] == secret
+    await done("destinations", "rotate", "1", "--finish")
+    assert json.loads(await done("destinations", "secret", "1", "--json"))["secrets"] == rotated[:1]
+    await done("destinations", "subscribe", "1", "--events", "payout.*", "--events", "charge.*", "--ceiling", "5")
+    [found] = json.loads(await done("destinations", "list", "bakery", "--json"))["destinations"]
+    assert (found["events"], found["ceiling"], found["enabled"]) == (["payout.*", "charge.*"], 5, True)
+    assert await done("destinations", "disable", "1") == "Destination 1 disabled.\n"
+    assert await done("destinations", "disable", "1") == "Destination 1 was disabled.\n"
+    assert await done("destinations", "enable", "1") == "Destination 1 enabled.\n"
+    status, out, _ = await run("destinations", "test", "1", **local)
+    assert (status, out) == (1, "Not delivered: connect refused.\n")
+    await done("destinations", "remove", "1", "--yes")
+    status, _, err = await run("destinations", "enable", "1")
+    assert (status, "there is no destination 1" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "named"),
+    [
+        (["bakery", "--webhook", "http://10.1.2.3/h"], 1, "HOLDFAST_ALLOWED_NETWORKS"),
+        (["bakery", "--webhook", "https://no-such-host.invalid/h"], 1, "cannot be found"),
+        (["bakery", "--webhook", "ftp://example.com/h"], 1, "scheme"),
+        (["bakery", "--email", "nobody"], 1, "not an e-mail address"),
+        (["bakery", "--webhook", "https://example.com", "--events", "a b"], 1, "not an event type pattern"),
+        (["bakery", "--webhook", "https://example.com", "--secret", "abc"], 1, "whsec_"),
+        (["bakery"], 2, "name one of"),
+        (["bakery", "--webhook", "https://a.example", "--email", "a@b.example"], 2, "name one of"),
+        (["--webhook", "https://a.example"], 2, "name the merchant first"),
+        (["bakery", "--application", "https://a.example"], 2, "leave the merchant out"),
+        (["gym", "--email", "a@b.example"], 1, "no merchant 'gym'"),
+    ],
+)
+async def test_a_destination_that_cannot_be_is_refused_with_the_reason(run, done, arguments, status, named):
+    await done("merchants", "add", "bakery")
+    got, _, err = await run("destinations", "add", *arguments)
+    assert (got, named in " ".join(err.replace("│", " ").split())) == (status, True), err
+
+
+async def test_events_are_listed_shown_and_replayed(run, done, pool):
+    made = event("charge.failed", "acct_1A")
+    [kept] = await received(pool, made)
+    await routed(pool)
+    [row] = json.loads(await done("events", "list", "--json", "--type", "charge.*"))["events"]
+    assert (row["event_id"], row["lane"], row["state"]) == (made["id"], "critical", "unmatched")
+    assert made["id"] in await done("events", "list", "--state", "unmatched", "--since", "1h")
+    assert "No events" in await done("events", "list", "--lane", "bulk")
+    shown = await done("events", "show", made["id"])
+    assert "unmatched (no merchant has the account acct_1A)" in shown
+    assert await done("events", "show", made["id"], "--body") == kept.body.decode()
+    assert json.loads(await done("events", "show", made["id"], "--json"))["done"]["outcome"] == "unmatched"
+    assert await done("events", "replay", made["id"]) == "1 events queued.\n"
+    assert "in the queue already" in await done("events", "replay", made["id"])
+    status, _, err = await run("events", "show", "evt_none")
+    assert (status, "there is no event evt_none" in err) == (1, True)
+    status, _, err = await run("events", "replay", "evt_none")
+    assert (status, "not in the inbox: evt_none" in err) == (1, True)
+    status, _, err = await run("events", "replay")
+    assert (status, "name events, or choose them" in " ".join(err.split())) == (2, True)
+    for wrong in (["--lane", "fast"], ["--state", "odd"], ["--since", "soon"]):
+        assert (await run("events", "list", *wrong))[0] == 2
+
+
+async def test_the_lane_table_is_edited(run, done):
+    await done("lanes", "set", "customer.deleted", "critical")
+    lanes = json.loads(await done("lanes", "list", "--json"))["lanes"]
+    assert lanes["customer.deleted"] == "critical"
+    await done("lanes", "clear", "customer.deleted")
+    assert (await run("lanes", "clear", "customer.deleted"))[0] == 2
+    assert (await run("lanes", "set", "customer.deleted", "fast"))[0] == 2
+
+
+async def test_payments_are_listed_shown_and_summed(run, done, pool):
+    made = event("payment_intent.succeeded", "acct_1A")
+    await received(pool, made)
+    await routed(pool)
+    key = made["data"]["object"]["id"]
+    [found] = json.loads(await done("payments", "list", "--json"))["payments"]
+    assert (found["id"], found["amount"], found["currency"]) == (key, 1099, "usd")
+    assert "10.99 USD" in await done("payments", "list", "--kind", "payment_intent")
+    shown = await done("payments", "show", key)
+    assert key in shown
+    assert made["id"] in shown
+    assert json.loads(await done("payments", "show", key, "--json"))["events"][0]["event_id"] == made["id"]
+    [total] = json.loads(await done("payments", "totals", "--json"))["totals"]
+    assert (total["kind"], total["count"], total["amount"]) == ("payment_intent", 1, 1099)
+    assert "10.99 USD" in await done("payments", "totals")
+    assert (await run("payments", "show", "pi_none"))[0] == 1
+    assert (await run("payments", "list", "--kind", "gift"))[0] == 2
+
+
+async def test_deliveries_are_listed_shown_and_replayed(run, done, pool):
+    await done("merchants", "add", "bakery", "--stripe-account", "acct_1A")
+    await done("destinations", "add", "bakery", "--email", "owner@bakery.example")
+    await received(pool, event())
+    await routed(pool)
+    [row] = json.loads(await done("deliveries", "list", "--json", "--merchant", "bakery"))["deliveries"]
+    assert (row["state"], row["merchant"], row["attempts"]) == ("live", "bakery", 0)
+    assert "Not tried yet" in await done("deliveries", "show", "1")
+    assert json.loads(await done("deliveries", "show", "1", "--json"))["attempts"] == []
+    assert "0 deliveries queued; 1 are in the queue already" in await done("deliveries", "replay", "1")
+    assert (await run("deliveries", "show", "99"))[0] == 1
+    assert (await run("deliveries", "replay", "99"))[0] == 1
+    assert (await run("deliveries", "replay"))[0] == 2
+
+
+async def test_queue_stats_tell_what_waits_for_whom(done, pool):
+    await done("merchants", "add", "bakery", "--stripe-account", "acct_1A")
+    await done("destinations", "add", "bakery", "--email", "owner@bakery.example")
+    await received(pool, event())
+    await routed(pool)
+    await received(pool, event())
+    stats = json.loads(await done("queue", "stats", "--json"))
+    depth = {(lane["stage"], lane["lane"]): lane["depth"] for lane in stats["lanes"]}
+    assert (depth["route", "critical"], depth["deliver", "critical"], depth["route", "bulk"]) == (1, 1, 0)
+    assert [item["address"] for item in stats["destinations"]] == ["owner@bakery.example"]
+    assert stats["events_received"] == 2
+    out = await done("queue", "stats")
+    assert "Nothing is being worked on" in out
+    assert "owner@bakery.example" in out
+
+
+def test_times_are_ages_or_dates():
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    assert read_time("90m", now) == now - timedelta(minutes=90)
+    assert read_time("2d", now) == now - timedelta(days=2)
+    assert read_time("now", now) == now
+    assert read_time("2026-11-24T10:00:00+02:00", now) == datetime(2026, 11, 24, 8, tzinfo=UTC)
+    for wrong in ("", "yesterday", "5", "-3h", "2026-13-01"):
+        with pytest.raises(typer.BadParameter):
+            read_time(wrong, now)
+
+
+def test_every_command_can_be_built():
+    for name in [*COMMANDS, *GROUPS]:
+        assert build(name) is not None
+
+
+async def test_commands_use_the_embedded_server_when_no_other_is_named():
+    place = Path("/var/tmp") / f"holdfast-test-cli-{time.time_ns()}"
+    place.mkdir(mode=0o711)
+    try:
+        status, out, err = await command("merchants", "add", "bakery", data_dir=str(place / "var"))
+        assert (status, out, err) == (0, "Merchant bakery added.\n", "")
+        status, out, _ = await command("merchants", "list", "--json", data_dir=str(place / "var"))
+        assert [item["key"] for item in json.loads(out)["merchants"]] == ["bakery"]
+        assert not (place / "var" / "postgres" / "data" / "postmaster.pid").exists(), "the last user stopped the server"
+    finally:
+        shutil.rmtree(place)
