@@ -80,11 +80,9 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running(
-    *arguments: str, port: int | None = None, cwd: Path = REPO, **settings: str
-) -> AsyncIterator[Running]:
+async def running(*arguments: str, on_port: int | None = None, **settings: str) -> AsyncIterator[Running]:
     """`holdfast …` with settings given as `database_url=…`; killed at the end if it is still there."""
-    port = port or free_port()
+    port = on_port or free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -94,7 +92,7 @@ async def running(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        cwd=cwd,
+        cwd=REPO,
     )
     found = Running(process, port)
 

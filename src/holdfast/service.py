@@ -29,6 +29,18 @@ SUPERVISOR = "HOLDFAST_SUPERVISOR_PID"
 """Set by `holdfast up` for its children, who stop when it is gone."""
 
 
+READY = "HOLDFAST_READY_FD"
+"""Set by `holdfast up` for its web process: a pipe to say through that it listens."""
+
+
+def say_ready() -> None:
+    """Tell the supervisor, if there is one, that this process is at work."""
+    number = os.environ.pop(READY, None)
+    if number is not None:
+        os.write(int(number), b"1")
+        os.close(int(number))
+
+
 class Database:
     """Where the data is: the embedded server, used as long as this is open, or the server of the settings."""
 

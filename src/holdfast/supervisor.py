@@ -11,7 +11,7 @@ import structlog
 
 from holdfast.config import Settings
 from holdfast.loops import repeat
-from holdfast.service import SUPERVISOR, Database, background
+from holdfast.service import READY, SUPERVISOR, Database, background
 
 log = structlog.get_logger()
 
@@ -51,11 +51,9 @@ class Supervisor:
             return 0
         async with background(repeat("tend_database", self._database.tend, every=1.0, stop=stop)):
             keeping = [asyncio.create_task(self._keep(child, stop)) for child in self.children]
-            announcing = asyncio.create_task(self._announce(stop))
             await stop.wait()
-            announcing.cancel()
             await self._stop_all()
-            await asyncio.gather(*keeping, announcing, return_exceptions=True)
+            await asyncio.gather(*keeping, return_exceptions=True)
         log.info("up.stopped")
         return 1 if self._gave_up else 0
 
@@ -63,14 +61,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         while not stop.is_set():
             began = loop.time()
-            child.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "holdfast",
-                *child.arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                env=os.environ | {SUPERVISOR: str(os.getpid())},
-            )
+            child.process = await self._start(child)
             if stop.is_set():  # told while it was being started
                 child.process.terminate()
             code = await child.process.wait()
@@ -86,22 +77,36 @@ class Supervisor:
             log.error("process.ended", child=child.name, status=code, restart_in=wait)
             await _first(stop, wait)
 
-    async def _announce(self, stop: asyncio.Event) -> None:
-        """Say that it is up once the web process answers."""
-        address = self._settings.address
-        while not stop.is_set():
-            try:
-                _, writer = await asyncio.open_connection(address.host, address.port)
-            except OSError:
-                await asyncio.sleep(0.05)
-                continue
-            writer.close()
-            web = self.children[0].process
-            if web is not None and web.returncode is None:
+    async def _start(self, child: Child) -> asyncio.subprocess.Process:
+        """Start a process; the web process says through a pipe when it listens (a port that answers proves little)."""
+        reading, writing = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "holdfast",
+                *child.arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                env=os.environ | {SUPERVISOR: str(os.getpid()), READY: str(writing)},
+                pass_fds=(writing,),
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        loop = asyncio.get_running_loop()
+
+        def heard() -> None:
+            said = os.read(reading, 1)
+            loop.remove_reader(reading)
+            os.close(reading)
+            if said and not self._is_up:
                 self._is_up = True
                 log.info("up.ready", address=f"http://{self._settings.listen}", processes=len(self.children))
-                return
-            await asyncio.sleep(0.05)
+
+        loop.add_reader(reading, heard)
+        return process
 
     async def _stop_all(self) -> None:
         running = [child.process for child in self.children if child.process is not None]

@@ -28,7 +28,7 @@ from holdfast.merchants.catalogue import Catalogue
 from holdfast.payments import signals as payments_signals
 from holdfast.queue import service as queue
 from holdfast.queue.channels import ROUTE
-from holdfast.service import Database, after, background, common_loops, pool, settle_memory
+from holdfast.service import Database, after, background, common_loops, pool, say_ready, settle_memory
 from holdfast.signals.totals import CONTENT_TYPE, Totals
 
 log = structlog.get_logger()
@@ -113,6 +113,10 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
 
 
 class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        say_ready()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are handled in `service.run`; uvicorn's way ends the process before it has cleaned up."""
