@@ -1,6 +1,7 @@
 """Holdfast's own processes for tests: real ones, on free ports, ended by their process id."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -139,7 +140,9 @@ async def command_here(*arguments: str, **settings: str) -> tuple[int, str, str]
     """The same within this process, where a test calls many: importing everything takes a second each time."""
 
     def call() -> tuple[int, str, str]:
+        handlers = logging.getLogger().handlers[:]
         result = CliRunner().invoke(build(arguments[0]), list(arguments), env=ONLY | environment(**settings))
+        logging.getLogger().handlers[:] = handlers
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result.exit_code, result.stdout, result.stderr

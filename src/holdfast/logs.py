@@ -9,6 +9,16 @@ import structlog
 Format = Literal["auto", "json", "console"]
 
 
+class _Stderr:
+    """Writes lines to stderr as it is now, not as it was when logging was set up."""
+
+    def msg(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    debug = info = warning = error = critical = exception = msg
+
+
 def configure(form: Format, level: str, *, process: str) -> None:
     """`auto` is for people on a terminal and JSON elsewhere. `process` is in every line (web, worker, …)."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
@@ -28,7 +38,7 @@ def configure(form: Format, level: str, *, process: str) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)

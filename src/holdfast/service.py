@@ -146,15 +146,30 @@ def settle_memory() -> None:
 
 
 @asynccontextmanager
-async def background(*loops: Awaitable[None]) -> AsyncIterator[None]:
-    """Run loops beside the block; they are cancelled at its end."""
+async def background(*loops: Awaitable[None], stop: asyncio.Event | None = None) -> AsyncIterator[None]:
+    """Run loops beside the block; they are cancelled at its end.
+
+    A loop that dies would leave a process that only looks alive: it sets `stop`, and is raised at the end.
+    """
+
+    def ended(task: asyncio.Future[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("loop.died", exc_info=task.exception())
+            if stop is not None:
+                stop.set()
+
     tasks = [asyncio.ensure_future(loop) for loop in loops]
+    for task in tasks:
+        task.add_done_callback(ended)
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
 
 
 @asynccontextmanager
@@ -188,6 +203,7 @@ async def common_loops(
         repeat("tend_database", database.tend, every=1.0, stop=stop),
         after(prepared, repeat("flush_signals", flush, every=INTERVAL, stop=stop)),
         after(prepared, repeat("heartbeat", beat, every=processes.BEAT, stop=stop)),
+        stop=stop,
     ):
         yield totals
     if not prepared.is_set():

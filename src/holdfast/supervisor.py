@@ -49,7 +49,7 @@ class Supervisor:
         """Run until `stop` is set; 1 if the web process could not even start."""
         if not await self._database.bring_up(stop):
             return 0
-        async with background(repeat("tend_database", self._database.tend, every=1.0, stop=stop)):
+        async with background(repeat("tend_database", self._database.tend, every=1.0, stop=stop), stop=stop):
             keeping = [asyncio.create_task(self._keep(child, stop)) for child in self.children]
             await stop.wait()
             await self._stop_all()

@@ -103,6 +103,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             repeat("hang_up", hang_up, every=1.0, stop=stop),
             after(prepared, repeat("refresh_catalogue", refresh, every=1.0, stop=stop)),
             after(prepared, repeat("queue_gauges", lambda: queue.measure(general), every=5.0, stop=stop)),
+            stop=stop,
         ):
             log.info("web.listening", address=settings.listen)
             settle_memory()

@@ -91,6 +91,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
                 every=retention.EVERY,
                 stop=stop,
             ),
+            stop=stop,
         ):
             await asyncio.gather(
                 *(
