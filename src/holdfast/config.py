@@ -61,8 +61,8 @@ class Settings(BaseSettings):
     mail_from: str = "Holdfast <holdfast@localhost>"
 
     workers: int = Field(default=1, ge=0, le=64)
-    router_concurrency: int = Field(default=2, ge=1, le=16)
-    delivery_concurrency: int = Field(default=256, ge=1, le=4096)
+    router_concurrency: int = Field(default=2, ge=0, le=16)
+    delivery_concurrency: int = Field(default=256, ge=0, le=4096)
     destination_concurrency: int = Field(default=64, ge=1, le=1024)
     delivery_attempts: int = Field(default=16, ge=1, le=50)
     delivery_timeout: float = Field(default=15.0, gt=0, le=60)

@@ -39,7 +39,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
     async with AsyncExitStack() as stack:
         # Routing is done again after a crash of the server, as a whole: its commits need not wait for the disk.
         route_pool = await stack.enter_async_context(
-            pool(database.url, size=2 * routers, name="router", hot=True, asynchronous_commit=True)
+            pool(database.url, size=max(1, 2 * routers), name="router", hot=True, asynchronous_commit=True)
         )
         # A claim that is committed to disk puts the planning before it there as well: what is sent was never undone.
         deliver_pool = await stack.enter_async_context(pool(database.url, size=4, name="delivery", hot=True))
