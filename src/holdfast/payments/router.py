@@ -58,7 +58,7 @@ class StripeWebhookRouter:
         *,
         stripe: StripeReader | None = None,
         planned: Callable[[], None] = lambda: None,
-        batch: int = 500,
+        batch: int = 400,
         backoff: Backoff | None = None,
         rng: Random | None = None,
     ) -> None:

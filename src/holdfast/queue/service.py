@@ -49,7 +49,7 @@ class Claimer:
         """Up to `limit` due works, the lanes by weight, each lane fair across merchants; leased to the caller.
 
         `slots`: destination id → how many it may take now, 0 to skip it; a destination not named may take
-        `default_slots`. Fewer than `limit` means that nothing else is due and allowed, unless `exhausted` is False.
+        `default_slots`. Few or none means that nothing else is due and allowed, unless `exhausted` is False.
         """
         lanes_open = sorted(set(lanes))
         free = dict(slots or {})
@@ -71,7 +71,7 @@ class Claimer:
             )
             works += found
             self._notice_age(found, now)
-            if len(works) >= limit:
+            if len(works) > limit // 2:  # the rest is for the next claim; looking for it costs as much
                 self._walk_on(parts, pages)
                 self.exhausted = False
                 return works

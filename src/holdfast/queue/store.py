@@ -73,7 +73,7 @@ found AS MATERIALIZED (
                 ORDER BY merchant_id, destination_id LIMIT 1) AS following
         ),
         page AS MATERIALIZED (
-            SELECT first.*, least($14::int, 4 * $14::int / count(*) OVER () + 1) AS enough
+            SELECT first.*, $14::int / count(*) OVER () + 1 AS enough
             FROM (SELECT * FROM bucket LIMIT $7) AS first
         ),
         due AS (
