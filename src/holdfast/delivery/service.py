@@ -32,6 +32,10 @@ NOT_SET_UP = 300.0
 """Seconds between looks at deliveries of a kind that has no sender, such as mail without HOLDFAST_SMTP_URL."""
 
 
+MOST_BEGUN = 128
+"""Tries begun in one go: the answers to others wait meanwhile."""
+
+
 class Sender(Protocol):
     async def send(self, destination: Destination, message: Message, now: datetime) -> Attempt: ...
 
@@ -114,7 +118,7 @@ class Deliverer:
         limit = free if free <= self._limits.reserve else free - self._limits.reserve
         await self._catalogue.refresh(self._pool)
         works = await self._claimer.claim(
-            min(limit, 200),
+            min(limit, MOST_BEGUN),
             slots=self._slots(),
             default_slots=min(START, self._limits.per_destination),
             lanes=lanes,

@@ -23,6 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 LARGEST_BODY = 1024 * 1024
 MOST_READING = 128 * LARGEST_BODY
 """Bytes of unfinished bodies; a sender above that is asked to come again."""
+MOST_DISCARDED = 8 * LARGEST_BODY
+"""Bytes of a body that is too large which are read all the same: hanging up on a sender loses it the answer."""
 RETRY_AFTER = b"5"
 
 _seconds = SECONDS.series("stripe")
@@ -85,6 +87,7 @@ class StripeDoor:
             )
         signature, kept, length = _headers(scope["headers"])
         if length > LARGEST_BODY:
+            await _discard(receive, after={"more_body": True})
             raise _too_large()
         body = await self._body(receive)
         now = self._clock()
@@ -128,6 +131,7 @@ class StripeDoor:
                 size += len(part)
                 self._reading += len(part)
                 if size > LARGEST_BODY:
+                    await _discard(receive, after=message)
                     raise _too_large()
                 if self._reading > MOST_READING:
                     raise _away("too many large bodies are arriving at once")
@@ -149,6 +153,13 @@ def _headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, str,
         if name in _KEPT or name[:7] == b"stripe-":
             kept[name.decode("latin-1")] = value.decode("latin-1")
     return signature, _headers_json(kept).decode(), length
+
+
+async def _discard(receive: Receive, after: Message) -> None:
+    left = MOST_DISCARDED
+    while after.get("more_body", False) and left > 0:
+        after = await receive()
+        left -= len(after.get("body", b""))
 
 
 def _hung_up() -> _Refused:
