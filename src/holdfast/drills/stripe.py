@@ -151,6 +151,11 @@ class EmulatedStripe:
         """An event as the API would show it now, whatever its account; `None` if it is not kept."""
         return self._state.event(event_id)
 
+    @property
+    def event_ids(self) -> tuple[str, ...]:
+        """All events that are kept, the oldest first."""
+        return self._state.event_ids
+
     def deliveries(self, event_id: str) -> Mapping[str, Delivery]:
         """How sending an event went, by endpoint id. StripeEmulatorError for an unknown event."""
         return self._state.deliveries(event_id)

@@ -66,6 +66,10 @@ class StripeState:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def event_ids(self) -> tuple[str, ...]:
+        return tuple(self._kept)
+
     def record(self, event: Json, endpoints: Iterable[str]) -> tuple[Delivery, ...]:
         """Keep an event and open a delivery for each endpoint. StripeEmulatorError for an id that is kept already."""
         event_id, thin = event["id"], event["object"] == "v2.core.event"
