@@ -1,10 +1,12 @@
 """SIGKILL of web, workers and PostgreSQL at random under load: what was lost, and what was done twice.
 
-Signed events come from an emulated Stripe that retries as Stripe does, faster. What it saw acknowledged must be in the
-inbox, routed once, in the ledger in its newest state, and settled once for each destination.
+Signed events come from an emulated Stripe that retries as Stripe does, faster. What it gave up on, `holdfast reconcile`
+fetches in the end. Then every event must be in the inbox, routed once, in the ledger in its newest state, and settled
+once for each destination.
 """
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -21,7 +23,7 @@ import asyncpg
 from bench.harness import SECRET, environment, free_port, postgres, say
 from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.drills.receivers import WebhookReceivers
-from holdfast.drills.stripe import EmulatedStripe
+from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
 
@@ -38,10 +40,14 @@ class Outcome:
     emitted: int = 0
     acknowledged: int = 0
     deliveries: int = 0
+    given_up: int = 0
+    """Not acknowledged in spite of all of Stripe's retries, so for reconciliation to find."""
+    reconciled: bool = False
+    """Reconciliation says that nothing is missing any more."""
     lost: list[str] = field(default_factory=list)
     """Acknowledged, and not in the inbox."""
-    unsent: list[str] = field(default_factory=list)
-    """Not acknowledged in spite of all of Stripe's retries."""
+    not_held: list[str] = field(default_factory=list)
+    """Not in the inbox after reconciliation, acknowledged or not."""
     not_routed: list[int] = field(default_factory=list)
     routed_twice: list[int] = field(default_factory=list)
     not_in_the_ledger: list[str] = field(default_factory=list)
@@ -59,7 +65,7 @@ class Outcome:
     @property
     def missing(self) -> int:
         """Events, works and payments that are not where they should be."""
-        events = len(self.lost) + len(self.unsent) + self.not_told
+        events = len(self.not_held) + self.not_told
         works = len(self.not_routed) + len(self.not_delivered) + len(self.failed)
         return events + works + len(self.not_in_the_ledger) + len(self.stale)
 
@@ -77,12 +83,14 @@ def run(*, quick: bool) -> dict[str, Any]:
     return {
         "value": outcome.missing + outcome.twice,
         "target": "0 lost, 0 applied twice",
-        "ok": outcome.missing + outcome.twice == 0,
+        "ok": outcome.missing + outcome.twice == 0 and outcome.reconciled,
+        "acknowledged_lost": len(outcome.lost),
         "lost": outcome.missing,
         "applied_twice": outcome.twice,
         "kills": dict(outcome.kills),
         "events": outcome.emitted,
         "acknowledged": outcome.acknowledged,
+        "given_up_by_stripe_and_reconciled": outcome.given_up,
         "deliveries": outcome.deliveries,
         "sent_again": outcome.sent_again,
         "seconds": round(took, 1),
@@ -125,6 +133,8 @@ async def crashes(
         outcome.emitted = await loading
         await stripe.settled()
         say(f"{outcome.emitted:,} events sent; waiting until the last lease of a killed process has ended")
+        await _drained(server.url())
+        await _reconcile(server, stripe, outcome)
         await _drained(server.url())
         await _examine(server.url(), stripe, receivers, outcome)
     return outcome
@@ -213,6 +223,17 @@ async def _drained(url: str, patience: float = 300.0) -> None:
             await connection.close()
 
 
+async def _reconcile(server: EmbeddedPostgres, stripe: EmulatedStripe, outcome: Outcome) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "holdfast", "reconcile", "--since", "1h", "--wait", "120", "--json"),
+        env=environment(server, stripe_api_url=stripe.url, stripe_api_key=DEFAULT_API_KEY),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await process.communicate()
+    outcome.reconciled = bool(json.loads(told)["ok"])
+
+
 async def _examine(url: str, stripe: EmulatedStripe, receivers: WebhookReceivers, outcome: Outcome) -> None:
     acknowledged = {
         event_id
@@ -220,13 +241,15 @@ async def _examine(url: str, stripe: EmulatedStripe, receivers: WebhookReceivers
         if any(delivery.state == "delivered" for delivery in stripe.deliveries(event_id).values())
     }
     outcome.acknowledged = len(acknowledged)
-    outcome.unsent = sorted(set(stripe.event_ids) - acknowledged)
+    outcome.given_up = len(stripe.event_ids) - len(acknowledged)
     connection = await asyncpg.connect(url)
 
     async def column(statement: str) -> list[Any]:
         return [row[0] for row in await connection.fetch(statement)]
 
-    outcome.lost = sorted(acknowledged - set(await column("SELECT event_id FROM event")))
+    held = set(await column("SELECT event_id FROM event"))
+    outcome.lost = sorted(acknowledged - held)
+    outcome.not_held = sorted(set(stripe.event_ids) - held)
     outcome.not_routed = await column(
         "SELECT seq FROM event e WHERE NOT EXISTS (SELECT FROM done d WHERE d.stage = 1 AND d.ref = e.seq)"
     )
@@ -250,5 +273,5 @@ async def _examine(url: str, stripe: EmulatedStripe, receivers: WebhookReceivers
     outcome.failed = await column("SELECT ref FROM done WHERE outcome NOT IN ('applied', 'stored', 'delivered')")
     outcome.deliveries = await connection.fetchval("SELECT count(*) FROM delivery")
     await connection.close()
-    outcome.not_told = len(acknowledged) - len(receivers.taken.get(APPLICATION, ()))
+    outcome.not_told = len(stripe.event_ids) - len(receivers.taken.get(APPLICATION, ()))
     outcome.sent_again = sum(counts["repeated"] for counts in receivers.counts.values())

@@ -3,7 +3,7 @@
 from statistics import median
 from typing import Any
 
-from bench import traffic
+from bench import peers, traffic
 from bench.harness import SECRET, postgres, say, summary, web
 from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.drills.stripe_objects import Json
@@ -25,6 +25,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             latencies += load.latencies
             nothing.append(_round(server, "bench.null_web", count, events, seed=1000 + number).rate)
             say(f"round {number + 1}: {durable[-1]:,.0f}/s durable, {nothing[-1]:,.0f}/s storing nothing")
+        beside = peers.acknowledged(server, quick=quick)
     ratio = median(one / other for one, other in zip(durable, nothing, strict=True))
     rate = median(durable)
     latencies.sort()
@@ -35,6 +36,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         "per_second": summary(durable),
         "storing_nothing_per_second": summary(nothing),
         "ack_ms": {"p50": _ms(latencies, 0.5), "p99": _ms(latencies, 0.99)},
+        "peers": {"same job, events/s": beside},
     }
 
 

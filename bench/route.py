@@ -4,9 +4,8 @@ import asyncio
 from statistics import median
 from typing import Any
 
-from bench import data
+from bench import data, peers
 from bench.harness import postgres, say, summary, worker
-from bench.peers import queue_alone, usual_handlers
 from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.queue.model import Stage
 
@@ -21,6 +20,8 @@ def run(*, quick: bool) -> dict[str, Any]:
             rates.append(_round(server, count, seed=number))
             say(f"round {number + 1}: {rates[-1]:,.0f} events/s routed")
         planned = asyncio.run(_count(server))
+        beside = peers.routed(server, quick=quick)
+        alone = peers.queue_alone(server, quick=quick)
     rate = median(rates)
     return {
         "value": round(rate),
@@ -29,8 +30,8 @@ def run(*, quick: bool) -> dict[str, Any]:
         "per_second": summary(rates),
         "deliveries_planned_per_event": planned,
         "peers": {
-            "same job, events/s": usual_handlers(quick=quick),
-            "queue alone, jobs/s": queue_alone(quick=quick),
+            "same job, events/s": beside,
+            "queue alone, jobs/s": alone,
         },
     }
 
