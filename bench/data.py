@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench import traffic
 from holdfast.db import processes
+from holdfast.db.notifications import hint
 from holdfast.db.pool import Pool, create_pool
 from holdfast.delivery import store as deliveries
 from holdfast.delivery.signing import new_secret
@@ -18,6 +19,7 @@ from holdfast.inbox.model import NewEvent, parse_stripe
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import NewDestination, NewMerchant
+from holdfast.queue import channels
 from holdfast.queue.model import Lane, Stage
 
 BULK = Mix(payment=0, failed_payment=0, checkout=0, invoice=0, payout=0, transfer=0, noise=1)
@@ -81,6 +83,7 @@ async def plan(pool: Pool, chosen: Sequence[int], seqs: Sequence[int], lane: Lan
             for destination in [chosen[place % len(chosen)]]
         ]
         await deliveries.plan(pool, part)
+    await hint(pool, channels.DELIVER)
 
 
 async def until_empty(pool: Pool, stage: Stage, patience: float = 300.0) -> None:
