@@ -106,7 +106,7 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request)
 
 
-def blast(made: Sequence[bytes], port: int, *, connections: int = 64, host: str = "127.0.0.1") -> Load:
+def blast(made: Sequence[bytes], port: int, *, connections: int = 256, host: str = "127.0.0.1") -> Load:
     """Send all requests over keep-alive connections, each the next one as soon as the last is answered."""
 
     async def run() -> Load:

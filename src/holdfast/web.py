@@ -3,9 +3,10 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -20,7 +21,7 @@ from holdfast.config import Settings
 from holdfast.db.notifications import Notifier
 from holdfast.db.pool import Pool
 from holdfast.delivery import signals as delivery_signals
-from holdfast.gateway.protocol import BoundedProtocol
+from holdfast.gateway.protocol import BoundedProtocol, HotDoor
 from holdfast.gateway.stripe import Receive, Scope, Send, StripeDoor
 from holdfast.inbox.service import Inbox
 from holdfast.loops import repeat
@@ -73,8 +74,9 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         secrets = [secret.get_secret_value() for secret in settings.stripe_webhook_secrets]
         if not secrets:
             log.warning("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS", effect="events are answered 503")
-        app = Doors({"/hooks/stripe": StripeDoor(box, secrets)}, _rest(general, totals, box))
-        server = _Server(_config(app))
+        stripe = StripeDoor(box, secrets)
+        app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box))
+        server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
         async def refresh() -> None:
             await catalogue.refresh(general)
@@ -124,10 +126,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: Doors) -> uvicorn.Config:
+def _config(app: Doors, hot: Mapping[bytes, HotDoor]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=cast(type[BoundedProtocol], partial(BoundedProtocol, hot=hot)),
         proxy_headers=False,  # addresses of senders are not used
         ws="none",
         lifespan="off",

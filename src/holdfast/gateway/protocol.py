@@ -1,33 +1,83 @@
-"""uvicorn's HTTP protocol with bounds: a sender must get its request across within some time and size."""
+"""uvicorn's HTTP protocol with bounds and a short way.
 
-import asyncio
-from typing import Any
+A sender must get its request across within some time and size. Requests to the hot doors that arrive whole are answered
+without ASGI, whose machinery costs more than everything else that is done for an event.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from holdfast.gateway.whole import Headers, whole_request
+
 PATIENCE = 10.0
 """Seconds for a whole request to arrive, its headers and its body, and for the first one of a connection to begin."""
+IDLE = 60.0
+"""Seconds that a connection may be without requests; uvicorn's own timer would cost more for each of them."""
 LARGEST_HEADERS = 64 * 1024
+
+
+class HotDoor(Protocol):
+    def take(self, headers: Headers, body: bytes, answer: Callable[[bytes], None]) -> None:
+        """Handle a request; `answer` is called once, now or later, with the whole response."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn itself waits for ever and takes headers of any size."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, hot: Mapping[bytes, HotDoor] | None = None, **named: Any) -> None:
+        """`hot`: request lines such as `POST /hooks/stripe HTTP/1.1`, each to its door."""
         super().__init__(*arguments, **named)
+        self._hot = hot or {}
         self._receiving = True
-        self._since = asyncio.get_running_loop().time()
+        self._since = self.loop.time()
+        self._idle_since: float | None = None
         self._header_bytes = 0
+        self._at_boundary = True
+        self._taken = False
+        """Whether a request went the short way and waits for its answer."""
+        self._early = b""
+        """What came before that answer."""
+        self._ending = False
+
+    def data_received(self, data: bytes) -> None:
+        if self._taken:
+            self._early += data
+            self.flow.pause_reading()
+            return
+        self._idle_since = None
+        if self._at_boundary and (self.cycle is None or self.cycle.response_complete):
+            found = whole_request(data)
+            if found is not None and found[0] in self._hot:
+                self._unset_keepalive_if_required()
+                self._receiving, self._taken = False, True
+                self._hot[found[0]].take(found[1], found[2], self._answer)
+                return
+        super().data_received(data)
+
+    def _answer(self, response: bytes) -> None:
+        self._taken = False
+        if self.transport.is_closing():
+            return
+        self.transport.write(response)
+        self._idle_since = self.loop.time()
+        if self._ending:
+            self.transport.close()
+        elif self._early:
+            data, self._early = self._early, b""
+            self.flow.resume_reading()
+            self.data_received(data)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._receiving = True
+        self._receiving, self._at_boundary = True, False
         self._since = self.loop.time()
         self._header_bytes = 0
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._receiving = False
+        self._receiving, self._at_boundary = False, True
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -42,8 +92,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._header_bytes > LARGEST_HEADERS:
             self.transport.abort()
 
+    def shutdown(self) -> None:
+        if self._taken:
+            self._ending = True
+        else:
+            super().shutdown()
+
     def is_late(self, now: float) -> bool:
-        return self._receiving and now - self._since > PATIENCE
+        if self._receiving:
+            return now - self._since > PATIENCE
+        return self._idle_since is not None and now - self._idle_since > IDLE
 
     def hang_up(self) -> None:
         self.transport.abort()

@@ -1,7 +1,13 @@
-"""`POST /hooks/stripe`: a signed Stripe event in, 200 once it is committed. Raw ASGI, since every event passes here."""
+"""`POST /hooks/stripe`: a signed Stripe event in, 200 once it is committed.
 
+Every event passes here: raw ASGI, and for plain requests not even that (`protocol.HotDoor`).
+"""
+
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -10,6 +16,7 @@ import structlog
 from holdfast import problems
 from holdfast.gateway.signals import RECEIVED, SECONDS
 from holdfast.gateway.signature import SignatureError, StripeVerifier
+from holdfast.gateway.whole import Headers
 from holdfast.inbox.model import EventError, parse_stripe
 from holdfast.inbox.service import Appended, Inbox, InboxAway
 
@@ -28,12 +35,14 @@ MOST_DISCARDED = 8 * LARGEST_BODY
 RETRY_AFTER = b"5"
 
 _seconds = SECONDS.series("stripe")
+_OK = b'{"received":true}'
 _OK_START = {
     "type": "http.response.start",
     "status": 200,
     "headers": [(b"content-type", b"application/json"), (b"content-length", b"17")],
 }
-_OK_BODY = {"type": "http.response.body", "body": b'{"received":true}'}
+_OK_BODY = {"type": "http.response.body", "body": _OK}
+_OK_WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n" + _OK
 _headers_json = msgspec.json.Encoder().encode
 _KEPT = (b"content-type", b"user-agent")
 """Headers that are kept beside Stripe's own; others belong to the connection, or may hold secrets of a proxy."""
@@ -71,12 +80,35 @@ class StripeDoor:
         except _Refused as refused:
             answer = refused.answer
             await _refuse(send, refused)
-        RECEIVED.inc(1, "stripe", answer)
-        _seconds.observe(time.perf_counter() - began)
+        _count(answer, began)
+
+    def take(self, headers: Headers, body: bytes, answer: Callable[[bytes], None]) -> None:
+        """A whole request, not larger than it may be; gives `answer` the response."""
+        began = time.perf_counter()
+        try:
+            signature, kept, _ = _headers(headers)
+            appended = self._accept(signature, kept, body)
+        except _Refused as refused:
+            answer(_whole(refused))
+            _count(refused.answer, began)
+        else:
+            appended.add_done_callback(partial(_answer_whole, answer, began))
 
     async def _take(self, scope: Scope, receive: Receive) -> str:
         if scope["method"] != "POST":
             raise _Refused(405, "method", "send events with POST", (b"allow", b"POST"))
+        signature, kept, length = _headers(scope["headers"])
+        if length > LARGEST_BODY:
+            await _discard(receive, after={"more_body": True})
+            raise _too_large()
+        body = await self._body(receive)
+        try:
+            return _said(await self._accept(signature, kept, body))
+        except InboxAway as error:
+            raise _away(str(error)) from None
+
+    def _accept(self, signature: bytes | None, kept: str, body: bytes) -> asyncio.Future[Appended]:
+        """Verify, read and store. Raises _Refused; so may the future, with InboxAway."""
         if not self._verifier.has_secrets:
             log.error("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS")
             raise _Refused(
@@ -85,11 +117,6 @@ class StripeDoor:
                 "HOLDFAST_STRIPE_WEBHOOK_SECRETS is not set, so no event can be verified yet",
                 (b"retry-after", b"60"),
             )
-        signature, kept, length = _headers(scope["headers"])
-        if length > LARGEST_BODY:
-            await _discard(receive, after={"more_body": True})
-            raise _too_large()
-        body = await self._body(receive)
         now = self._clock()
         try:
             self._verifier.verify(body, signature, now)
@@ -101,10 +128,9 @@ class StripeDoor:
             log.warning("stripe.malformed", reason=str(error), bytes=len(body))
             raise _Refused(400, "malformed", str(error)) from None
         try:
-            appended = await self._inbox.append(event)
+            return self._inbox.append(event)
         except InboxAway as error:
             raise _away(str(error)) from None
-        return "new" if appended is Appended.NEW else "duplicate"
 
     async def _body(self, receive: Receive) -> bytes:
         """The whole body, which usually comes in one piece. Bounded in size, over all requests too.
@@ -138,6 +164,25 @@ class StripeDoor:
         finally:
             self._reading -= size
         return b"".join(parts)
+
+
+def _count(answer: str, began: float) -> None:
+    RECEIVED.inc(1, "stripe", answer)
+    _seconds.observe(time.perf_counter() - began)
+
+
+def _said(appended: Appended) -> str:
+    return "new" if appended is Appended.NEW else "duplicate"
+
+
+def _answer_whole(answer: Callable[[bytes], None], began: float, appended: asyncio.Future[Appended]) -> None:
+    try:
+        said, response = _said(appended.result()), _OK_WHOLE
+    except (InboxAway, asyncio.CancelledError) as error:
+        refused = _away(str(error) or "the process is stopping")
+        said, response = refused.answer, _whole(refused)
+    answer(response)
+    _count(said, began)
 
 
 def _headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, str, int]:
@@ -175,11 +220,19 @@ def _away(why: str) -> _Refused:
 
 
 async def _refuse(send: Send, refused: _Refused) -> None:
-    body = problems.problem(refused.status, refused.detail)
-    headers = [
-        (b"content-type", problems.CONTENT_TYPE),
-        (b"content-length", str(len(body)).encode()),
-        *refused.headers,
-    ]
+    headers, body = _problem(refused)
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _whole(refused: _Refused) -> bytes:
+    headers, body = _problem(refused)
+    lines = [b"HTTP/1.1 %d %b" % (refused.status, HTTPStatus(refused.status).phrase.encode())]
+    lines += [b"%b: %b" % header for header in headers]
+    return b"\r\n".join([*lines, b"", body])
+
+
+def _problem(refused: _Refused) -> tuple[Headers, bytes]:
+    body = problems.problem(refused.status, refused.detail)
+    length = str(len(body)).encode()
+    return [(b"content-type", problems.CONTENT_TYPE), (b"content-length", length), *refused.headers], body

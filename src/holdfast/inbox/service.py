@@ -34,13 +34,14 @@ class Inbox:
         merchant_of: Callable[[str | None], int],
         stored: Callable[[], None] = lambda: None,
         commits: int = 2,
-        batch: int = 500,
+        batch: int = 128,
         waiting: int = 5000,
         waiting_bytes: int = 64 * 1024 * 1024,
         timeout: float = 5.0,
     ) -> None:
         """`merchant_of`: account → merchant id, 0 unknown; it only decides with whom the event is fair.
 
+        While one commit is under way the next is made ready, so that this process and the server are both busy.
         `stored` is called after every commit that added work. More than `waiting` events or `waiting_bytes` not yet
         stored, or a commit that takes longer than `timeout` seconds: InboxAway.
         """
