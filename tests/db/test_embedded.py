@@ -18,7 +18,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from holdfast.db import embedded
-from holdfast.db.embedded import EmbeddedError, EmbeddedPostgres
+from holdfast.db.embedded import EmbeddedPostgres
+from holdfast.db.embedded_account import EmbeddedError
 
 REPO = Path(__file__).parents[2]
 AS_ROOT = os.geteuid() == 0

@@ -9,7 +9,7 @@ import typer
 
 from holdfast import config, logs
 from holdfast.config import Settings, SettingsError
-from holdfast.db.embedded import EmbeddedError
+from holdfast.db.embedded_account import EmbeddedError
 from holdfast.db.migrate import MigrationError, upgrade
 from holdfast.db.pool import AWAY, Pool, create_pool
 from holdfast.delivery.model import DeliveryError
