@@ -18,6 +18,8 @@ from holdfast.cli import build
 from tests.inbox.events import SECRET
 
 REPO = Path(__file__).parents[1]
+OFFLINE = {"HOLDFAST_STRIPE_STATUS_URL": "http://127.0.0.1:9/summary.json"}
+"""Nothing here asks the real Stripe."""
 ONLY: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HOLDFAST_")}
 """Settings of the surroundings, to be unset."""
 
@@ -77,7 +79,7 @@ def environment(**settings: str) -> dict[str, str]:
     """A clean environment with these settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
     named = {f"HOLDFAST_{name.upper()}": value for name, value in settings.items()}
-    return {**kept, "HOLDFAST_LOG_FORMAT": "json", "HOLDFAST_STRIPE_WEBHOOK_SECRETS": SECRET, **named}
+    return {**kept, "HOLDFAST_LOG_FORMAT": "json", "HOLDFAST_STRIPE_WEBHOOK_SECRETS": SECRET} | OFFLINE | named
 
 
 @asynccontextmanager

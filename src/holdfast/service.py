@@ -21,6 +21,7 @@ from holdfast.db.migrate import upgrade
 from holdfast.db.pool import AWAY, Pool, create_pool
 from holdfast.loops import repeat
 from holdfast.signals.registry import REGISTRY
+from holdfast.signals.system import System
 from holdfast.signals.totals import INTERVAL, Totals
 
 log = structlog.get_logger()
@@ -184,23 +185,25 @@ async def pool(url: str, *, size: int, name: str, **options: bool) -> AsyncItera
 
 @asynccontextmanager
 async def common_loops(
-    database: Database, general: Pool, kind: str, prepared: asyncio.Event, stop: asyncio.Event
+    database: Database, general: Pool, system: System, prepared: asyncio.Event, stop: asyncio.Event
 ) -> AsyncIterator[Totals]:
-    """What web and worker both do: tend the embedded server, be seen in the process table, add up signals.
+    """What all processes do: tend the embedded server, be seen in the process table, measure, store signals.
 
     `prepared` is set once the schema is up to date.
     """
-    totals = Totals(REGISTRY)
     identity = uuid.uuid4()
+    totals = Totals(REGISTRY, identity)
 
     async def flush() -> None:
         await totals.flush(general)
 
     async def beat() -> None:
-        await processes.beat(general, identity, kind, socket.gethostname(), os.getpid())
+        await processes.beat(general, identity, system.kind, socket.gethostname(), os.getpid())
 
     async with background(
         repeat("tend_database", database.tend, every=1.0, stop=stop),
+        repeat("sample_system", system.sample, every=INTERVAL, stop=stop),
+        system.watch_loop(),
         after(prepared, repeat("flush_signals", flush, every=INTERVAL, stop=stop)),
         after(prepared, repeat("heartbeat", beat, every=processes.BEAT, stop=stop)),
         stop=stop,

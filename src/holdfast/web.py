@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
@@ -22,7 +23,9 @@ from holdfast.db.notifications import Notifier
 from holdfast.db.pool import Pool
 from holdfast.delivery import signals as delivery_signals
 from holdfast.gateway.protocol import BoundedProtocol, HotDoor
-from holdfast.gateway.stripe import Receive, Scope, Send, StripeDoor
+from holdfast.gateway.stripe import Message, Receive, Scope, Send, StripeDoor
+from holdfast.health.board import Board
+from holdfast.health.service import Health
 from holdfast.inbox.service import Inbox
 from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
@@ -30,6 +33,8 @@ from holdfast.payments import signals as payments_signals
 from holdfast.queue import service as queue
 from holdfast.queue.channels import ROUTE
 from holdfast.service import Database, after, background, common_loops, pool, say_ready, settle_memory
+from holdfast.signals.registry import REGISTRY, Distribution
+from holdfast.signals.system import System
 from holdfast.signals.totals import CONTENT_TYPE, Totals
 
 log = structlog.get_logger()
@@ -45,6 +50,11 @@ class ListenError(Exception):
     """The address cannot be listened on; the message says why."""
 
 
+HTTP_SECONDS = REGISTRY.add(
+    Distribution("http_request_seconds", "Requests other than webhooks, by route and status.", ("route", "status"))
+)
+
+
 class Doors:
     """The ASGI application: paths on the hot path go straight to their endpoint, everything else to Starlette."""
 
@@ -54,7 +64,21 @@ class Doors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hook = self._hooks.get(scope["path"]) if scope["type"] == "http" else None
-        await (hook or self._rest)(scope, receive, send)
+        if hook is not None:
+            await hook(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._rest(scope, receive, watched)
+        finally:
+            route = getattr(scope.get("endpoint"), "__name__", "none")
+            HTTP_SECONDS.observe(time.perf_counter() - began, route, str(status))
 
 
 async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> int:
@@ -67,7 +91,8 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         hot = await stack.enter_async_context(pool(database.url, size=3, name="inbox", hot=True))
         general = await stack.enter_async_context(pool(database.url, size=4, name="web"))
         prepared = asyncio.Event()
-        totals = await stack.enter_async_context(common_loops(database, general, "web", prepared, stop))
+        system = System("web", settings.data_dir, {"inbox": hot, "general": general})
+        totals = await stack.enter_async_context(common_loops(database, general, system, prepared, stop))
         notifier = Notifier(hot, ROUTE)
         catalogue = Catalogue()
         box = Inbox(hot, merchant_of=catalogue.merchant_of, stored=lambda: notifier.notify(""))
@@ -75,7 +100,10 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         if not secrets:
             log.warning("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS", effect="events are answered 503")
         stripe = StripeDoor(box, secrets)
-        app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box))
+        health = await stack.enter_async_context(
+            Health(settings, general, inbox_is_ready=lambda: box.is_ready, prepared=prepared)
+        )
+        app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box, health.board))
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
         async def refresh() -> None:
@@ -103,6 +131,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             notifier.run(),
             stop_serving(),
             repeat("hang_up", hang_up, every=1.0, stop=stop),
+            *health.loops(stop),
             after(prepared, repeat("refresh_catalogue", refresh, every=1.0, stop=stop)),
             after(prepared, repeat("queue_gauges", lambda: queue.measure(general), every=5.0, stop=stop)),
             stop=stop,
@@ -159,7 +188,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _rest(general: Pool, totals: Totals, box: Inbox) -> Starlette:
+def _rest(general: Pool, totals: Totals, box: Inbox, board: Board) -> Starlette:
     async def health(_request: Request) -> Response:
         body = f'{{"status":"pass","version":"{__version__}","serviceId":"holdfast"}}'
         return Response(body, media_type="application/health+json")
@@ -172,6 +201,11 @@ def _rest(general: Pool, totals: Totals, box: Inbox) -> Starlette:
             media_type="application/health+json",
         )
 
+    async def report(_request: Request) -> Response:
+        status, body = board.report()
+        headers = {"cache-control": "no-store"}
+        return Response(body, status_code=status, headers=headers, media_type="application/health+json")
+
     async def metrics(_request: Request) -> Response:
         return Response(await totals.exposition(general), headers={"content-type": CONTENT_TYPE})
 
@@ -181,6 +215,11 @@ def _rest(general: Pool, totals: Totals, box: Inbox) -> Starlette:
         return Response(problems.problem(status, detail), status_code=status, media_type=problems.CONTENT_TYPE.decode())
 
     return Starlette(
-        routes=[Route("/health", health), Route("/health/ready", ready), Route("/metrics", metrics)],
+        routes=[
+            Route("/health", health),
+            Route("/health/ready", ready),
+            Route("/health/report", report),
+            Route("/metrics", metrics),
+        ],
         exception_handlers={HTTPException: refuse, Exception: refuse},
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -17,11 +18,12 @@ from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import Kind
 from holdfast.payments.router import StripeWebhookRouter
-from holdfast.payments.stripe import StripeReader
 from holdfast.queue.channels import DELIVER, ROUTE
 from holdfast.queue.model import ClaimPolicy, Stage
 from holdfast.queue.service import Claimer
 from holdfast.service import Database, background, common_loops, pool, settle_memory
+from holdfast.signals import rollup
+from holdfast.signals.system import System
 
 log = structlog.get_logger()
 
@@ -46,10 +48,14 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
         general = await stack.enter_async_context(pool(database.url, size=3, name="worker"))
         prepared = asyncio.Event()
         prepared.set()
-        await stack.enter_async_context(common_loops(database, general, "worker", prepared, stop))
+        pools = {"router": route_pool, "delivery": deliver_pool, "general": general}
+        system = System("worker", settings.data_dir, pools)
+        await stack.enter_async_context(common_loops(database, general, system, prepared, stop))
         senders = await _senders(settings, stack)
         stripe = None
         if settings.stripe_api_key is not None:
+            from holdfast.payments.stripe import StripeReader  # the SDK takes half a second to import
+
             key = settings.stripe_api_key.get_secret_value()
             stripe = await stack.enter_async_context(StripeReader(key, settings.stripe_api_url))
 
@@ -60,6 +66,9 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
         def planned() -> None:
             to_deliver.set()
             others.notify("")
+
+        async def rolled_up() -> None:
+            await rollup.roll_up(general, datetime.now(UTC))
 
         deliverer = Deliverer(deliver_pool, catalogue, senders, limits=_limits(settings), backoff=_backoff(settings))
         deliverer.progress = to_deliver
@@ -91,6 +100,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
                 every=retention.EVERY,
                 stop=stop,
             ),
+            repeat("roll_up_signals", rolled_up, every=rollup.EVERY, stop=stop),
             stop=stop,
         ):
             await asyncio.gather(

@@ -16,6 +16,14 @@ KINDS = (
 )
 
 
+class StripeApiError(Exception):
+    """Stripe did not give what was asked for; the message says why. `passing` tells whether a later try may succeed."""
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """An object's money facts. Amounts are in minor units of `currency`; None where the kind has no such amount.

@@ -14,7 +14,8 @@ from holdfast.inbox import store as inbox
 from holdfast.inbox.model import EventError, NewEvent, parse_stripe
 from holdfast.inbox.service import Inbox
 from holdfast.inbox.store import TROUBLE
-from holdfast.payments.stripe import ListedEvent, StripeApiError, StripeReader
+from holdfast.payments.model import StripeApiError
+from holdfast.payments.stripe import ListedEvent, StripeReader
 from holdfast.queue.model import Lane
 
 LISTED_FOR = timedelta(days=30)

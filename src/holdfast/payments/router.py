@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -23,13 +24,15 @@ from holdfast.inbox.model import Event
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import COMPANY
 from holdfast.payments import store
-from holdfast.payments.model import Entry, Fact, entry, folded
+from holdfast.payments.model import Entry, Fact, StripeApiError, entry, folded
 from holdfast.payments.reading import UnreadableError, concerns_payments, read_event, read_object
 from holdfast.payments.signals import ERRORS, PLANNED, ROUTED, TO_ROUTED
-from holdfast.payments.stripe import StripeApiError, StripeReader
 from holdfast.queue import store as queue
 from holdfast.queue.model import Postponed, Settled, Stage, Work
 from holdfast.queue.service import Claimer
+
+if TYPE_CHECKING:
+    from holdfast.payments.stripe import StripeReader
 
 log = structlog.get_logger()
 
@@ -56,7 +59,7 @@ class StripeWebhookRouter:
         claimer: Claimer,
         catalogue: Catalogue,
         *,
-        stripe: StripeReader | None = None,
+        stripe: "StripeReader | None" = None,
         planned: Callable[[], None] = lambda: None,
         batch: int = 400,
         backoff: Backoff | None = None,

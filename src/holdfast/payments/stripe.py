@@ -10,19 +10,13 @@ import msgspec
 import stripe
 from stripe import StripeClient
 
+from holdfast.payments.model import StripeApiError
+
 PAGE: Final = 100
 REQUESTS_PER_SECOND: Final = 50.0
 """Half of Stripe's read limit in live mode: the application reads with the same key."""
 _TRIES: Final = 6
 _TIMEOUT: Final = 20.0
-
-
-class StripeApiError(Exception):
-    """Stripe did not give what was asked for; the message says why. `passing` tells whether a later try may succeed."""
-
-    def __init__(self, message: str, *, passing: bool) -> None:
-        super().__init__(message)
-        self.passing = passing
 
 
 class ListedEvent(msgspec.Struct):

@@ -3,13 +3,14 @@
 Names are those of Prometheus without the `holdfast_` in front (https://prometheus.io/docs/practices/naming/).
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
+
+from holdfast.signals.sketch import Sketch
 
 Labels = tuple[str, ...]
 Kind = Literal["counter", "gauge", "distribution"]
+Over = Literal["max", "min", "sum"]
 
 LATENCIES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Seconds: from a fast handler to a backlog."""
@@ -44,10 +45,12 @@ class Gauge:
 
     kind: Kind = "gauge"
 
-    def __init__(self, name: str, help_text: str, labels: Labels = ()) -> None:
+    def __init__(self, name: str, help_text: str, labels: Labels = (), over: Over = "max") -> None:
+        """`over`: what several processes that say the same series make together."""
         self.name = name
         self.help = help_text
         self.labels = labels
+        self.over = over
         self.values: dict[Labels, float] = {}
 
     def set(self, value: float, *labels: str) -> None:
@@ -60,21 +63,8 @@ class Gauge:
             self.set(value, *labels)
 
 
-@dataclass(slots=True)
-class Histogram:
-    """How many of one series' values were at most each bound (and above the last one), and their sum."""
-
-    bounds: tuple[float, ...]
-    counts: list[int]
-    total: float = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-
 class Distribution:
-    """How values are spread, such as latencies in seconds. `observe(value, *labels)`."""
+    """How values are spread, such as latencies in seconds. `observe(value, *labels)`. `bounds` are for Prometheus."""
 
     kind: Kind = "distribution"
 
@@ -83,17 +73,17 @@ class Distribution:
         self.help = help_text
         self.labels = labels
         self.bounds = bounds
-        self.values: dict[Labels, Histogram] = {}
+        self.values: dict[Labels, Sketch] = {}
 
     def observe(self, value: float, *labels: str) -> None:
         self.series(*labels).observe(value)
 
-    def series(self, *labels: str) -> Histogram:
+    def series(self, *labels: str) -> Sketch:
         """One series, for those who observe it often."""
         series = self.values.get(labels)
         if series is None:
             key = bounded(self.values, labels, self.labels)
-            series = self.values.setdefault(key, Histogram(self.bounds, [0] * (len(self.bounds) + 1)))
+            series = self.values.setdefault(key, Sketch())
         return series
 
 

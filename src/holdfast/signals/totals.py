@@ -6,7 +6,9 @@ goes back, not even when a process is replaced, and one address tells about all 
 """
 
 import asyncio
+import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import structlog
 from prometheus_client import generate_latest
@@ -15,40 +17,46 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from holdfast.db.pool import AWAY
 from holdfast.signals import store
+from holdfast.signals.buckets import FINEST, Buckets
 from holdfast.signals.registry import Counter, Distribution, Gauge, Labels, Registry
 from holdfast.signals.store import Executor, Part
 
 log = structlog.get_logger()
 
-INTERVAL = 5.0
+INTERVAL = float(FINEST)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Totals:
-    """One process's part in the totals."""
+    """One process's part in the totals, and its buckets."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, source: uuid.UUID | None = None) -> None:
+        """`source`: the process."""
         self._registry = registry
+        self._source = source or uuid.uuid4()
+        self._buckets = Buckets(registry)
         self._added: dict[Part, float] = {}
         self._known: dict[Part, float] = {}
         self._one = asyncio.Lock()  # what was added must be in the totals that it is subtracted from
 
-    async def flush(self, db: Executor) -> None:
+    async def flush(self, db: Executor, now: datetime | None = None) -> None:
         """Add what was counted since the last flush; when the store is away, it is added the next time."""
         async with self._one:
-            await self._flush(db)
+            await self._flush(db, now or datetime.now(UTC))
 
-    async def _flush(self, db: Executor) -> None:
+    async def _flush(self, db: Executor, now: datetime) -> None:
+        buckets = self._buckets.take(now)
         current = dict(_parts(self._registry))
         news = [(part, value - self._added.get(part, 0.0)) for part, value in current.items()]
         news = [(part, amount) for part, amount in news if amount]
-        if not news:
+        if not news and not buckets:
             return
         try:
-            await store.add(db, news)
+            await store.add(db, news, self._source, buckets)
         except AWAY as error:
             log.debug("signals.kept", error=type(error).__name__)
             return
+        self._buckets.stored(len(buckets))
         for part, amount in news:
             self._added[part] = self._added.get(part, 0.0) + amount
             self._known[part] = self._known.get(part, 0.0) + amount
@@ -117,5 +125,5 @@ def _parts(registry: Registry) -> Iterator[tuple[Part, float]]:
         elif isinstance(metric, Distribution):
             for labels, series in list(metric.values.items()):
                 yield Part(metric.name, labels, -1), series.total
-                for index, count in enumerate(series.counts):
+                for index, count in enumerate(series.histogram(metric.bounds)):
                     yield Part(metric.name, labels, index), count

@@ -1,0 +1,1 @@
+"""How each dependency is: probed in the background, told at once."""
