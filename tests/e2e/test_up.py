@@ -185,7 +185,7 @@ async def test_the_demonstration_runs_tells_the_truth_and_stops(place):
     assert "Stopping. The data stays" in text
     assert not EmbeddedPostgres(place).is_running()
     _, out, _ = await command_here("events", "list", "--json", "--limit", "1000", data_dir=str(place))
-    assert len(json.loads(out)["events"]) > 10
+    assert json.loads(out)["events"]
     status, _, err = await command_here("queue", "stats", data_dir=str(place.parent / "other"))
     assert status == 0, err
     status, _, err = await command_here("demo", "--seconds", "1", data_dir=str(place.parent / "other"))

@@ -7,7 +7,7 @@ import pytest
 
 from holdfast.db.pool import create_pool
 from holdfast.signals import rollup, store
-from holdfast.signals.buckets import Bucket, Counts, Levels, Spreads
+from holdfast.signals.buckets import Bucket, Counts, Data, Levels, Spreads
 from holdfast.signals.registry import Counter, Distribution, Gauge, Registry
 from holdfast.signals.sketch import Sketch
 from holdfast.signals.totals import Totals
@@ -146,6 +146,6 @@ def test_gauges_combine_as_they_say():
 
 
 def test_a_signal_that_changed_its_kind_is_read_as_what_it_is_first():
-    mixed: list = [Counts({"": 1.0}), Spreads({"": (1.0, {0: 1})}), Counts({"": 2.0})]
+    mixed: list[Data] = [Counts({"": 1.0}), Spreads({"": (1.0, {0: 1})}), Counts({"": 2.0})]
     group = [store.Stored(uuid.uuid4(), Bucket("x", NOON, 5, data)) for data in mixed]
     assert rollup.combined(group) == Counts({"": 3.0})

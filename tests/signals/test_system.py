@@ -26,7 +26,9 @@ async def test_a_loop_that_is_held_up_lags(tmp_path):
     await asyncio.sleep(0.03)
     watching.cancel()
     assert system.LAG_NOW.values["held",] > 0.1
-    assert system.LOOP_LAG.values["held",].quantile(1.0) > 0.1
+    longest = system.LOOP_LAG.values["held",].quantile(1.0)
+    assert longest is not None
+    assert longest > 0.1
 
 
 def test_pressure_is_read_where_the_kernel_tells_it(tmp_path):

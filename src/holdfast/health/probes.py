@@ -148,7 +148,7 @@ async def database(pool: Pool) -> list[Finding]:
 
 def queues(*, inbox_is_ready: bool) -> list[Finding]:
     """The inbox and the deliveries, from the gauges that this process keeps anyway."""
-    ready = "pass" if inbox_is_ready else "fail"
+    ready: Status = "pass" if inbox_is_ready else "fail"
     why = "" if inbox_is_ready else "events are answered 503: the store does not take them"
     found = [Finding("inbox", "ready", ready, None, "", "fail when events are refused", why)]
     for stage, component in ((Stage.ROUTE, "inbox"), (Stage.DELIVER, "delivery")):

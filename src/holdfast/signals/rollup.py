@@ -1,7 +1,7 @@
 """Buckets of a few seconds become buckets of a minute, those become buckets of an hour; old ones go."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from statistics import fmean
 
@@ -21,7 +21,7 @@ EVERY = 30.0
 KEPT = {FINEST: timedelta(hours=6), MINUTE: timedelta(days=14), HOUR: timedelta(days=400)}
 _LATE = {MINUTE: timedelta(minutes=7), HOUR: timedelta(hours=1, minutes=10)}
 """How far back is added up again: buckets of a process that could not reach the store come late."""
-_COMBINE = {"max": max, "min": min, "sum": sum}
+_COMBINE: dict[Over, Callable[[list[float]], float]] = {"max": max, "min": min, "sum": sum}
 
 
 async def roll_up(pool: Pool, now: datetime) -> int:
@@ -80,7 +80,7 @@ def _levels(group: list[store.Stored], over: Over) -> dict[str, float]:
         if isinstance(stored.bucket.data, Levels):
             for labels, value in stored.bucket.data.series.items():
                 means[labels][stored.source].append(value)
-    return {labels: float(_COMBINE[over](map(fmean, by.values()))) for labels, by in means.items()}
+    return {labels: _COMBINE[over]([fmean(values) for values in by.values()]) for labels, by in means.items()}
 
 
 def _floor(at: datetime, seconds: int) -> datetime:
