@@ -17,6 +17,7 @@ GROUPS = {
     "lanes": ("events:lanes_app", "Lanes: which event types matter most."),
     "deliveries": ("deliveries:app", "Deliveries: every notification, each try of it, dead letters."),
     "queue": ("queue:app", "The queue: how much waits, since when, how fast it goes."),
+    "levers": ("levers:app", "Levers: what an operator turns while it runs, and who turned what."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
     "db": ("run:db_app", "The database's schema."),
 }

@@ -1,8 +1,8 @@
 """The worker process: routes events and sends deliveries. As many as wanted, on as many machines as wanted."""
 
 import asyncio
-from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import structlog
@@ -10,10 +10,13 @@ import structlog
 from holdfast import retention
 from holdfast.config import Settings
 from holdfast.db.notifications import Listener, Notifier
+from holdfast.db.pool import AWAY
 from holdfast.delivery.backoff import Backoff
 from holdfast.delivery.http import HttpSender
 from holdfast.delivery.mail import MailSender
 from holdfast.delivery.service import Deliverer, Limits, Sender
+from holdfast.levers.model import ROUTER_CONCURRENCY
+from holdfast.levers.service import CHANNEL, EVERY, Levers, expire
 from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import Kind
@@ -37,11 +40,11 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
     """Route and deliver until `stop` is set; then finish or give back what is in hand. Raises MigrationError."""
     if not await database.bring_up(stop):
         return 0
-    routers = settings.router_concurrency
+    levers = Levers(routers=settings.router_concurrency, deliveries=settings.delivery_concurrency)
     async with AsyncExitStack() as stack:
         # Routing is done again after a crash of the server, as a whole: its commits need not wait for the disk.
         route_pool = await stack.enter_async_context(
-            pool(database.url, size=max(1, 2 * routers), name="router", hot=True, asynchronous_commit=True)
+            pool(database.url, size=2 * ROUTER_CONCURRENCY.high, name="router", hot=True, asynchronous_commit=True)
         )
         # A claim that is committed to disk puts the planning before it there as well: what is sent was never undone.
         deliver_pool = await stack.enter_async_context(pool(database.url, size=4, name="delivery", hot=True))
@@ -67,32 +70,41 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             to_deliver.set()
             others.notify("")
 
-        async def rolled_up() -> None:
-            await rollup.roll_up(general, datetime.now(UTC))
-
-        deliverer = Deliverer(deliver_pool, catalogue, senders, limits=_limits(settings), backoff=_backoff(settings))
-        deliverer.progress = to_deliver
-        routing = [
-            StripeWebhookRouter(
-                route_pool, Claimer(route_pool, Stage.ROUTE, ClaimPolicy()), catalogue, stripe=stripe, planned=planned
-            )
-            for _ in range(routers)
-        ]
-        wakes = [asyncio.Event() for _ in range(routers)]
-
-        def arrived(_payload: str) -> None:
-            for wake in wakes:
-                wake.set()
-
-        listener = Listener(
-            database.url, {ROUTE: arrived, DELIVER: lambda _: to_deliver.set()}, name="holdfast listener"
+        deliverer = Deliverer(
+            deliver_pool, catalogue, senders, limits=_limits(settings), backoff=_backoff(settings), levers=levers
         )
-        log.info("worker.started", routers=routers, deliveries=settings.delivery_concurrency)
+        deliverer.progress = to_deliver
+
+        def router() -> StripeWebhookRouter:
+            claimer = Claimer(route_pool, Stage.ROUTE, ClaimPolicy(), lambda: levers.rules)
+            return StripeWebhookRouter(route_pool, claimer, catalogue, stripe=stripe, planned=planned, levers=levers)
+
+        routers = _Routers([router() for _ in range(ROUTER_CONCURRENCY.high)], levers)
+        turned = asyncio.Event()
+
+        async def heed() -> None:
+            before = levers.snapshot
+            await levers.refresh(general)
+            if levers.snapshot is not before:
+                to_deliver.set()
+                routers.wake()
+
+        channels = {
+            ROUTE: lambda _: routers.wake(),
+            DELIVER: lambda _: to_deliver.set(),
+            CHANNEL: lambda _: turned.set(),
+        }
+        listener = Listener(database.url, channels, name="holdfast listener")
+        with suppress(*AWAY):  # then within a second of its being back
+            await levers.refresh(general)
+        log.info("worker.started", routers=levers.routers, deliveries=levers.deliveries)
         settle_memory()
         async with background(
             others.run(),
             listener.run(),
             repeat("settle_deliveries", deliverer.settle, every=POLL, stop=never, wake=deliverer.ended),
+            repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned),
+            repeat("expire_levers", partial(expire, general), every=EVERY, stop=stop),
             repeat("renew_leases", deliverer.renew, every=5.0, stop=stop),
             repeat(
                 "retention",
@@ -100,22 +112,44 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
                 every=retention.EVERY,
                 stop=stop,
             ),
-            repeat("roll_up_signals", rolled_up, every=rollup.EVERY, stop=stop),
+            repeat("roll_up_signals", partial(rollup.roll_up, general), every=rollup.EVERY, stop=stop),
             stop=stop,
         ):
             await asyncio.gather(
-                *(
-                    repeat(f"router_{number}", router.tick, every=POLL, stop=stop, wake=wake, pause=0.003)
-                    for number, (router, wake) in enumerate(zip(routing, wakes, strict=True), 1)
-                ),
+                *routers.loops(stop),
                 repeat("deliverer", deliverer.tick, every=POLL, stop=stop, wake=to_deliver, pause=0.005),
             )
             log.info("worker.draining", in_flight=deliverer.in_flight)
             await deliverer.drain(DRAIN)
-            for router in routing:
-                await router.finish()
+            await routers.finish()
     log.info("worker.stopped")
     return 0
+
+
+class _Routers:
+    """As many routers as a lever may ask for; those above what it asks for now do nothing."""
+
+    def __init__(self, routers: list[StripeWebhookRouter], levers: Levers) -> None:
+        self._routers = routers
+        self._levers = levers
+        self._wakes = [asyncio.Event() for _ in routers]
+
+    def wake(self) -> None:
+        for wake in self._wakes[: self._levers.routers]:
+            wake.set()
+
+    def loops(self, stop: asyncio.Event) -> list[Awaitable[None]]:
+        return [
+            repeat(f"router_{number + 1}", partial(self._tick, number), every=POLL, stop=stop, wake=wake, pause=0.003)
+            for number, wake in enumerate(self._wakes)
+        ]
+
+    async def finish(self) -> None:
+        for router in self._routers:
+            await router.finish()
+
+    async def _tick(self, number: int) -> int:
+        return await self._routers[number].tick() if number < self._levers.routers else 0
 
 
 async def _senders(settings: Settings, stack: AsyncExitStack) -> dict[Kind, Sender]:

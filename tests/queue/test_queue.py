@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.queue import store
-from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Postponed, Settled, Stage
+from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Postponed, Rules, Settled, Stage
 from holdfast.queue.service import Claimer, bucket_stats, drain_seconds, lane_stats
 
 pytestmark = pytest.mark.usefixtures("any_server")
@@ -315,3 +315,47 @@ async def test_only_old_history_is_pruned(pool):
     await store.settle(pool, Stage.ROUTE, claim[2:], [Settled(work.ref, "applied") for work in claim[2:]], now=later)
     assert await store.prune(pool, second(3600), 100) == 2
     assert await pool.fetchval("SELECT count(*) FROM done") == 2
+
+
+# What operators ask for
+
+
+def ruled(pool, stage=Stage.ROUTE, **rules):
+    return Claimer(pool, stage, ClaimPolicy(), lambda: Rules(**rules))
+
+
+async def test_what_is_paused_stays_where_it_is(pool):
+    await enqueue(pool, works([1], lane=BULK))
+    await enqueue(pool, works([2], merchant=2))
+    await enqueue(pool, works([3], merchant=3))
+    await enqueue(pool, works([4], merchant=3, destination=7), Stage.DELIVER)
+    await enqueue(pool, works([5], merchant=3, destination=8), Stage.DELIVER)
+    route = ruled(pool, paused_lanes=frozenset({BULK}), paused_merchants=frozenset({2}))
+    assert refs(await route.claim(10, now=NOW)) == [3]
+    assert route.exhausted
+    deliver = ruled(pool, Stage.DELIVER, paused_destinations=frozenset({7}))
+    assert refs(await deliver.claim(10, now=NOW)) == [5]
+    assert await ruled(pool, paused_stages=frozenset({Stage.ROUTE})).claim(10, now=NOW) == []
+    assert sorted(refs(await claimed(pool, 10))) == [1, 2]
+
+
+async def test_a_merchant_that_is_paused_does_not_hold_up_those_behind_it(pool):
+    for merchant in range(1, 200):
+        await enqueue(pool, works([merchant], merchant=merchant))
+    claiming = ruled(pool, paused_merchants=frozenset(range(1, 150)))
+    assert sorted(refs(await claiming.claim(400, now=NOW))) == list(range(150, 200))
+
+
+async def test_a_lanes_weight_can_be_turned(pool):
+    for lane in (CRITICAL, STANDARD):
+        await enqueue(pool, works(range(lane * 100, lane * 100 + 100), lane=lane))
+    claiming = ruled(pool, weights={CRITICAL: 1, STANDARD: 9})
+    lanes = Counter(work.lane for work in await claiming.claim(50, lanes=[CRITICAL, STANDARD], now=NOW))
+    assert lanes == {CRITICAL: 5, STANDARD: 45}
+
+
+async def test_newest_first_can_be_asked_for(pool):
+    for number in range(40):
+        await enqueue(pool, works([number], received=second(number)), now=second(number))
+    claim = await ruled(pool, newest_first=frozenset({STANDARD})).claim(8, lanes=[STANDARD], now=second(100))
+    assert {0, 39, 38, 37} <= set(refs(claim))

@@ -27,6 +27,14 @@ def read_time(value: str, now: datetime | None = None) -> datetime:
         ) from None
 
 
+def read_duration(value: str) -> timedelta:
+    """`90s`, `30m`, `2h`, `1d`."""
+    found = _DURATION.fullmatch(value.strip())
+    if not found or not int(found[1]):
+        raise typer.BadParameter(f"{value!r} is not a length of time: write 90s, 30m, 2h or 1d")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
 def read_optional_time(value: str | None) -> datetime | None:
     return None if value is None else read_time(value)
 

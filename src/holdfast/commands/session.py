@@ -14,6 +14,7 @@ from holdfast.db.migrate import MigrationError, upgrade
 from holdfast.db.pool import AWAY, Pool, create_pool
 from holdfast.delivery.model import DeliveryError
 from holdfast.inbox.model import EventError
+from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
 from holdfast.service import Database
 
@@ -64,6 +65,7 @@ MENDABLE = (
     MerchantError,
     DeliveryError,
     EventError,
+    LeverError,
     asyncpg.InsufficientPrivilegeError,
 )
 """Errors that people can do something about: one line and exit 1, never a traceback."""

@@ -38,14 +38,16 @@ class Backoff:
         except OverflowError:
             return self.cap
 
-    def next_try(self, attempt: int, retry_after: float | None, rng: Random) -> float | None:
+    def next_try(self, attempt: int, retry_after: float | None, rng: Random, stretch: float = 1.0) -> float | None:
         """Seconds until the next try, or None when the tries are used up.
 
-        The destination's `retry_after` counts if it is longer, up to `cap`: it may not park a delivery for ever.
+        `stretch` makes waits that many times as long, up to `cap`. The destination's `retry_after` counts if it is
+        longer, up to `cap` too: it may not park a delivery for ever.
         """
         if attempt >= self.tries:
             return None
-        return max(self.delay(attempt, rng), min(retry_after or 0.0, self.cap))
+        delay = min(self.cap, stretch * self.delay(attempt, rng))
+        return max(delay, min(retry_after or 0.0, self.cap))
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:

@@ -19,6 +19,7 @@ from holdfast.delivery.limiter import START
 from holdfast.delivery.model import Attempt, Message, Outcome
 from holdfast.delivery.signals import ATTEMPTS, SECONDS, SETTLED, TO_DELIVERED
 from holdfast.delivery.store import Loaded
+from holdfast.levers.service import Levers
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import Destination, Kind
@@ -80,6 +81,7 @@ class Deliverer:
         *,
         limits: Limits | None = None,
         backoff: Backoff | None = None,
+        levers: Levers | None = None,
         rng: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -90,7 +92,9 @@ class Deliverer:
         self._backoff = backoff or Backoff()
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._clock = clock
-        self._claimer = Claimer(pool, Stage.DELIVER, self._limits.policy)
+        self._levers = levers or Levers(routers=0, deliveries=self._limits.concurrency)
+        self._claimer = Claimer(pool, Stage.DELIVER, self._limits.policy, lambda: self._levers.rules)
+        self._heeded = self._levers.snapshot
         self._gates: dict[int, Gate] = {}
         self._in_hand: dict[int, tuple[Work, float]] = {}
         self._tasks: dict[asyncio.Task[None], Work] = {}
@@ -107,15 +111,16 @@ class Deliverer:
 
     @property
     def free(self) -> int:
-        return self._limits.concurrency - len(self._in_hand)
+        return self._levers.deliveries - len(self._in_hand)
 
     async def tick(self, now: datetime | None = None) -> int:
         """Claim what can be sent now and begin sending it; returns how much. Raises what `AWAY` lists."""
-        free = self.free
+        free, reserve = self.free, min(self._limits.reserve, self._levers.deliveries // 2)
         if free <= 0:
             return 0
-        lanes = (Lane.CRITICAL,) if free <= self._limits.reserve else tuple(Lane)
-        limit = free if free <= self._limits.reserve else free - self._limits.reserve
+        lanes = (Lane.CRITICAL,) if free <= reserve else tuple(Lane)
+        limit = free if free <= reserve else free - reserve
+        self._heed_levers()
         await self._catalogue.refresh(self._pool)
         works = await self._claimer.claim(
             min(limit, MOST_BEGUN),
@@ -127,6 +132,18 @@ class Deliverer:
         if works:
             await self._begin(works)
         return len(works) or int(not self._claimer.exhausted)
+
+    def _heed_levers(self) -> None:
+        """Ceilings that were turned hold at once, also where nothing is begun just now."""
+        if self._heeded is not self._levers.snapshot:
+            self._heeded = self._levers.snapshot
+            for key, gate in self._gates.items():
+                destination = self._catalogue.destination(key)
+                if destination is not None:
+                    gate.limiter.ceiling = self._ceiling(destination)
+
+    def _ceiling(self, destination: Destination) -> int:
+        return self._levers.ceiling(destination.id, destination.ceiling or self._limits.per_destination)
 
     def _slots(self) -> dict[int, int]:
         """What each destination may get now; those that are not here had nothing yet, and begin with `START`."""
@@ -168,7 +185,7 @@ class Deliverer:
         self._end(_Result(work, delay=NOT_SET_UP))
 
     def _gate(self, destination: Destination) -> Gate:
-        ceiling = destination.ceiling or self._limits.per_destination
+        ceiling = self._ceiling(destination)
         gate = self._gates.get(destination.id)
         if gate is None:
             gate = Gate(self._rng, ceiling, self._limits.timeout, self._clock())
@@ -218,7 +235,8 @@ class Deliverer:
             return _Result(work, received, attempt)
         if attempt.outcome is not Outcome.RETRY:
             return _Result(work, received, attempt, dead=why)
-        delay = self._backoff.next_try(work.attempts, attempt.retry_after, self._rng)
+        stretch = self._levers.backoff
+        delay = self._backoff.next_try(work.attempts, attempt.retry_after, self._rng, stretch)
         if delay is None:
             return _Result(work, received, attempt, dead=f"given up after {work.attempts} tries; the last: {why}")
         return _Result(work, received, attempt, delay=delay)

@@ -21,6 +21,7 @@ from holdfast.delivery.backoff import Backoff
 from holdfast.delivery.store import NewDelivery
 from holdfast.inbox import store as inbox
 from holdfast.inbox.model import Event
+from holdfast.levers.service import Levers
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import COMPANY
 from holdfast.payments import store
@@ -63,6 +64,7 @@ class StripeWebhookRouter:
         planned: Callable[[], None] = lambda: None,
         batch: int = 400,
         backoff: Backoff | None = None,
+        levers: Levers | None = None,
         rng: Random | None = None,
     ) -> None:
         """`stripe` fetches what thin events point at; without it they are kept as `unfetched`.
@@ -75,6 +77,7 @@ class StripeWebhookRouter:
         self._stripe = stripe
         self._planned = planned
         self._batch = batch
+        self._levers = levers or Levers(routers=1, deliveries=0)
         self._backoff = backoff or Backoff(base=2.0, factor=3.0, cap=900.0, tries=12)
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._held: list[Work] = []
@@ -145,7 +148,7 @@ class StripeWebhookRouter:
             raise
         except Exception as error:
             ERRORS.inc(1, "event")
-            delay = self._backoff.next_try(work.attempts, None, self._rng)
+            delay = self._backoff.next_try(work.attempts, None, self._rng, self._levers.backoff)
             reason = f"{type(error).__name__}: {error}"[:500]
             log.exception("router.event_failed", seq=work.ref, attempt=work.attempts, dead=delay is None)
             if delay is None:
@@ -216,7 +219,7 @@ class StripeWebhookRouter:
         if not isinstance(what, StripeApiError):
             self._plan_event(plan, event, what)
             return
-        delay = self._backoff.next_try(work.attempts, None, self._rng) if what.passing else None
+        delay = self._backoff.next_try(work.attempts, None, self._rng, self._levers.backoff) if what.passing else None
         if delay is None:
             self._plan_event(plan, event, Settled(event.seq, "unfetched", str(what)))
         else:

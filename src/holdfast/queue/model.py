@@ -92,6 +92,19 @@ class ClaimPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What operators ask of claims for now, on top of the policy. What is paused stays where it is."""
+
+    weights: Mapping[Lane, int] = field(default_factory=dict)
+    newest_first: frozenset[Lane] = frozenset()
+    """Lanes served as if they were late."""
+    paused_lanes: frozenset[Lane] = frozenset()
+    paused_stages: frozenset[Stage] = frozenset()
+    paused_merchants: frozenset[int] = frozenset()
+    paused_destinations: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class LaneStats:
     stage: Stage
     lane: Lane

@@ -1,12 +1,12 @@
 """Claiming by lane, merchant and destination; settling; and saying how the queue is doing."""
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from holdfast.db.pool import Pool
 from holdfast.queue import store
-from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Stage, Work
+from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Rules, Stage, Work
 from holdfast.signals.registry import REGISTRY, Gauge
 
 DEPTH = REGISTRY.add(Gauge("queue_depth", "Live works, by stage and lane.", ("stage", "lane")))
@@ -27,10 +27,14 @@ class Claimer:
     Both are hints that another process can do without: a fresh claimer starts anywhere and learns within a batch.
     """
 
-    def __init__(self, pool: store.Executor, stage: Stage, policy: ClaimPolicy) -> None:
+    def __init__(
+        self, pool: store.Executor, stage: Stage, policy: ClaimPolicy, rules: Callable[[], Rules] = Rules
+    ) -> None:
+        """`rules` are asked for at every claim."""
         self._pool = pool
         self._stage = stage
         self._policy = policy
+        self._rules = rules
         self._cursors: dict[tuple[Lane, bool], store.Bucket] = {}
         self._from_start: set[tuple[Lane, bool]] = set()
         self._late: set[Lane] = set()
@@ -51,12 +55,16 @@ class Claimer:
         `slots`: destination id → how many it may take now, 0 to skip it; a destination not named may take
         `default_slots`. Few or none means that nothing else is due and allowed, unless `exhausted` is False.
         """
-        lanes_open = sorted(set(lanes))
-        free = dict(slots or {})
+        rules = self._rules()
+        lanes_open = sorted(set(lanes) - rules.paused_lanes) if self._stage not in rules.paused_stages else []
+        if not lanes_open:
+            self.exhausted = True
+            return []
+        free = dict(slots or {}) | dict.fromkeys(rules.paused_destinations, 0)
         lease = secrets.randbits(62)
         works: list[Work] = []
         for _ in range(MOST_PAGES):
-            parts = self._parts(lanes_open, limit - len(works))
+            parts = self._parts(lanes_open, limit - len(works), rules)
             found, pages = await store.claim(
                 self._pool,
                 self._stage,
@@ -67,6 +75,7 @@ class Claimer:
                 buckets=self._policy.buckets,
                 slots=free,
                 default_slots=default_slots,
+                paused_merchants=rules.paused_merchants,
                 now=now,
             )
             works += found
@@ -112,13 +121,15 @@ class Claimer:
         """To the next page; behind the last one, to the beginning."""
         self._cursors[part.lane, part.newest] = page.end if page.full and page.end is not None else START
 
-    def _parts(self, lanes: list[Lane], limit: int) -> list[store.Part]:
+    def _parts(self, lanes: list[Lane], limit: int, rules: Rules) -> list[store.Part]:
         """Divide a batch: every lane its weight's share, at least one. Late lanes give most of theirs to the newest."""
-        total = sum(self._policy.weights[lane] for lane in lanes)
+        weights = {lane: rules.weights.get(lane, self._policy.weights[lane]) for lane in lanes}
+        total = sum(weights.values())
+        late = self._late | rules.newest_first
         parts = []
         for lane in lanes:
-            share = max(1, limit * self._policy.weights[lane] // total)
-            oldest = max(1, round(share * self._policy.late_oldest_share)) if lane in self._late else share
+            share = max(1, limit * weights[lane] // total)
+            oldest = max(1, round(share * self._policy.late_oldest_share)) if lane in late else share
             parts.append(self._part(lane, oldest, newest=False))
             if share > oldest:
                 parts.append(self._part(lane, share - oldest, newest=True))

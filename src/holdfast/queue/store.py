@@ -1,6 +1,6 @@
 """All SQL of the queue. One function, one statement; `now` None means the database's clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -92,6 +92,7 @@ found AS MATERIALIZED (
                    AND destination_id = page.destination_id AND due_at <= coalesce($10, now())
                  ORDER BY due_at DESC LIMIT least(page.enough, coalesce(slots.free, $11)))
             ) AS w
+            WHERE page.merchant_id <> ALL ($15::bigint[])
         ),
         dealt AS (
             SELECT ref, merchant_id, destination_id,
@@ -145,6 +146,7 @@ async def claim(
     buckets: int,
     slots: Mapping[int, int],
     default_slots: int,
+    paused_merchants: Collection[int],
     now: datetime | None,
 ) -> tuple[list[Work], list[Page]]:
     """Claim up to `limit` due works; returns them, and what was seen of each part.
@@ -167,6 +169,7 @@ async def claim(
         lasts,
         lease,
         limit,
+        list(paused_merchants),
     )
     works: list[Work] = []
     pages = [Page() for _ in parts]

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import fmean
 
 import structlog
@@ -24,25 +24,22 @@ _LATE = {MINUTE: timedelta(minutes=7), HOUR: timedelta(hours=1, minutes=10)}
 _COMBINE: dict[Over, Callable[[list[float]], float]] = {"max": max, "min": min, "sum": sum}
 
 
-async def roll_up(pool: Pool, now: datetime) -> int:
-    """Add up what is complete by `now`, delete what is too old. Returns the number of buckets made.
+async def roll_up(pool: Pool, now: datetime | None = None) -> None:
+    """Add up what is complete by `now`, delete what is too old.
 
     One process at a time does it; doing it twice changes nothing.
     """
+    now = now or datetime.now(UTC)
     async with pool.acquire() as connection, connection.transaction():
         if not await store.try_lock(connection, Lock.ROLLUP):
-            return 0
-        made = 0
+            return
         for finer, coarser in ((FINEST, MINUTE), (MINUTE, HOUR)):
             until = _floor(now - timedelta(seconds=2 * FINEST), coarser)
             since = _floor(now - _LATE[coarser], coarser)
             found = await store.read(connection, finer, since, until)
-            rolled = add_up(found, coarser)
-            await store.replace(connection, coarser, rolled)
-            made += len(rolled)
+            await store.replace(connection, coarser, add_up(found, coarser))
         for resolution, kept in KEPT.items():
             await store.prune(connection, resolution, now - kept)
-    return made
 
 
 def add_up(found: Iterable[store.Stored], seconds: int) -> list[Bucket]:

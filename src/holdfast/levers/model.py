@@ -1,0 +1,197 @@
+"""Which levers there are, what they may be set to, and on what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from holdfast.queue.model import Lane, Stage
+
+Value = int | bool | str
+TargetKind = Literal["", "lane", "stage", "merchant", "destination"]
+
+
+class LeverError(Exception):
+    """The lever cannot be set so; the message says why and what can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a lever is turned for: everything (kind ""), or one lane, stage, merchant or destination (by its id)."""
+
+    kind: TargetKind = ""
+    key: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.key}" if self.kind else ""
+
+    @classmethod
+    def read(cls, text: str) -> "Target":
+        """`lane:bulk`, `stage:deliver`, `merchant:12`, `destination:7`; empty for everything. Raises LeverError."""
+        kind, colon, key = text.partition(":")
+        if not text:
+            return EVERYTHING
+        known = {"lane": [lane.label for lane in Lane], "stage": [stage.name.lower() for stage in Stage]}
+        match kind:
+            case "lane" | "stage" if key in known[kind]:
+                return cls(kind, key)
+            case "merchant" | "destination" if key.isdigit() and len(key) < 19:
+                return cls(kind, str(int(key)))
+            case "lane" | "stage":
+                raise LeverError(f"{key!r} is no {kind}; there are {', '.join(known[kind])}")
+        if not colon:
+            raise LeverError(f"{text!r} is no target; write lane:bulk, stage:deliver, merchant:KEY or destination:ID")
+        raise LeverError(f"{text!r} is no target; it begins with lane:, stage:, merchant: or destination:")
+
+
+EVERYTHING = Target()
+
+
+@dataclass(frozen=True, slots=True)
+class Lever:
+    """One lever. Numbers lie between `low` and `high`; words are `choices`."""
+
+    name: str
+    what: str
+    targets: tuple[TargetKind, ...]
+    low: int = 0
+    high: int = 1
+    choices: tuple[str, ...] = ()
+    switch: bool = False
+    """Whether it is on or off."""
+
+    def read(self, text: str) -> Value:
+        """The value that a text means. Raises LeverError."""
+        if self.switch:
+            if text.lower() in ("on", "true", "yes", "1"):
+                return True
+            if text.lower() in ("off", "false", "no", "0"):
+                return False
+            raise LeverError(f"{self.name} is on or off, not {text!r}")
+        if self.choices:
+            if text in self.choices:
+                return text
+            raise LeverError(f"{self.name} is one of {', '.join(self.choices)}, not {text!r}")
+        if text.isdigit() and len(text) < 10 and self.low <= int(text) <= self.high:
+            return int(text)
+        raise LeverError(f"{self.name} is a number from {self.low} to {self.high}, not {text!r}")
+
+    def accept(self, target: Target) -> None:
+        """Raises LeverError if the lever cannot be turned for this."""
+        if target.kind in self.targets:
+            return
+        names = [f"{kind}:…" if kind else "no target" for kind in self.targets]
+        raise LeverError(f"{self.name} takes {' or '.join(names)}" + (f", not {target}" if target.kind else ""))
+
+
+ROUTER_CONCURRENCY = Lever(
+    "router.concurrency", "Batches that a worker process routes at the same time.", ("",), low=0, high=16
+)
+DELIVERY_CONCURRENCY = Lever(
+    "delivery.concurrency", "Deliveries that a worker process tries at the same time.", ("",), low=0, high=4096
+)
+DESTINATION_CONCURRENCY = Lever(
+    "delivery.per_destination",
+    "The most requests at once to a destination; below it the limiter adapts.",
+    ("", "destination"),
+    low=1,
+    high=1024,
+)
+WEIGHT = Lever("queue.weight", "A lane's share of a batch where several lanes have work.", ("lane",), low=1, high=100)
+NEWEST_FIRST = Lever(
+    "queue.newest_first", "Serve a lane's newest work first; a quarter still drains the oldest.", ("lane",), switch=True
+)
+PAUSED = Lever(
+    "queue.paused",
+    "Claim nothing of it. What comes in is still stored and acknowledged.",
+    ("lane", "stage", "merchant", "destination"),
+    switch=True,
+)
+BACKOFF = Lever(
+    "retry.backoff",
+    "How long retries wait: as set up, four times, or sixteen times as long.",
+    ("",),
+    choices=("normal", "slow", "slower"),
+)
+LEVERS: Mapping[str, Lever] = {
+    lever.name: lever
+    for lever in (
+        ROUTER_CONCURRENCY,
+        DELIVERY_CONCURRENCY,
+        DESTINATION_CONCURRENCY,
+        WEIGHT,
+        NEWEST_FIRST,
+        PAUSED,
+        BACKOFF,
+    )
+}
+
+
+def lever(name: str) -> Lever:
+    """Raises LeverError, naming those there are."""
+    found = LEVERS.get(name)
+    if found is None:
+        raise LeverError(f"there is no lever {name!r}; there are {', '.join(LEVERS)}")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A lever that is off its default: by whom, why, since when, until when (None: until it is cleared)."""
+
+    name: str
+    target: str
+    value: Value
+    actor: str
+    reason: str
+    set_at: datetime
+    expires_at: datetime | None
+    incident_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of the history. `what`: set, cleared or expired."""
+
+    at: datetime
+    what: str
+    name: str
+    target: str
+    value: Value | None
+    before: Value | None
+    actor: str
+    reason: str
+    expires_at: datetime | None
+    incident_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All levers that are off their default, by name and target."""
+
+    values: Mapping[tuple[str, str], Value] = field(default_factory=dict)
+
+    def number(self, lever: Lever, default: int, target: Target = EVERYTHING) -> int:
+        """The value for just this target, else the default."""
+        return int(self.values.get((lever.name, str(target)), default))
+
+    def word(self, lever: Lever, default: str) -> str:
+        return str(self.values.get((lever.name, ""), default))
+
+    def on(self, lever: Lever, kind: TargetKind) -> frozenset[str]:
+        """The keys of this kind for which a switch is on."""
+        prefix = f"{kind}:"
+        return frozenset(
+            target.removeprefix(prefix)
+            for (name, target), value in self.values.items()
+            if name == lever.name and value is True and target.startswith(prefix)
+        )
+
+    def by_key(self, lever: Lever, kind: TargetKind) -> dict[str, int]:
+        """The numbers set for single targets of this kind."""
+        prefix = f"{kind}:"
+        return {
+            target.removeprefix(prefix): int(value)
+            for (name, target), value in self.values.items()
+            if name == lever.name and target.startswith(prefix)
+        }

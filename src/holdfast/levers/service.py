@@ -1,0 +1,92 @@
+"""Every process's view of the levers: read again within a second of a change, and used by every decision."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import structlog
+
+from holdfast.db.pool import Pool
+from holdfast.levers import store
+from holdfast.levers.model import (
+    BACKOFF,
+    DELIVERY_CONCURRENCY,
+    DESTINATION_CONCURRENCY,
+    NEWEST_FIRST,
+    PAUSED,
+    ROUTER_CONCURRENCY,
+    WEIGHT,
+    Snapshot,
+    Target,
+    Value,
+)
+from holdfast.queue.model import Lane, Rules, Stage
+
+log = structlog.get_logger()
+
+CHANNEL = "holdfast_levers"
+"""Notified at every change; payloads are empty."""
+EVERY = 1.0
+_FACTORS: Mapping[str, float] = {"normal": 1.0, "slow": 4.0, "slower": 16.0}
+
+
+class Levers:
+    """The snapshot, and what it means to queue and delivery. With the store away, the last one stays in force."""
+
+    def __init__(self, *, routers: int, deliveries: int) -> None:
+        """The defaults: `routers` and `deliveries` at the same time in this process."""
+        self.snapshot = Snapshot()
+        self.rules = Rules()
+        self._routers = routers
+        self._deliveries = deliveries
+
+    async def refresh(self, pool: Pool, now: datetime | None = None) -> None:
+        """Read them again. Raises what `AWAY` lists."""
+        values = {(turned.name, turned.target): turned.value for turned in await store.current(pool, now)}
+        if values != self.snapshot.values:
+            _tell(self.snapshot.values, values)
+            self.snapshot = Snapshot(values)
+            self.rules = _rules(self.snapshot)
+
+    @property
+    def routers(self) -> int:
+        return self.snapshot.number(ROUTER_CONCURRENCY, self._routers)
+
+    @property
+    def deliveries(self) -> int:
+        return self.snapshot.number(DELIVERY_CONCURRENCY, self._deliveries)
+
+    @property
+    def backoff(self) -> float:
+        """By how much retries wait longer."""
+        return _FACTORS[self.snapshot.word(BACKOFF, "normal")]
+
+    def ceiling(self, destination_id: int, default: int) -> int:
+        """The most requests at once to a destination: as set for it, else `default` but no more than set for all."""
+        if not self.snapshot.values:
+            return default
+        general = min(default, self.snapshot.number(DESTINATION_CONCURRENCY, default))
+        return self.snapshot.number(DESTINATION_CONCURRENCY, general, Target("destination", str(destination_id)))
+
+
+def _rules(snapshot: Snapshot) -> Rules:
+    lanes, stages = {lane.label: lane for lane in Lane}, {stage.name.lower(): stage for stage in Stage}
+    return Rules(
+        weights={lanes[key]: number for key, number in snapshot.by_key(WEIGHT, "lane").items()},
+        newest_first=frozenset(lanes[key] for key in snapshot.on(NEWEST_FIRST, "lane")),
+        paused_lanes=frozenset(lanes[key] for key in snapshot.on(PAUSED, "lane")),
+        paused_stages=frozenset(stages[key] for key in snapshot.on(PAUSED, "stage")),
+        paused_merchants=frozenset(int(key) for key in snapshot.on(PAUSED, "merchant")),
+        paused_destinations=frozenset(int(key) for key in snapshot.on(PAUSED, "destination")),
+    )
+
+
+def _tell(before: Mapping[tuple[str, str], Value], now: Mapping[tuple[str, str], Value]) -> None:
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            log.info("lever.in_force", lever=key[0], target=key[1] or None, value=now.get(key, "default"))
+
+
+async def expire(pool: Pool, now: datetime | None = None) -> None:
+    """Undo what has reached its end."""
+    for turned in await store.expire(pool, now):
+        log.info("lever.expired", lever=turned.name, target=turned.target or None, actor=turned.actor)

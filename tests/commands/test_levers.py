@@ -1,0 +1,103 @@
+"""`holdfast levers …`, and that a running worker heeds them."""
+
+import asyncio
+import json
+
+import pytest
+
+from holdfast.inbox import store as inbox
+from holdfast.queue.model import Lane
+from tests.inbox.events import event, new
+from tests.processes import command_here, running
+
+
+@pytest.fixture
+def run(database_url, pool):
+    async def runner(*arguments: str) -> tuple[int, str, str]:
+        return await command_here("levers", *arguments, database_url=database_url)
+
+    return runner
+
+
+async def test_a_lever_is_set_listed_cleared_and_remembered(run):
+    status, out, _ = await run("list")
+    assert (status, out.strip()) == (0, "Every lever is at its default.")
+    status, out, err = await run("set", "router.concurrency", "1", "--for", "30m", "--reason", "storm")
+    assert (status, "router.concurrency is 1 until" in out) == (0, True), err
+    status, out, _ = await run("list", "--json")
+    (turned,) = json.loads(out)["turned"]
+    assert (turned["name"], turned["value"], turned["reason"]) == ("router.concurrency", 1, "storm")
+    assert turned["expires_at"] > turned["set_at"]
+    status, out, _ = await run("clear", "router.concurrency", "--reason", "calm")
+    assert out.strip() == "router.concurrency is at its default again."
+    status, out, _ = await run("clear", "router.concurrency")
+    assert out.strip() == "router.concurrency was at its default already."
+    status, out, _ = await run("history", "--json")
+    assert [change["what"] for change in json.loads(out)["changes"]] == ["cleared", "set"]
+
+
+async def test_all_levers_are_explained(run):
+    _, out, _ = await run("list", "--all")
+    for word in ("queue.paused", "0 to 16", "lane:…", "normal, slow, slower", "Claim nothing of it"):
+        assert word in out
+
+
+async def test_a_merchant_is_named_by_its_key(run, database_url):
+    await command_here("merchants", "add", "bakery", "--name", "The Bakery", database_url=database_url)
+    status, out, err = await run("set", "queue.paused", "on", "--target", "merchant:bakery")
+    assert status == 0, err
+    _, out, _ = await run("list")
+    assert "merchant:bakery" in out
+    _, out, _ = await run("history")
+    assert "merchant:bakery" in out
+    assert (await run("clear", "queue.paused", "-t", "merchant:bakery"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("set", "warp.speed", "9"), 1, "there is no lever 'warp.speed'; there are router.concurrency"),
+        (("set", "router.concurrency", "99"), 1, "a number from 0 to 16, not '99'"),
+        (("set", "queue.paused", "on"), 1, "takes lane:…"),
+        (("set", "queue.paused", "on", "-t", "lane:fast"), 1, "there are critical, standard, bulk"),
+        (("set", "queue.paused", "on", "-t", "merchant:nobody"), 1, "see `holdfast merchants list`"),
+        (("set", "queue.paused", "on", "-t", "destination:99"), 1, "see `holdfast destinations list`"),
+        (("set", "router.concurrency", "1", "--for", "soon"), 2, "not a length of time"),
+        (("history", "warp.speed"), 1, "there is no lever"),
+    ],
+)
+async def test_mistakes_are_explained(run, arguments, status, said):
+    found, _, err = await run(*arguments)
+    assert found == status
+    assert said in " ".join(err.replace("│", " ").split())
+
+
+async def waiting(pool) -> int:
+    return int(await pool.fetchval("SELECT count(*) FROM work WHERE attempts = 0"))
+
+
+async def received(pool) -> None:
+    await inbox.append(pool, [new(event())], [Lane.CRITICAL], [0])
+
+
+async def test_a_running_worker_heeds_a_lever_and_its_end(run, pool, database_url):
+    async with running("worker", database_url=database_url) as worker:
+        await worker.says("worker.started")
+        await run("set", "queue.paused", "on", "--target", "stage:route", "--for", "4s")
+        await worker.says("lever.in_force")
+        await received(pool)
+        await asyncio.sleep(1.5)  # longer than it takes to look at the queue
+        assert await waiting(pool) == 1
+        await worker.says("lever.expired")
+        async with asyncio.timeout(10):
+            while await waiting(pool):
+                await asyncio.sleep(0.05)
+        await run("set", "router.concurrency", "0")
+        await worker.says('"lever": "router.concurrency"')
+        await received(pool)
+        await asyncio.sleep(1.5)
+        assert await waiting(pool) == 1
+        await run("clear", "router.concurrency")
+        async with asyncio.timeout(10):
+            while await waiting(pool):
+                await asyncio.sleep(0.05)

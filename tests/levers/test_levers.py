@@ -1,0 +1,179 @@
+"""Levers: turned by somebody, for a reason, for a time."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from holdfast.levers import store
+from holdfast.levers.model import (
+    BACKOFF,
+    DELIVERY_CONCURRENCY,
+    DESTINATION_CONCURRENCY,
+    EVERYTHING,
+    LEVERS,
+    NEWEST_FIRST,
+    PAUSED,
+    ROUTER_CONCURRENCY,
+    WEIGHT,
+    LeverError,
+    Target,
+    lever,
+)
+from holdfast.levers.service import Levers, expire
+from holdfast.queue.model import Lane, Rules, Stage
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
+async def turn(pool, lever, value, target="", *, lasts=None, now=NOON, actor="ana"):
+    on = Target.read(target)
+    return await store.turn(pool, lever.name, on, value, actor=actor, reason="storm", lasts=lasts, now=now)
+
+
+async def in_force(pool, now=NOON) -> Levers:
+    levers = Levers(routers=2, deliveries=256)
+    await levers.refresh(pool, now)
+    return levers
+
+
+@pytest.mark.parametrize("text", ["", "lane:bulk", "stage:deliver", "merchant:12", "destination:7"])
+def test_a_target_is_written_as_it_is_read(text):
+    assert str(Target.read(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lane:slow", "there are critical, standard, bulk"),
+        ("bulk", "write lane:bulk"),
+        ("merchant:x", "begins with"),
+        ("destination:-1", "begins with"),
+        ("planet:mars", "begins with"),
+    ],
+)
+def test_a_target_that_is_none_says_what_is_one(text, said):
+    with pytest.raises(LeverError, match=said):
+        Target.read(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("router.concurrency", "0", 0),
+        ("queue.paused", "on", True),
+        ("queue.paused", "OFF", False),
+        ("retry.backoff", "slow", "slow"),
+        ("queue.weight", "100", 100),
+    ],
+)
+def test_a_value_is_read_as_its_lever_wants_it(name, text, value):
+    assert lever(name).read(text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("router.concurrency", "17", "from 0 to 16"),
+        ("router.concurrency", "-1", "from 0 to 16"),
+        ("router.concurrency", "many", "from 0 to 16"),
+        ("queue.weight", "0", "from 1 to 100"),
+        ("queue.paused", "maybe", "on or off"),
+        ("retry.backoff", "fast", "normal, slow, slower"),
+    ],
+)
+def test_a_value_that_cannot_be_honoured_is_refused_with_the_reason(name, text, said):
+    with pytest.raises(LeverError, match=said):
+        lever(name).read(text)
+
+
+def test_an_unknown_lever_and_a_target_that_does_not_fit_are_refused():
+    with pytest.raises(LeverError, match=r"there are router\.concurrency"):
+        lever("warp.speed")
+    with pytest.raises(LeverError, match="takes no target, not lane:bulk"):
+        ROUTER_CONCURRENCY.accept(Target.read("lane:bulk"))
+    with pytest.raises(LeverError, match="takes lane:…"):
+        WEIGHT.accept(EVERYTHING)
+
+
+async def test_without_levers_everything_is_at_its_default(pool):
+    levers = await in_force(pool)
+    assert (levers.routers, levers.deliveries, levers.backoff, levers.ceiling(7, 64)) == (2, 256, 1.0, 64)
+    assert levers.rules == Rules()
+
+
+async def test_a_turned_lever_is_in_force_until_it_is_cleared(pool):
+    await turn(pool, ROUTER_CONCURRENCY, 1)
+    await turn(pool, DELIVERY_CONCURRENCY, 32)
+    await turn(pool, BACKOFF, "slow")
+    levers = await in_force(pool)
+    assert (levers.routers, levers.deliveries, levers.backoff) == (1, 32, 4.0)
+    assert await store.clear(pool, ROUTER_CONCURRENCY.name, EVERYTHING, actor="ben", reason="calm", now=NOON)
+    assert not await store.clear(pool, ROUTER_CONCURRENCY.name, EVERYTHING, actor="ben", reason="calm", now=NOON)
+    await levers.refresh(pool, NOON)
+    assert levers.routers == 2
+
+
+async def test_a_lever_undoes_itself_when_its_time_is_over(pool):
+    await turn(pool, ROUTER_CONCURRENCY, 1, lasts=timedelta(minutes=30))
+    assert (await in_force(pool, NOON + timedelta(minutes=29))).routers == 1
+    assert (await in_force(pool, NOON + timedelta(minutes=30))).routers == 2
+    await expire(pool, NOON + timedelta(minutes=29))
+    assert len(await store.current(pool, NOON)) == 1
+    await expire(pool, NOON + timedelta(minutes=31))
+    assert await store.current(pool, NOON) == []
+    newest, *_ = await store.history(pool, None, 10)
+    assert (newest.what, newest.before, newest.actor) == ("expired", 1, "holdfast")
+
+
+async def test_the_history_says_who_turned_what_from_what_to_what_and_why(pool):
+    await turn(pool, WEIGHT, 50, "lane:critical", actor="ana")
+    await turn(pool, WEIGHT, 80, "lane:critical", actor="ben")
+    await store.clear(pool, WEIGHT.name, Target.read("lane:critical"), actor="ana", reason="calm", now=NOON)
+    await turn(pool, PAUSED, True, "lane:bulk")
+    changes = await store.history(pool, WEIGHT.name, 10)
+    assert [(one.what, one.before, one.value, one.actor, one.reason) for one in changes] == [
+        ("cleared", 80, None, "ana", "calm"),
+        ("set", 50, 80, "ben", "storm"),
+        ("set", None, 50, "ana", "storm"),
+    ]
+    assert len(await store.history(pool, None, 10)) == 4
+
+
+async def test_levers_on_lanes_merchants_and_destinations_become_rules_for_claims(pool):
+    await turn(pool, WEIGHT, 50, "lane:critical")
+    await turn(pool, NEWEST_FIRST, True, "lane:standard")
+    await turn(pool, NEWEST_FIRST, False, "lane:bulk")
+    await turn(pool, PAUSED, True, "lane:bulk")
+    await turn(pool, PAUSED, True, "stage:deliver")
+    await turn(pool, PAUSED, True, "merchant:12")
+    await turn(pool, PAUSED, True, "destination:7")
+    assert (await in_force(pool)).rules == Rules(
+        weights={Lane.CRITICAL: 50},
+        newest_first=frozenset({Lane.STANDARD}),
+        paused_lanes=frozenset({Lane.BULK}),
+        paused_stages=frozenset({Stage.DELIVER}),
+        paused_merchants=frozenset({12}),
+        paused_destinations=frozenset({7}),
+    )
+
+
+async def test_a_ceiling_for_all_lowers_and_one_for_a_destination_decides(pool):
+    await turn(pool, DESTINATION_CONCURRENCY, 4)
+    await turn(pool, DESTINATION_CONCURRENCY, 100, "destination:7")
+    levers = await in_force(pool)
+    assert [levers.ceiling(number, default) for number, default in ((7, 64), (8, 64), (8, 2))] == [100, 4, 2]
+
+
+async def test_an_unchanged_snapshot_stays_the_same_object(pool):
+    await turn(pool, ROUTER_CONCURRENCY, 1)
+    levers = await in_force(pool)
+    before = levers.snapshot
+    await levers.refresh(pool, NOON)
+    assert levers.snapshot is before
+
+
+def test_every_lever_says_what_it_does_and_can_be_read():
+    for one in LEVERS.values():
+        assert one.what.endswith(".")
+        assert one.targets
+        one.accept(Target(one.targets[-1], "1"))
