@@ -19,6 +19,8 @@ from holdfast.delivery.signing import new_secret
 from holdfast.delivery.store import Filter, NewDelivery
 from holdfast.drills.receivers import Mailboxes
 from holdfast.inbox import store as inbox
+from holdfast.levers.model import Snapshot, Value
+from holdfast.levers.service import Levers
 from holdfast.loops import repeat
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
@@ -38,11 +40,11 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @asynccontextmanager
-async def deliverer(pool, *, backoff=NEVER, mail=None, **limits) -> AsyncIterator[Deliverer]:
+async def deliverer(pool, *, backoff=NEVER, mail=None, levers=None, **limits) -> AsyncIterator[Deliverer]:
     async with HttpSender(LOOPBACK) as http:
         senders: dict[Kind, Sender] = {"webhook": http, "application": http}
         if mail is None:
-            yield Deliverer(pool, Catalogue(), senders, backoff=backoff, limits=Limits(**limits))
+            yield Deliverer(pool, Catalogue(), senders, backoff=backoff, limits=Limits(**limits), levers=levers)
             return
         async with MailSender(mail, "Holdfast <holdfast@example.com>") as sender:
             senders["email"] = sender
@@ -355,3 +357,57 @@ async def test_long_waits_renew_their_lease(pool, receiver):
         release.set()
         await work_off(sending)
     assert await states(pool) == ["delivered"]
+
+
+# Levers
+
+
+def turned(values: dict[tuple[str, str], Value]) -> Levers:
+    levers = Levers(routers=0, deliveries=256)
+    levers.snapshot = Snapshot(values)
+    return levers
+
+
+async def test_no_more_is_under_way_than_the_lever_says(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id, count=6)
+    levers = turned({("delivery.concurrency", ""): 2})
+    async with deliverer(pool, levers=levers) as sending:
+        assert sum([await sending.tick() for _ in range(5)]) == 2
+        levers.snapshot = Snapshot({("delivery.concurrency", ""): 0})
+        while sending.in_flight:
+            await asyncio.sleep(0.01)
+        await sending.settle()
+        assert await sending.tick() == 0
+        assert (await states(pool)).count("delivered") == 2
+        levers.snapshot = Snapshot()
+        await work_off(sending)
+    assert set(await states(pool)) == {"delivered"}
+
+
+async def test_a_destinations_ceiling_is_turned_at_once(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id, count=8)
+    levers = turned({("delivery.per_destination", f"destination:{destination_id}"): 1})
+    async with deliverer(pool, levers=levers) as sending:
+        await sending.tick()
+        await work_off(sending)
+        await plan(pool, owner, destination_id, count=4)
+        assert await sending.tick() == 1
+        await work_off(sending)
+    assert set(await states(pool)) == {"delivered"}
+
+
+async def test_retries_wait_longer_when_the_lever_says_so(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id)
+    receiver.answers(500)
+    waits = {}
+    for word in ("normal", "slower"):
+        backoff = Backoff(base=10.0, factor=1.0, tries=50)
+        async with deliverer(pool, backoff=backoff, levers=turned({("retry.backoff", ""): word})) as sending:
+            await pool.execute("UPDATE work SET due_at = now()")
+            sending._rng.seed(3)
+            await work_off(sending)
+        waits[word] = await pool.fetchval("SELECT extract(epoch FROM due_at - now())::float8 FROM work")
+    assert waits["slower"] > 4 * waits["normal"]
