@@ -109,6 +109,15 @@ async def test_a_database_that_is_away_fails():
     assert (found.key, found.status) == ("database:roundTrip", "fail")
 
 
+async def test_a_database_that_hangs_fails_within_its_time(pool, database_url, monkeypatch):
+    monkeypatch.setattr(probes, "PATIENCE", 0.2)
+    busy = await create_pool(database_url, size=1, name="busy")
+    async with busy.acquire():
+        (found,) = await probes.database(busy)
+    busy.terminate()
+    assert (found.status, "TimeoutError" in found.output) == ("fail", True)
+
+
 async def test_old_work_breaks_its_lanes_promise(pool):
     old = datetime.now(UTC) - timedelta(seconds=30)
     await inbox.append(pool, [parse_stripe(body(event()), "{}", old.timestamp())], [0], [0])

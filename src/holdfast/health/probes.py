@@ -1,5 +1,6 @@
 """What is asked, of whom, and from where on it alarms. Each probe returns findings and never raises."""
 
+import asyncio
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,6 +37,7 @@ AGE_SECONDS = {Lane.CRITICAL: Limits(10, 60), Lane.STANDARD: Limits(60, 600), La
 CPU_RATIO, MEMORY_RATIO, DISK_RATIO = Limits(0.9, 0.98), Limits(0.9, 0.97), Limits(0.85, 0.95)
 LAG_SECONDS = Limits(0.1, 1.0)
 PATIENCE = 5.0
+"""Seconds that a probe may take."""
 _WINDOW = timedelta(minutes=10)
 
 
@@ -109,7 +111,8 @@ def read_status_page(body: bytes) -> tuple[Status, str, str]:
 async def event_lag(pool: Pool, now: datetime) -> list[Finding]:
     """How old Stripe's events are when they reach us."""
     try:
-        lag = await store.event_lag(pool, "stripe", now - _WINDOW)
+        async with asyncio.timeout(PATIENCE):
+            lag = await store.event_lag(pool, "stripe", now - _WINDOW)
     except AWAY:
         return []  # `database` says so
     if lag.median is None:
@@ -125,9 +128,10 @@ async def database(pool: Pool) -> list[Finding]:
     """Whether the server answers, how fast, and how full it is."""
     began = time.perf_counter()
     try:
-        await pool.fetchval("SELECT 1")
-        took = time.perf_counter() - began
-        state = await store.server_state(pool)
+        async with asyncio.timeout(PATIENCE):
+            await pool.fetchval("SELECT 1")
+            took = time.perf_counter() - began
+            state = await store.server_state(pool)
     except AWAY as error:
         why = f"the database does not answer: {type(error).__name__}"
         return [Finding("database", "roundTrip", "fail", None, "s", str(ROUND_TRIP_SECONDS), why)]
