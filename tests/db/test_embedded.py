@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -144,7 +145,12 @@ def test_nothing_listens_on_tcp(postgres: EmbeddedPostgres) -> None:
     postgres.stop()
     postgres.start()
     server = psutil.Process(postgres.pid())
-    assert [c for p in (server, *server.children()) for c in p.net_connections("inet")] == []
+    found = []
+    for process in (server, *server.children()):
+        with suppress(psutil.NoSuchProcess):  # backends come and go
+            found += process.net_connections("inet")
+    assert found == []
+    assert server.is_running()
 
 
 def test_only_its_own_user_can_enter_the_data_and_the_socket(postgres: EmbeddedPostgres, place: Path) -> None:
