@@ -83,11 +83,12 @@ async def received(pool) -> None:
 async def test_a_running_worker_heeds_a_lever_and_its_end(run, pool, database_url):
     async with running("worker", database_url=database_url) as worker:
         await worker.says("worker.started")
-        await run("set", "queue.paused", "on", "--target", "stage:route", "--for", "4s")
+        await run("set", "queue.paused", "on", "--target", "stage:route", "--for", "1h")
         await worker.says("lever.in_force")
         await received(pool)
         await asyncio.sleep(1.5)  # longer than it takes to look at the queue
         assert await waiting(pool) == 1
+        await pool.execute("UPDATE lever SET expires_at = now()")
         await worker.says("lever.expired")
         async with asyncio.timeout(10):
             while await waiting(pool):

