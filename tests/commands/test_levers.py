@@ -85,6 +85,7 @@ async def test_a_running_worker_heeds_a_lever_and_its_end(run, pool, database_ur
         await worker.says("worker.started")
         await run("set", "queue.paused", "on", "--target", "stage:route", "--for", "1h")
         await worker.says("lever.in_force")
+        await asyncio.sleep(1.0)  # a claim that began before may still take what comes in
         await received(pool)
         await asyncio.sleep(1.5)  # longer than it takes to look at the queue
         assert await waiting(pool) == 1
@@ -95,6 +96,7 @@ async def test_a_running_worker_heeds_a_lever_and_its_end(run, pool, database_ur
                 await asyncio.sleep(0.05)
         await run("set", "router.concurrency", "0")
         await worker.says('"lever": "router.concurrency"')
+        await asyncio.sleep(1.0)
         await received(pool)
         await asyncio.sleep(1.5)
         assert await waiting(pool) == 1

@@ -65,10 +65,10 @@ async def _run(place: Place, seconds: float | None) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
-    if seconds is not None:
-        loop.call_later(seconds, end)
     async with opened(place) as running:
         _welcome(running)
+        if seconds is not None:
+            loop.call_later(seconds, end)
         pool = await create_pool(place.database_url, size=1, name="holdfast demo")
         telling = asyncio.create_task(_tell(running, pool, stop))
         try:
