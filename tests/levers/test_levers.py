@@ -48,6 +48,7 @@ def test_a_target_is_written_as_it_is_read(text):
         ("bulk", "write lane:bulk"),
         ("merchant:x", "begins with"),
         ("destination:-1", "begins with"),
+        ("destination:²", "begins with"),
         ("planet:mars", "begins with"),
     ],
 )
@@ -76,6 +77,7 @@ def test_a_value_is_read_as_its_lever_wants_it(name, text, value):
         ("router.concurrency", "17", "from 0 to 16"),
         ("router.concurrency", "-1", "from 0 to 16"),
         ("router.concurrency", "many", "from 0 to 16"),
+        ("router.concurrency", "²", "from 0 to 16"),
         ("queue.weight", "0", "from 1 to 100"),
         ("queue.paused", "maybe", "on or off"),
         ("retry.backoff", "fast", "normal, slow, slower"),

@@ -35,7 +35,7 @@ class Target:
         match kind:
             case "lane" | "stage" if key in known[kind]:
                 return cls(kind, key)
-            case "merchant" | "destination" if key.isdigit() and len(key) < 19:
+            case "merchant" | "destination" if key.isdecimal() and len(key) < 19:
                 return cls(kind, str(int(key)))
             case "lane" | "stage":
                 raise LeverError(f"{key!r} is no {kind}; there are {', '.join(known[kind])}")
@@ -72,7 +72,7 @@ class Lever:
             if text in self.choices:
                 return text
             raise LeverError(f"{self.name} is one of {', '.join(self.choices)}, not {text!r}")
-        if text.isdigit() and len(text) < 10 and self.low <= int(text) <= self.high:
+        if text.isdecimal() and len(text) < 10 and self.low <= int(text) <= self.high:
             return int(text)
         raise LeverError(f"{self.name} is a number from {self.low} to {self.high}, not {text!r}")
 
