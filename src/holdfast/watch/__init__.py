@@ -1,0 +1,1 @@
+"""`health_watch`: sees trouble in the signals, says what it is, since when, how bad, and which runbook to run."""

@@ -1,0 +1,58 @@
+"""What all processes measured in one interval of a few seconds: all that a detector sees at a tick."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from holdfast.signals.buckets import Counts, Data, Levels, Spreads, parted
+from holdfast.signals.registry import Labels
+from holdfast.signals.sketch import Sketch
+
+EMPTY = Sketch()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The signals of the `signals.buckets.FINEST` seconds that end at `at`, added up over processes.
+
+    `data` is by signal name; a signal of which nothing was measured is missing. Labels with None match anything.
+    """
+
+    at: datetime
+    data: Mapping[str, Data] = field(default_factory=dict)
+
+    def count(self, name: str, *labels: str | None) -> float:
+        """How many of a counter's series that match; 0 when none was counted."""
+        found = self.data.get(name)
+        if not isinstance(found, Counts):
+            return 0.0
+        return sum(value for key, value in found.series.items() if matches(parted(key), labels))
+
+    def level(self, name: str, *labels: str | None) -> float | None:
+        """The highest of a gauge's series that match; None when no process says any."""
+        found = self.data.get(name)
+        if not isinstance(found, Levels):
+            return None
+        return max((value for key, value in found.series.items() if matches(parted(key), labels)), default=None)
+
+    def levels(self, name: str) -> Iterator[tuple[Labels, float]]:
+        """Every series of a gauge."""
+        found = self.data.get(name)
+        if isinstance(found, Levels):
+            for key, value in found.series.items():
+                yield parted(key), value
+
+    def spread(self, name: str, *labels: str | None) -> Sketch:
+        """What was observed in a distribution's series that match, together."""
+        found = self.data.get(name)
+        whole = Sketch()
+        if isinstance(found, Spreads):
+            for key, (total, bins) in found.series.items():
+                if matches(parted(key), labels):
+                    whole.add(Sketch(bins, total))
+        return whole
+
+
+def matches(labels: Labels, wanted: tuple[str | None, ...]) -> bool:
+    """Whether labels are those wanted; None is any, and what is not named is any."""
+    return all(want is None or label == want for label, want in zip(labels, wanted, strict=False))

@@ -1,0 +1,53 @@
+"""Alerts: what a detector says when it fires."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Severity = Literal["warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One number that made a detector fire, and what it is compared to."""
+
+    what: str
+    observed: float
+    compared: float
+    unit: str
+    to: str
+    """What `compared` is: `promise`, `usual`, `limit`."""
+
+    def __str__(self) -> str:
+        observed, compared = (f"{_number(value)}{_unit(self.unit)}" for value in (self.observed, self.compared))
+        return f"{self.what} {observed} ({self.to} {compared})"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One trouble: open from `opened_at` until `closed_at`. One open alert a `key`."""
+
+    key: str
+    """Detector and scope, such as `webhook-backlog/route.critical`."""
+    runbook: str
+    """stripe-retry-storm, webhook-backlog, performance-degradation …"""
+    cause: str
+    """One word: what is probably behind it, such as `stripe` or `ours`, `spike` or `sustained`, `disk`."""
+    severity: Severity
+    title: str
+    """One line: what is wrong."""
+    why: str
+    """One or two sentences: what the cause is taken from."""
+    since: datetime
+    """When what is wrong began, as far as the signals tell."""
+    opened_at: datetime
+    evidence: tuple[Evidence, ...] = ()
+    closed_at: datetime | None = None
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _unit(unit: str) -> str:
+    return unit if unit in ("%", "") else f" {unit}"
