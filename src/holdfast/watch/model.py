@@ -24,6 +24,27 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a detector sees at one tick: trouble that is there, or (not `certain`) not yet quite gone."""
+
+    key: str
+    """Detector and scope, such as `webhook-backlog/route`."""
+    runbook: str
+    cause: str
+    severity: Severity
+    title: str
+    why: str
+    since: datetime
+    evidence: tuple[Evidence, ...] = ()
+    certain: bool = True
+    """Whether it is enough to open an alert; if not, only to keep one open."""
+    patience: int = 1
+    """Certain sightings in a row that open an alert."""
+    explained_by: tuple[str, ...] = ()
+    """Keys, or beginnings of keys, of alerts that explain this one: while they are there, it opens none of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """One trouble: open from `opened_at` until `closed_at`. One open alert a `key`."""
 

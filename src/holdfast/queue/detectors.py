@@ -1,0 +1,219 @@
+"""Sees a backlog: work that waits longer than promised, or will; a spike, or a lasting lack of capacity."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from holdfast.queue.model import Lane
+from holdfast.watch.frame import Frame
+from holdfast.watch.model import Evidence, Severity, Sighting
+from holdfast.watch.windows import SketchWindow, Usual, Window, surprise, ticks
+
+RUNBOOK = "webhook-backlog"
+SPIKE, SUSTAINED = "spike", "sustained"
+_EXPLAINED = ("performance-degradation/", "stripe-retry-storm")
+
+
+class BacklogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds, and works."""
+
+    critical: float = 20.0
+    """Promise: the oldest critical work is no older."""
+    standard: float = 60.0
+    bulk: float = 900.0
+    wait: float = 20.0
+    """How long new critical and standard work would wait, by depth and service rate, while it grows."""
+    least: int = 25
+    """A queue shorter than this is no backlog."""
+    restart: float = 75.0
+    """Workers that are gone or silent get so long to come back: a deployment looks like that."""
+    lasting: float = 900.0
+    """A spike that is not drained by then is a lasting lack of capacity."""
+    spike: float = 1.6
+    """Times the usual rate of arrival that make a spike."""
+    delivered: float = 30.0
+    """Promise: half of all notifications are with the merchant within this time of the event."""
+    reports: int = 2
+    """Reports of delayed notifications within half an hour that halve these limits."""
+
+
+class RouteBacklog:
+    """Events wait for the router: depth against service rate, oldest age against promise."""
+
+    key = f"{RUNBOOK}/route"
+
+    def __init__(self, settings: BacklogSettings | None = None) -> None:
+        self._settings = settings or BacklogSettings()
+        self._arrived, self._served = Window(30), Window(30)
+        self._usual_arrived, self._usual_served = Usual(), Usual()
+        self._depth = Window(20)
+        self._best = Window(600)
+        self._workers_gone: datetime | None = None
+        self._began: datetime | None = None
+
+    def see(self, frame: Frame) -> Sequence[Sighting]:
+        chosen = self._settings
+        arrived = frame.count("webhooks_received", None, "new")
+        served = frame.count("events_routed")
+        self._arrived.add(arrived)
+        self._served.add(served)
+        self._best.add(served)
+        depths = {lane: frame.level("queue_depth", "route", lane.label) for lane in Lane}
+        if all(depth is None for depth in depths.values()):
+            return []
+        urgent = (depths[Lane.CRITICAL] or 0.0) + (depths[Lane.STANDARD] or 0.0)
+        self._depth.add(urgent)
+        weight, evidence = self._weigh(frame, urgent, depths)
+        self._usual_arrived.add(arrived, strange=weight >= 1)
+        self._usual_served.add(served, strange=weight >= 1)
+        if weight < 0.5 or sum(depth or 0.0 for depth in depths.values()) < chosen.least:
+            self._began = None
+            return []
+        if weight >= 1 and self._began is None:
+            self._began = frame.at
+        return [self._sighting(frame, weight, evidence, in_restart=self._is_restart(frame))]
+
+    def _weigh(
+        self, frame: Frame, urgent: float, depths: dict[Lane, float | None]
+    ) -> tuple[float, list[tuple[float, Evidence]]]:
+        chosen = self._settings
+        found: list[tuple[float, Evidence]] = []
+        promises = {Lane.CRITICAL: chosen.critical, Lane.STANDARD: chosen.standard, Lane.BULK: chosen.bulk}
+        for lane, promise in promises.items():
+            age = frame.level("queue_oldest_age_seconds", "route", lane.label) or 0.0
+            if (depths[lane] or 0.0) >= 1:
+                evidence = Evidence(f"oldest {lane.label} event waits", age, promise, "s", "promise")
+                found.append((age / promise, evidence))
+        wait = urgent / self._rate()
+        growing = urgent > self._depth.first * 1.05 or wait > 3 * chosen.wait
+        if urgent >= chosen.least and growing:
+            evidence = Evidence("new events will wait", wait, chosen.wait, "s", "limit")
+            found.append((wait / chosen.wait, evidence))
+        found.sort(key=lambda item: -item[0])
+        return max((weight for weight, _ in found), default=0.0), found
+
+    def _rate(self) -> float:
+        """Events a second that are served now, or usually, if they are not kept from it."""
+        return max(self._served.rate, (self._usual_served.value or 0.0) / 5.0, 0.2)
+
+    def _is_restart(self, frame: Frame) -> bool:
+        """Whether workers have been gone, or not routing, only for as long as a deployment takes."""
+        if frame.level("process_cpu_ratio", "worker") is None or self._served.last == 0:
+            self._workers_gone = self._workers_gone or frame.at
+        else:
+            self._workers_gone = None
+        gone = self._workers_gone
+        return gone is not None and frame.at - gone < timedelta(seconds=self._settings.restart)
+
+    def _sighting(
+        self, frame: Frame, weight: float, found: list[tuple[float, Evidence]], *, in_restart: bool
+    ) -> Sighting:
+        reports = frame.level("reports_recent", "delayed") or 0
+        eager = 2.0 if reports >= self._settings.reports else 1.0
+        cause, why = self._cause(frame)
+        evidence = tuple(item for share, item in found if share >= 0.5)
+        if reports:
+            evidence += (Evidence("reports of delayed notifications", reports, 0, "", "usual"),)
+        severity: Severity = "critical" if weight >= 3 or (found and "critical" in found[0][1].what) else "warning"
+        return Sighting(
+            key=self.key,
+            runbook=RUNBOOK,
+            cause=cause,
+            severity=severity,
+            title=f"Events wait to be routed: {evidence[0] if evidence else found[0][1]}",
+            why=why,
+            since=self._began or frame.at,
+            evidence=evidence,
+            certain=weight * eager >= 1 and not in_restart,
+            patience=3,
+            explained_by=_EXPLAINED,
+        )
+
+    def _cause(self, frame: Frame) -> tuple[str, str]:
+        usual = self._usual_arrived.value or 0.0
+        expected = max(usual * ticks(30), 3.0)
+        times = self._arrived.total / expected
+        served = self._served.rate
+        rates = f"{self._arrived.rate:.1f} events a second arrive (usual {usual / 5:.1f}), {served:.1f} are routed"
+        lasting = self._began is not None and (frame.at - self._began).total_seconds() > self._settings.lasting
+        slow = served < 0.7 * min(self._arrived.rate, usual / 5) and self._depth.last > 0
+        is_spike = times >= self._settings.spike and surprise(self._arrived.total, expected) > 7
+        if is_spike and not lasting and not slow:
+            return SPIKE, f"More arrive than usual, the router is as fast as ever: {rates}."
+        if slow or not is_spike:
+            return SUSTAINED, f"The router does less than arrives: {rates}."
+        return SUSTAINED, f"More has been arriving for too long than can be routed: {rates}."
+
+
+class DeliverBacklog:
+    """Notifications wait to be sent: to many destinations, for one that is down keeps only its own waiting."""
+
+    key = f"{RUNBOOK}/deliver"
+
+    def __init__(self, settings: BacklogSettings | None = None) -> None:
+        self._settings = settings or BacklogSettings()
+        self._planned, self._settled = Window(60), Window(60)
+        self._delivered = SketchWindow(60)
+        self._took = SketchWindow(60)
+        self._usual_planned, self._usual_settled = Usual(), Usual()
+        self._gone: datetime | None = None
+        self._began: datetime | None = None
+
+    def see(self, frame: Frame) -> Sequence[Sighting]:
+        chosen = self._settings
+        self._planned.add(frame.count("deliveries_planned"))
+        self._settled.add(frame.count("deliveries_settled"))
+        self._delivered.add(frame.spread("event_to_delivered_seconds"))
+        self._took.add(frame.spread("delivery_attempt_seconds"))
+        found: list[tuple[float, Evidence]] = []
+        if self._delivered.count >= 10:
+            half = self._delivered.quantile(0.5) or 0.0
+            evidence = Evidence("half of the notifications arrive after", half, chosen.delivered, "s", "promise")
+            found.append((half / chosen.delivered, evidence))
+        behind = self._planned.total - self._settled.total
+        if self._planned.is_full and behind >= max(chosen.least, 4 * self._planned.total**0.5):
+            share = 100 * self._settled.total / max(1.0, self._planned.total)
+            evidence = Evidence("of the notifications planned, sent", share, 50, "%", "limit")
+            found.append((50 / max(1.0, share), evidence))
+        weight = max((item[0] for item in found), default=0.0)
+        strange = weight >= 1
+        self._usual_planned.add(self._planned.last, strange=strange)
+        self._usual_settled.add(self._settled.last, strange=strange)
+        if weight < 0.5:
+            self._began = None
+            return []
+        if strange:
+            self._began = self._began or frame.at
+        return [self._sighting(frame, weight, sorted(found, key=lambda item: -item[0]))]
+
+    def _sighting(self, frame: Frame, weight: float, found: list[tuple[float, Evidence]]) -> Sighting:
+        usual = (self._usual_planned.value or 0.0) / 5
+        planned, settled = self._planned.rate, self._settled.rate
+        took = self._took.quantile(0.5)
+        if planned > self._settings.spike * usual and settled > 0.7 * usual:
+            cause, why = SPIKE, f"More is to be sent than usual: {planned:.1f} a second (usual {usual:.1f})"
+        else:
+            cause, why = SUSTAINED, f"Less is sent than has to be: {settled:.1f} of {planned:.1f} a second"
+        if took is not None:
+            why += f"; half of the tries take up to {took:.2g} s"
+        return Sighting(
+            key=self.key,
+            runbook=RUNBOOK,
+            cause=cause,
+            severity="critical" if weight >= 3 else "warning",
+            title=f"Notifications wait to be sent: {found[0][1]}",
+            why=f"{why}.",
+            since=self._began or frame.at,
+            evidence=tuple(item[1] for item in found),
+            certain=weight >= 1 and not self._is_restart(frame),
+            patience=3,
+            explained_by=(*_EXPLAINED, RouteBacklog.key),
+        )
+
+    def _is_restart(self, frame: Frame) -> bool:
+        if frame.level("process_cpu_ratio", "worker") is None or self._settled.last == 0:
+            self._gone = self._gone or frame.at
+        else:
+            self._gone = None
+        return self._gone is not None and frame.at - self._gone < timedelta(seconds=self._settings.restart)
