@@ -18,13 +18,16 @@ GROUPS = {
     "deliveries": ("deliveries:app", "Deliveries: every notification, each try of it, dead letters."),
     "queue": ("queue:app", "The queue: how much waits, since when, how fast it goes."),
     "levers": ("levers:app", "Levers: what an operator turns while it runs, and who turned what."),
+    "alerts": ("alerts:app", "Alerts: what health_watch sees, and what is kept quiet."),
+    "reports": ("reports:app", "Reports: what merchants and customers say, as evidence."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
     "db": ("run:db_app", "The database's schema."),
 }
 COMMANDS = {
-    "up": ("run:up", "Run everything: web, workers, embedded PostgreSQL."),
+    "up": ("run:up", "Run everything: web, workers, watch, embedded PostgreSQL."),
     "web": ("run:web", "Run one web process: doors, health and metrics."),
     "worker": ("run:worker", "Run one worker process: routes and delivers."),
+    "watch": ("run:watch", "Run health_watch: detectors and alerts."),
     "reconcile": ("reconcile:reconcile", "Compare with Stripe's event list; fetch what is missing."),
     "demo": ("demo:demo", "Everything at work on emulated Stripe traffic."),
 }

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     mail_from: str = "Holdfast <holdfast@localhost>"
 
+    team_channels: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    alert_webhooks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    heartbeat_url: SecretStr | None = None
+    watch_file: Path | None = None
+
     workers: int = Field(default=1, ge=0, le=64)
     router_concurrency: int = Field(default=2, ge=0, le=16)
     delivery_concurrency: int = Field(default=256, ge=0, le=4096)
@@ -83,7 +88,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, PrefixedToml(settings_cls, Path("holdfast.toml"))
 
-    @field_validator("stripe_webhook_secrets", "allowed_networks", mode="before")
+    @field_validator("stripe_webhook_secrets", "allowed_networks", "team_channels", "alert_webhooks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -110,6 +115,34 @@ class Settings(BaseSettings):
                 raise ValueError(f"{error}; write networks such as 10.1.0.0/16,127.0.0.1/32") from None
         return value
 
+    @field_validator("team_channels")
+    @classmethod
+    def _channels(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if value:
+            import apprise  # takes half a second, and few have set it
+
+            for number, url in enumerate(value, 1):
+                if not apprise.Apprise().add(url.get_secret_value()):
+                    raise ValueError(
+                        f"address {number} is none that Apprise knows; see https://github.com/caronc/apprise/wiki"
+                    )
+        return value
+
+    @field_validator("alert_webhooks")
+    @classmethod
+    def _webhooks(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, url in enumerate(value, 1):
+            if not _is_http(url.get_secret_value()):
+                raise ValueError(f"address {number} is not an http(s) address")
+        return value
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _heartbeat(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_http(value.get_secret_value()):
+            raise ValueError("this is not an http(s) address")
+        return value
+
     @field_validator("listen")
     @classmethod
     def _listen(cls, value: str) -> str:
@@ -128,10 +161,8 @@ class Settings(BaseSettings):
     @field_validator("public_url", "stripe_api_url", "stripe_status_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value is not None:
-            parts = urlsplit(value)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"{value!r} is not an http(s) address")
+        if value is not None and not _is_http(value):
+            raise ValueError(f"{value!r} is not an http(s) address")
         return value.rstrip("/") if value else value
 
     @cached_property
@@ -146,6 +177,11 @@ class Settings(BaseSettings):
     @property
     def public(self) -> str:
         return self.public_url or f"http://{self.listen}"
+
+
+def _is_http(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 class PrefixedToml(TomlConfigSettingsSource):

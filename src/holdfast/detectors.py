@@ -1,12 +1,28 @@
-"""All detectors, with their settings: what `health_watch` runs."""
+"""All detectors, with their settings, and whom their alerts affect: what `health_watch` runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from holdfast.db.pool import Pool
 from holdfast.health.detectors import Degradation, SystemSettings
+from holdfast.inbox import store as inbox
+from holdfast.merchants import store as merchants
 from holdfast.payments.detectors import RetryStorm, StormSettings
+from holdfast.queue import service as queue
 from holdfast.queue.detectors import BacklogSettings, DeliverBacklog, RouteBacklog
+from holdfast.queue.model import Stage
+from holdfast.watch.model import Alert
 from holdfast.watch.settings import Sections, WatchSettings
 from holdfast.watch.watcher import Watcher
+
+_NAMED = 10
+"""Merchants and destinations that an alert names."""
+
+
+def watch_settings(file: Path | None = None) -> WatchSettings:
+    """Raises WatchError."""
+    return Sections(file).section("watch", WatchSettings)
 
 
 def watcher(file: Path | None = None) -> Watcher:
@@ -22,3 +38,44 @@ def watcher(file: Path | None = None) -> Watcher:
         ),
         sections.section("watch", WatchSettings),
     )
+
+
+async def affected(pool: Pool, alert: Alert) -> Mapping[str, Any]:
+    """Whom an alert affects as it opens: lanes, merchants and destinations, the worst first."""
+    if alert.runbook == "performance-degradation":
+        return {}
+    keys = {merchant.id: merchant.key for merchant in await merchants.merchants(pool)}
+    if alert.runbook == "stripe-retry-storm":
+        repeated = await inbox.repeated(pool, queue.WINDOW, _NAMED)
+        return {"merchants": [{"merchant": keys.get(key, "unknown"), "duplicates": count} for key, count in repeated]}
+    stage = Stage.DELIVER if alert.key == DeliverBacklog.key else Stage.ROUTE
+    lanes = [one for one in await queue.lane_stats(pool) if one.stage is stage and one.depth]
+    waiting = [one for one in await queue.bucket_stats(pool, "merchant_id") if one.stage is stage and one.depth]
+    found: dict[str, Any] = {
+        "lanes": [
+            {
+                "lane": one.lane.label,
+                "waiting": one.depth,
+                "oldest_s": round(one.oldest_age),
+                "drained_in_s": None if one.drain_seconds is None else round(one.drain_seconds),
+            }
+            for one in lanes
+        ],
+        "merchants": [
+            {"merchant": keys.get(one.key, "unknown"), "waiting": one.depth, "oldest_s": round(one.oldest_age)}
+            for one in waiting[:_NAMED]
+        ],
+    }
+    if stage is Stage.DELIVER:
+        addresses = {one.id: one.address for one in await merchants.destinations(pool)}
+        found["destinations"] = [
+            {
+                "destination": one.key,
+                "address": addresses.get(one.key, "unknown"),
+                "waiting": one.depth,
+                "oldest_s": round(one.oldest_age),
+            }
+            for one in (await queue.bucket_stats(pool, "destination_id"))[:_NAMED]
+            if one.depth
+        ]
+    return found

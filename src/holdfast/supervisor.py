@@ -1,4 +1,4 @@
-"""`holdfast up`: one web process and some workers, started, watched, restarted, and stopped together."""
+"""`holdfast up`: a web process, the watch and some workers, started, watched, restarted, and stopped together."""
 
 import asyncio
 import os
@@ -40,6 +40,7 @@ class Supervisor:
         self._database = database
         self.children = [
             Child("web", ("web",)),
+            Child("watch", ("watch",)),
             *(Child(f"worker {number}", ("worker",)) for number in range(1, workers + 1)),
         ]
         self._is_up = False

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Any, cast
 
+import aiohttp
 import structlog
 import uvicorn
 from starlette.applications import Starlette
@@ -36,6 +37,9 @@ from holdfast.service import Database, after, background, common_loops, pool, sa
 from holdfast.signals.registry import REGISTRY, Distribution
 from holdfast.signals.system import System
 from holdfast.signals.totals import CONTENT_TYPE, Totals
+from holdfast.watch.channels import open_channels
+from holdfast.watch.guard import Guard
+from holdfast.watch.telling import Teller
 
 log = structlog.get_logger()
 
@@ -103,6 +107,9 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         health = await stack.enter_async_context(
             Health(settings, general, inbox_is_ready=lambda: box.is_ready, prepared=prepared)
         )
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        teller = Teller(open_channels(settings.team_channels, settings.alert_webhooks, session, settings.public))
+        guard = Guard(teller)
         app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box, health.board))
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
@@ -133,6 +140,8 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             repeat("hang_up", hang_up, every=1.0, stop=stop),
             *health.loops(stop),
             after(prepared, repeat("refresh_catalogue", refresh, every=1.0, stop=stop)),
+            after(prepared, repeat("guard_watch", lambda: guard.tick(general), every=5.0, stop=stop)),
+            after(prepared, repeat("tell_alerts", lambda: teller.tick(general), every=2.0, stop=stop)),
             after(prepared, repeat("queue_gauges", lambda: queue.measure(general), every=5.0, stop=stop)),
             stop=stop,
         ):

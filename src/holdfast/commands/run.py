@@ -1,4 +1,4 @@
-"""`holdfast up`, `web`, `worker` and `db …`: the processes, and the schema."""
+"""`holdfast up`, `web`, `worker`, `watch` and `db …`: the processes, and the schema."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ db_app = typer.Typer()
 def up(
     workers: Annotated[int | None, typer.Option(min=0, max=64, help="Worker processes; HOLDFAST_WORKERS.")] = None,
 ) -> None:
-    """Run everything: a web process, workers, and the embedded PostgreSQL unless HOLDFAST_DATABASE_URL is set."""
+    """Run everything: web, workers, watch, and the embedded PostgreSQL unless HOLDFAST_DATABASE_URL is set."""
     from holdfast.supervisor import Supervisor
 
     async def body(chosen: Settings, database: Database, stop: asyncio.Event) -> int:
@@ -42,6 +42,13 @@ def worker() -> None:
     from holdfast.worker import work
 
     _run("worker", work)
+
+
+def watch() -> None:
+    """Run health_watch: detectors, alerts. One leads; others take over when it is gone."""
+    from holdfast.health_watch import watch as body
+
+    _run("watch", body)
 
 
 @db_app.command("migrate")

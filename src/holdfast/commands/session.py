@@ -17,6 +17,7 @@ from holdfast.inbox.model import EventError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
 from holdfast.service import Database
+from holdfast.watch.settings import WatchError
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ MENDABLE = (
     DeliveryError,
     EventError,
     LeverError,
+    WatchError,
     asyncpg.InsufficientPrivilegeError,
 )
 """Errors that people can do something about: one line and exit 1, never a traceback."""

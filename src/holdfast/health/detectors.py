@@ -114,6 +114,10 @@ class Degradation:
 
     def _weigh_database(self, frame: Frame) -> tuple[float, Evidence, str] | None:
         chosen = self._settings
+        away = frame.level("database_away")
+        if away is not None:
+            evidence = Evidence("PostgreSQL has not answered for", away, 10, "s", "limit")
+            return 3.0, evidence, "PostgreSQL cannot be reached. Events are answered 503; Stripe sends them again."
         round_trip = frame.level("postgres_round_trip_seconds")
         if round_trip is None:
             return None

@@ -262,6 +262,19 @@ async def rates(db: Executor, window: timedelta) -> asyncpg.Record:
     return row
 
 
+async def repeated(db: Executor, window: timedelta, limit: int) -> list[tuple[int, int]]:
+    """(merchant id, duplicates over the window), the most first; 0 is an unknown merchant."""
+    rows = await db.fetch(
+        """
+        SELECT e.merchant_id, count(*) FROM duplicate d JOIN event e USING (provider, event_id)
+        WHERE d.received_at > now() - $1::interval GROUP BY 1 ORDER BY 2 DESC LIMIT $2
+        """,
+        window,
+        limit,
+    )
+    return [(row[0] or 0, row[1]) for row in rows]
+
+
 def _event(row: asyncpg.Record) -> Event:
     return Event(
         row["seq"],

@@ -1,10 +1,12 @@
 """Alerts: what a detector says when it fires."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 Severity = Literal["warning", "critical"]
+Telling = Literal["opened", "still open", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,68 @@ class Alert:
     opened_at: datetime
     evidence: tuple[Evidence, ...] = ()
     closed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An alert as it is in the store. `affected`: lists of lanes, merchants, destinations, in the detectors' words."""
+
+    id: int
+    alert: Alert
+    affected: Mapping[str, Any]
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell of an alert through one channel."""
+
+    id: int
+    what: Telling
+    channel: str
+    tries: int
+    created_at: datetime
+    kept: Kept
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Alerts whose key begins with `matches` are not told until `ends_at`."""
+
+    id: int
+    matches: str
+    starts_at: datetime
+    ends_at: datetime
+    actor: str
+    reason: str
+
+
+KINDS = ("delayed", "missing", "slow", "unanswered", "other")
+"""What a report is of: notifications late, notifications missing, the service slow, calls unanswered, anything else."""
+SOURCES = ("merchant", "customer", "team")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What somebody outside noticed, entered by hand."""
+
+    id: int
+    at: datetime
+    kind: str
+    source: str
+    merchant_id: int | None
+    text: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """When `health_watch` last looked at everything, where it runs, and how many seconds that took."""
+
+    at: datetime
+    host: str
+    pid: int
+    took: float
 
 
 def _number(value: float) -> str:

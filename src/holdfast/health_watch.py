@@ -1,0 +1,88 @@
+"""The watch process: `health_watch`. One leads; others, as many as wanted, take over when it is gone."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import structlog
+
+from holdfast import detectors
+from holdfast.config import Settings
+from holdfast.db.leadership import Leadership
+from holdfast.db.locks import Lock
+from holdfast.db.pool import AWAY
+from holdfast.loops import repeat
+from holdfast.service import Database, background, common_loops, pool, settle_memory
+from holdfast.signals.system import System
+from holdfast.watch.channels import open_channels
+from holdfast.watch.model import Alert
+from holdfast.watch.service import EVERY, HealthWatch
+from holdfast.watch.telling import Teller
+
+log = structlog.get_logger()
+
+HEARTBEAT = 60.0
+_PATIENCE = aiohttp.ClientTimeout(total=10)
+
+
+async def watch(settings: Settings, database: Database, stop: asyncio.Event) -> int:
+    """Watch until `stop` is set. Raises MigrationError, WatchError."""
+    own = detectors.watch_settings(settings.watch_file)
+    detectors.watcher(settings.watch_file)  # mistakes in it are said before anything starts
+    if not await database.bring_up(stop):
+        return 0
+    async with AsyncExitStack() as stack:
+        general = await stack.enter_async_context(pool(database.url, size=3, name="watch"))
+        prepared = asyncio.Event()
+        prepared.set()
+        system = System("watch", settings.data_dir, {"general": general})
+        await stack.enter_async_context(common_loops(database, general, system, prepared, stop))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        teller = Teller(open_channels(settings.team_channels, settings.alert_webhooks, session, settings.public))
+        leadership = Leadership(database.url, Lock.WATCH, name="holdfast watch leader")
+        stack.callback(leadership.release)
+
+        async def locate(alert: Alert) -> Mapping[str, Any]:
+            return await detectors.affected(general, alert)
+
+        watching = HealthWatch(general, lambda: detectors.watcher(settings.watch_file), teller, own, locate)
+
+        async def tick() -> None:
+            try:
+                leads = await leadership.hold()
+            except AWAY:
+                leads = watching.leads  # who led when the store went away says so
+            if leads:
+                await watching.tick()
+            else:
+                watching.rest()
+
+        async def tell() -> int:
+            return await teller.tick(general) if leadership.is_held else 0
+
+        async def ping() -> None:
+            if leadership.is_held and watching.is_well and settings.heartbeat_url is not None:
+                await _ping(session, settings.heartbeat_url.get_secret_value())
+
+        log.info("watch.started", channels=teller.names)
+        settle_memory()
+        async with background(
+            repeat("tell_alerts", tell, every=1.0, stop=stop),
+            repeat("heartbeat_out", ping, every=HEARTBEAT, stop=stop),
+            stop=stop,
+        ):
+            await repeat("health_watch", tick, every=EVERY, stop=stop)
+    log.info("watch.stopped")
+    return 0
+
+
+async def _ping(session: aiohttp.ClientSession, url: str) -> None:
+    """Tell somebody outside that all is watched, so that they notice when nobody does."""
+    try:
+        async with session.get(url, timeout=_PATIENCE, allow_redirects=False) as answer:
+            if answer.status >= 300:
+                log.warning("heartbeat.refused", status=answer.status)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        log.warning("heartbeat.failed", error=type(error).__name__)
