@@ -104,12 +104,18 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         if not secrets:
             log.warning("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS", effect="events are answered 503")
         stripe = StripeDoor(box, secrets)
-        health = await stack.enter_async_context(
-            Health(settings, general, inbox_is_ready=lambda: box.is_ready, prepared=prepared)
-        )
         session = await stack.enter_async_context(aiohttp.ClientSession())
         teller = Teller(open_channels(settings.team_channels, settings.alert_webhooks, session, settings.public))
         guard = Guard(teller)
+        health = await stack.enter_async_context(
+            Health(
+                settings,
+                general,
+                inbox_is_ready=lambda: box.is_ready,
+                watch_silent_for=lambda: guard.silent_for,
+                prepared=prepared,
+            )
+        )
         app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box, health.board))
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 

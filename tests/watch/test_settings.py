@@ -8,7 +8,7 @@ from holdfast.payments.detectors import StormSettings
 from holdfast.queue.detectors import BacklogSettings
 from holdfast.watch.settings import Sections, WatchError, WatchSettings
 
-ALL = {
+ALL: dict[str, type[msgspec.Struct]] = {
     "watch": WatchSettings,
     "stripe-retry-storm": StormSettings,
     "webhook-backlog": BacklogSettings,

@@ -10,6 +10,9 @@ from holdfast.health.model import Check, Finding, Status, worst
 from holdfast.signals.registry import REGISTRY, Gauge
 
 STATUS = REGISTRY.add(Gauge("health_status", "0 well, 1 warning, 2 failed, by component.", ("component",)))
+CHECK = REGISTRY.add(
+    Gauge("health_check", "0 well, 1 warning, 2 failed, by check; unknown ones say nothing.", ("check",))
+)
 _VALUE: dict[Status, float] = {"pass": 0.0, "unknown": 0.0, "warn": 1.0, "fail": 2.0}
 STALE = timedelta(seconds=120)
 """A finding that old says nothing any more: its probe hangs or its process has trouble."""
@@ -30,6 +33,8 @@ class Board:
             self._checks[finding.key] = Check(finding, now, before.since if before is not None and same else now)
         for component, status in self.components(now).items():
             STATUS.set(_VALUE[status], component)
+        known = (check.finding for check in self.checks(now) if check.finding.status != "unknown")
+        CHECK.replace(((finding.key,), _VALUE[finding.status]) for finding in known)
 
     def checks(self, now: datetime) -> list[Check]:
         """All checks; a stale one is unknown."""

@@ -36,6 +36,7 @@ AGE_SECONDS = {Lane.CRITICAL: Limits(10, 60), Lane.STANDARD: Limits(60, 600), La
 """The promises: how old the oldest work of a lane may be."""
 CPU_RATIO, MEMORY_RATIO, DISK_RATIO = Limits(0.9, 0.98), Limits(0.9, 0.97), Limits(0.85, 0.95)
 LAG_SECONDS = Limits(0.1, 1.0)
+SILENT_SECONDS = Limits(15.0, 30.0)
 PATIENCE = 5.0
 """Seconds that a probe may take."""
 _WINDOW = timedelta(minutes=10)
@@ -163,6 +164,14 @@ def queues(*, inbox_is_ready: bool) -> list[Finding]:
                 why = f"{depth:,.0f} wait in the {lane.label} lane, the oldest for {age:,.0f} s"
                 found.append(judged(component, f"oldestAge.{lane.label}", age, "s", AGE_SECONDS[lane], why=why))
     return found
+
+
+def watch(silent_for: float | None) -> list[Finding]:
+    """Whether `health_watch` looks; None: not known yet."""
+    if silent_for is None:
+        return []
+    why = f"health_watch last looked {silent_for:.0f} s ago"
+    return [judged("watch", "silent", silent_for, "s", SILENT_SECONDS, why=why)]
 
 
 def machine() -> list[Finding]:

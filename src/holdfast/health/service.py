@@ -17,20 +17,27 @@ from holdfast.health.board import Board
 from holdfast.health.model import Finding
 from holdfast.loops import repeat
 
-COMPONENTS = ("stripe", "database", "inbox", "delivery", "system")
+COMPONENTS = ("stripe", "database", "inbox", "delivery", "watch", "system")
 
 
 class Health:
     """`board` holds what was found last. Use as `async with`, and run `loops()`."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, *, inbox_is_ready: Callable[[], bool], prepared: asyncio.Event
+        self,
+        settings: Settings,
+        pool: Pool,
+        *,
+        inbox_is_ready: Callable[[], bool],
+        watch_silent_for: Callable[[], float | None],
+        prepared: asyncio.Event,
     ) -> None:
-        """`prepared` is set once the schema is up to date."""
+        """`prepared` is set once the schema is up to date; `watch_silent_for` is None while not known."""
         self.board = Board(COMPONENTS)
         self._settings = settings
         self._pool = pool
         self._inbox_is_ready = inbox_is_ready
+        self._watch_silent_for = watch_silent_for
         self._prepared = prepared
         self._stack = AsyncExitStack()
 
@@ -70,4 +77,5 @@ class Health:
         return await probes.event_lag(self._pool, datetime.now(UTC)) if self._prepared.is_set() else []
 
     async def _ourselves(self) -> list[Finding]:
-        return [*probes.queues(inbox_is_ready=self._inbox_is_ready()), *probes.machine()]
+        watch = probes.watch(self._watch_silent_for())
+        return [*probes.queues(inbox_is_ready=self._inbox_is_ready()), *watch, *probes.machine()]

@@ -95,7 +95,8 @@ async def announce(
     await db.execute(
         """
         INSERT INTO notice (alert_id, what, channel, created_at, due_at)
-        SELECT $1, $2::text, channel, $4::timestamptz, $4::timestamptz + $5::interval FROM unnest($3::text[]) AS c(channel)
+        SELECT $1, $2::text, channel, $4::timestamptz, $4::timestamptz + $5::interval
+        FROM unnest($3::text[]) AS c(channel)
         WHERE $2::text <> 'closed' OR EXISTS (
             SELECT 1 FROM notice n WHERE n.alert_id = $1 AND n.channel = c.channel
                 AND (n.ended_at IS NULL OR n.outcome = 'sent'))
@@ -113,7 +114,8 @@ async def announce_again(db: Executor, after: timedelta, channels: Sequence[str]
     await db.execute(
         """
         INSERT INTO notice (alert_id, what, channel, created_at, due_at)
-        SELECT a.id, 'still open', channel, $3::timestamptz, $3::timestamptz FROM alert a, unnest($2::text[]) AS c(channel)
+        SELECT a.id, 'still open', channel, $3::timestamptz, $3::timestamptz
+        FROM alert a, unnest($2::text[]) AS c(channel)
         WHERE a.closed_at IS NULL AND a.opened_at <= $3::timestamptz - $1::interval AND NOT EXISTS (
             SELECT 1 FROM notice n
             WHERE n.alert_id = a.id AND n.channel = c.channel AND n.created_at > $3::timestamptz - $1::interval)
