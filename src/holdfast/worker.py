@@ -1,6 +1,7 @@
 """The worker process: routes events and sends deliveries. As many as wanted, on as many machines as wanted."""
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -13,6 +14,7 @@ from holdfast.db.notifications import Listener, Notifier
 from holdfast.db.pool import AWAY
 from holdfast.delivery.backoff import Backoff
 from holdfast.delivery.http import HttpSender
+from holdfast.delivery.limiter import Limiter
 from holdfast.delivery.mail import MailSender
 from holdfast.delivery.service import Deliverer, Limits, Sender
 from holdfast.levers.model import ROUTER_CONCURRENCY
@@ -26,12 +28,19 @@ from holdfast.queue.model import ClaimPolicy, Stage
 from holdfast.queue.service import Claimer
 from holdfast.service import Database, background, common_loops, pool, settle_memory
 from holdfast.signals import rollup
+from holdfast.signals.registry import REGISTRY, Gauge
 from holdfast.signals.system import System
 
 log = structlog.get_logger()
 
+ROUTERS = REGISTRY.add(Gauge("routers_at_work", "Batches that workers may route at the same time now.", over="sum"))
+
 DRAIN = 6.0
 """Seconds that tries under way get when the process stops."""
+ADAPTS = True
+"""Whether the number of routers at work follows how the store takes it, below the lever."""
+FULL = 200
+"""Events in a batch from which on its time says how busy the store is."""
 POLL = 1.0
 """Seconds between looks at the queue when nobody says that there is work."""
 
@@ -127,15 +136,26 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
 
 
 class _Routers:
-    """As many routers as a lever may ask for; those above what it asks for now do nothing."""
+    """As many routers as a lever may ask for; those above what it asks for now do nothing.
+
+    Below the lever it adapts: when full batches take much longer than the best of them did, or fail, the store has
+    more to do than it can, and fewer at once get through faster.
+    """
 
     def __init__(self, routers: list[StripeWebhookRouter], levers: Levers) -> None:
         self._routers = routers
         self._levers = levers
+        self._limiter = Limiter(max(1, levers.routers))
         self._wakes = [asyncio.Event() for _ in routers]
 
+    @property
+    def allowed(self) -> int:
+        """How many route at the same time now."""
+        wanted = self._levers.routers
+        return min(wanted, int(self._limiter.limit)) if ADAPTS else wanted
+
     def wake(self) -> None:
-        for wake in self._wakes[: self._levers.routers]:
+        for wake in self._wakes[: self.allowed]:
             wake.set()
 
     def loops(self, stop: asyncio.Event) -> list[Awaitable[None]]:
@@ -149,7 +169,27 @@ class _Routers:
             await router.finish()
 
     async def _tick(self, number: int) -> int:
-        return await self._routers[number].tick() if number < self._levers.routers else 0
+        self._limiter.ceiling = max(1, self._levers.routers)
+        if number >= self.allowed and not self._routers[number].holds_work:
+            return 0
+        began = time.monotonic()
+        self._limiter.acquire()
+        try:
+            routed = await self._routers[number].tick()
+        except AWAY:
+            now = time.monotonic()
+            self._limiter.release(now - began, ok=False, now=now)
+            raise
+        except BaseException:
+            self._limiter.abandon()
+            raise
+        now = time.monotonic()
+        if routed >= FULL:
+            self._limiter.release(now - began, ok=True, now=now)
+        else:
+            self._limiter.abandon()  # a small batch says nothing about what the store can take
+        ROUTERS.set(self.allowed)
+        return routed
 
 
 async def _senders(settings: Settings, stack: AsyncExitStack) -> dict[Kind, Sender]:

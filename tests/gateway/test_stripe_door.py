@@ -15,6 +15,7 @@ import stripe
 from holdfast.drills.stripe_objects import ObjectMaker
 from holdfast.drills.stripe_webhooks import sign
 from holdfast.gateway.stripe import LARGEST_BODY
+from holdfast.inbox.service import COUNTED_EVERY
 from tests.inbox.events import SECRET, body, event, signed
 from tests.processes import Running, running
 
@@ -57,6 +58,7 @@ async def test_a_redelivery_is_acknowledged_and_counted(web, client, pool):
     payload = body(event())
     answers = [await post(client, web, payload) for _ in range(3)]
     assert [status for status, _, _ in answers] == [200] * 3
+    await asyncio.sleep(2 * COUNTED_EVERY)
     assert (await kept(pool), await pool.fetchval("SELECT count(*) FROM duplicate")) == (1, 2)
 
 

@@ -12,7 +12,7 @@ from holdfast.db.pool import create_pool
 from holdfast.delivery import store as deliveries
 from holdfast.delivery.store import NewDelivery
 from holdfast.inbox import replay, store
-from holdfast.inbox.service import Appended, Inbox, InboxAway
+from holdfast.inbox.service import COUNTED_EVERY, Appended, Inbox, InboxAway, _Held
 from holdfast.inbox.store import Filter
 from holdfast.queue import store as queue
 from holdfast.queue.model import ClaimPolicy, Lane, Settled, Stage
@@ -56,11 +56,46 @@ async def test_a_redelivery_is_counted_and_not_queued_again(inbox, pool):
     assert await inbox.append(new(made)) is Appended.NEW
     assert await inbox.append(new(made)) is Appended.DUPLICATE
     assert await inbox.append(new(made)) is Appended.DUPLICATE
+    await inbox.count_redeliveries()
     assert len(await store.duplicates(pool, "stripe", made["id"])) == 2
     assert await pool.fetchval("SELECT count(*) FROM event") == 1
     assert len(await route(pool)) == 1
     assert await inbox.append(new(made)) is Appended.DUPLICATE
     assert await route(pool) == []
+
+
+async def test_a_redelivery_of_what_is_known_to_be_held_needs_no_commit_and_is_counted_later(inbox, pool):
+    made = event()
+    await inbox.append(new(made))
+    inbox._pool, gone = None, inbox._pool
+    assert await inbox.append(new(made)) is Appended.DUPLICATE
+    inbox._pool = gone
+    await asyncio.sleep(2 * COUNTED_EVERY)
+    assert len(await store.duplicates(pool, "stripe", made["id"])) == 1
+
+
+async def test_after_the_store_was_away_it_is_asked_again_what_it_holds(inbox, pool):
+    """It may be another server, that does not have the last commits of the one before."""
+    made = event()
+    await inbox.append(new(made))
+    gone = await create_pool("postgresql://nobody@127.0.0.1:9/none", size=1, name="tests")
+    inbox._pool = gone
+    assert await inbox.append(new(made)) is Appended.DUPLICATE
+    await inbox.count_redeliveries()
+    gone.terminate()
+    inbox._pool = pool
+    await pool.execute("TRUNCATE event, work, duplicate")
+    assert await inbox.append(new(made)) is Appended.NEW
+    await inbox.count_redeliveries()
+    assert len(await store.duplicates(pool, "stripe", made["id"])) == 1
+
+
+def test_as_many_ids_are_remembered_as_asked_for_and_at_most_twice_as_many():
+    held = _Held(10)
+    for number in range(100):
+        held.add("stripe", f"evt_{number}")
+        assert all(held.has("stripe", f"evt_{recent}") for recent in range(max(0, number - 9), number + 1))
+        assert sum(held.has("stripe", f"evt_{old}") for old in range(number + 1)) <= 20
 
 
 async def test_the_same_event_twice_in_one_commit_is_new_once(inbox, pool):
@@ -201,6 +236,7 @@ async def test_retention_deletes_what_is_old_and_never_what_is_live(inbox, pool)
         await inbox.append(new(one, received=(now - timedelta(days=100)).timestamp()))
     await inbox.append(new(event()))
     await inbox.append(new(made[0]))  # a redelivery
+    await inbox.count_redeliveries()
     seqs = [row[0] for row in await pool.fetch("SELECT seq FROM event ORDER BY seq")]
     works = await Claimer(pool, Stage.ROUTE, ClaimPolicy()).claim(10)
     done = [work for work in works if work.ref != seqs[0]]  # the first is still being routed

@@ -10,9 +10,17 @@ from holdfast.db.pool import AWAY, Pool
 from holdfast.inbox import store
 from holdfast.inbox.lanes import LaneTable
 from holdfast.inbox.model import NewEvent
+from holdfast.inbox.store import Repeat
 from holdfast.queue.model import Lane
 
 log = structlog.get_logger()
+
+
+REMEMBERED = 100_000
+"""Ids of events that this process knows to be held: redeliveries of them cost the store nothing but a late count."""
+COUNTED_EVERY = 0.25
+"""Seconds between counts of redeliveries: the most that a process that is killed forgets to count."""
+_MOST_UNCOUNTED = 50_000
 
 
 class InboxAway(Exception):  # noqa: N818 - the store is away: a state, not a mistake
@@ -55,6 +63,8 @@ class Inbox:
         self._rules: Mapping[str, Lane] = {}
         self._lanes: LaneTable | None = None
         self._store_answers = True
+        self._held = _Held(REMEMBERED)
+        self._uncounted: list[Repeat] = []
         self._pending: list[tuple[NewEvent, asyncio.Future[Appended]]] = []
         self._pending_bytes = 0
         self._arrived = asyncio.Event()
@@ -79,6 +89,8 @@ class Inbox:
         """Store one event; the future is done when it is committed, or fails with InboxAway."""
         if self._lanes is None:
             raise InboxAway("the service is starting")
+        if self._held.has(event.provider, event.event_id):
+            return self._again(event)
         if len(self._pending) >= self._limits[0] or self._pending_bytes >= self._limits[1]:
             raise InboxAway("too many events are waiting to be stored")
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
@@ -87,11 +99,44 @@ class Inbox:
         self._arrived.set()
         return future
 
+    def _again(self, event: NewEvent) -> asyncio.Future[Appended]:
+        """In a retry storm most of what comes is held: that is known, and counted, without a commit for it."""
+        if len(self._uncounted) < _MOST_UNCOUNTED:
+            self._uncounted.append((event.provider, event.event_id, event.received))
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        future.set_result(Appended.DUPLICATE)
+        return future
+
     async def run(self) -> None:
         """Commit batch after batch until cancelled. While the server writes one, the next is made ready."""
+        try:
+            await self._run()
+        finally:
+            async with asyncio.timeout(1.0):
+                await self.count_redeliveries()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_counting())
             for _ in range(self._commits):
                 group.create_task(self._commit_batches())
+
+    async def _keep_counting(self) -> None:
+        while True:
+            await asyncio.sleep(COUNTED_EVERY)
+            await self.count_redeliveries()
+
+    async def count_redeliveries(self) -> None:
+        """Write down the redeliveries that were answered without the store; with it away, the next time."""
+        repeats, self._uncounted = self._uncounted, []
+        if not repeats:
+            return
+        try:
+            await store.count_duplicates(self._pool, repeats)
+        except AWAY as error:
+            self._held.clear()
+            log.debug("inbox.counted_later", redeliveries=len(repeats), error=type(error).__name__)
+            self._uncounted = (repeats + self._uncounted)[-_MOST_UNCOUNTED:]
 
     async def _commit_batches(self) -> None:
         while True:
@@ -110,6 +155,7 @@ class Inbox:
                 raise
             except AWAY as error:
                 self._store_answers = False
+                self._held.clear()
                 log.warning("inbox.away", events=len(batch), error=type(error).__name__)
                 _fail(batch, "the store is away")
             except Exception:
@@ -135,15 +181,42 @@ class Inbox:
         async with asyncio.timeout(self._timeout):
             held = await store.append(self._pool, events, lanes, merchants)
             if repeats:
-                await store.count_duplicates(self._pool, repeats)
+                again = [(event.provider, event.event_id, event.received) for event in repeats]
+                await store.count_duplicates(self._pool, again)
         self._store_answers = True
         if len(held) < len(events):
             self._stored()
+        for event in events:
+            self._held.add(event.provider, event.event_id)
         known = {id(event) for event in repeats} if repeats else frozenset()
         for event, future in batch:
             if not future.done():
                 is_held = (held and (event.provider, event.event_id) in held) or id(event) in known
                 future.set_result(Appended.DUPLICATE if is_held else Appended.NEW)
+
+
+class _Held:
+    """The newest ids, in two generations: as many as asked for at the least, twice as many at most.
+
+    Forgotten when the store was away: what comes back may be another server, which does not hold the last of them.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._new: set[tuple[str, str]] = set()
+        self._old: set[tuple[str, str]] = set()
+
+    def has(self, provider: str, event_id: str) -> bool:
+        key = (provider, event_id)
+        return key in self._new or key in self._old
+
+    def clear(self) -> None:
+        self._new, self._old = set(), set()
+
+    def add(self, provider: str, event_id: str) -> None:
+        self._new.add((provider, event_id))
+        if len(self._new) >= self._size:
+            self._old, self._new = self._new if self._size else set(), set()
 
 
 def _fail(batch: list[tuple[NewEvent, asyncio.Future[Appended]]], why: str) -> None:

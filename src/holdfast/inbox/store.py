@@ -75,16 +75,20 @@ async def append(
     return {(row[0], row[1]) for row in rows}
 
 
-async def count_duplicates(db: Executor, repeats: Sequence[NewEvent]) -> None:
+Repeat = tuple[str, str, float]
+"""A redelivery: provider, event id, and when it came, in Unix seconds."""
+
+
+async def count_duplicates(db: Executor, repeats: Sequence[Repeat]) -> None:
     await db.execute(
         """
         INSERT INTO duplicate (provider, event_id, received_at)
         SELECT provider, event_id, to_timestamp(received)
         FROM unnest($1::text[], $2::text[], $3::float8[]) AS n(provider, event_id, received)
         """,
-        [event.provider for event in repeats],
-        [event.event_id for event in repeats],
-        [event.received for event in repeats],
+        [provider for provider, _, _ in repeats],
+        [event_id for _, event_id, _ in repeats],
+        [received for _, _, received in repeats],
     )
 
 

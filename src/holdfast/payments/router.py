@@ -99,6 +99,11 @@ class StripeWebhookRouter:
             self._held = []
         return len(works) or int(not self._claimer.exhausted)
 
+    @property
+    def holds_work(self) -> bool:
+        """Whether a batch that could not be routed is kept for the next tick."""
+        return bool(self._held)
+
     async def finish(self) -> None:
         """Wait for the fetches that are under way."""
         await asyncio.gather(*self._fetching, return_exceptions=True)
