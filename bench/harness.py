@@ -89,8 +89,8 @@ def web(server: EmbeddedPostgres, module: str = "holdfast", **more: str) -> Iter
 
 
 @contextmanager
-def worker(server: EmbeddedPostgres, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
-    with process(["-m", "holdfast", "worker"], environment(server, **more)) as started:
+def worker(server: EmbeddedPostgres, module: str = "holdfast", **more: str) -> Iterator["subprocess.Popen[bytes]"]:
+    with process(["-m", module, "worker"], environment(server, **more)) as started:
         yield started
 
 

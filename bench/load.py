@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,12 +18,17 @@ from bench.harness import SECRET
 
 async def _run(port: int, flows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     load = traffic.Load()
-    began = time.perf_counter()
-    await asyncio.gather(*(_flow(port, flow, seconds, load, began) for flow in flows))
+    sent: list[bytes] = []
+    fresh = [flow for flow in flows if not flow.get("again")]
+    again = [flow for flow in flows if flow.get("again")]
+    await asyncio.gather(
+        *(_flow(port, flow, seconds, load, sent) for flow in fresh),
+        *(_repeat(port, flow, seconds, load, sent) for flow in again),
+    )
     return {"statuses": load.statuses, "behind": max(load.latencies, default=0.0)}
 
 
-async def _flow(port: int, flow: dict[str, Any], seconds: float, load: traffic.Load, began: float) -> None:
+async def _flow(port: int, flow: dict[str, Any], seconds: float, load: traffic.Load, sent: list[bytes]) -> None:
     """One kind of events at a steady average rate; `load.latencies` collects how late the sender itself was."""
     count = int(flow["rate"] * seconds)
     mix = {"bulk": data.BULK, "money": data.MONEY, "mixed": data.MIXED}[flow["mix"]]
@@ -31,6 +36,18 @@ async def _flow(port: int, flow: dict[str, Any], seconds: float, load: traffic.L
     if flow["mix"] == "money":
         events = [event for event in events if event["type"] in ("payment_intent.succeeded", "charge.succeeded")]
     made = traffic.requests(traffic.bodies(count, events, flow["seed"]), SECRET, port)
+    await _paced(port, flow, made, load, sent)
+
+
+async def _repeat(port: int, flow: dict[str, Any], seconds: float, load: traffic.Load, sent: list[bytes]) -> None:
+    """A retry storm: Stripe sends again, at random, what was sent in this run before."""
+    rng = random.Random(flow["seed"])
+    while not sent:
+        await asyncio.sleep(0.01)
+    await _paced(port, flow, (rng.choice(sent) for _ in range(int(flow["rate"] * seconds))), load, [])
+
+
+async def _paced(port: int, flow: dict[str, Any], made: Iterable[bytes], load: traffic.Load, sent: list[bytes]) -> None:
     idle: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.LifoQueue()
     rng = random.Random(flow["seed"])
     tasks: set[asyncio.Task[None]] = set()
@@ -44,6 +61,7 @@ async def _flow(port: int, flow: dict[str, Any], seconds: float, load: traffic.L
         task = asyncio.create_task(_send(port, request, idle, load))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        sent.append(request)
     if tasks:
         await asyncio.wait(tasks, timeout=30)
 

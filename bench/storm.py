@@ -1,4 +1,7 @@
-"""Critical events while 200,000 bulk events are queued and more arrive: from receipt to routed."""
+"""Critical events while 200,000 bulk events are queued and more arrive: from receipt to routed.
+
+Then a retry storm: everything that was sent comes again twenty times, with storm control and without it.
+"""
 
 import asyncio
 from typing import Any
@@ -10,6 +13,8 @@ from holdfast.db.embedded import EmbeddedPostgres
 
 NAMES = data.accounts(200)
 CRITICAL = {"rate": 50, "mix": "money", "accounts": NAMES, "seed": 1}
+RETRIES = {"rate": 20 * 50, "again": True, "seed": 3}
+"""Twenty times what comes in otherwise, all of it events that are held."""
 BULK = {"rate": 500, "mix": "bulk", "accounts": NAMES, "seed": 2}
 
 
@@ -24,12 +29,24 @@ def run(*, quick: bool) -> dict[str, Any]:
         asyncio.run(_prepare(server.url(), backlog))
         storm = _measure(server, [CRITICAL, BULK], seconds)
         say(f"storm: p99 {storm['p99_ms']} ms")
+        retries: dict[str, list[dict[str, Any]]] = {"holdfast": [], "bench.uncontrolled": []}
+        for _ in range(1 if quick else 3):
+            for module, found in retries.items():
+                asyncio.run(_prepare(server.url(), backlog))
+                found.append(_measure(server, [CRITICAL, BULK, RETRIES], seconds, module))
+                say(f"20 times retried, {module}: p99 {found[-1]['p99_ms']} ms")
+    controlled, without = (sorted(found, key=lambda one: one["p99_ms"]) for found in retries.values())
+    middle = controlled[len(controlled) // 2]
     return {
         "value": storm["p99_ms"],
-        "target": "<= 250 ms in the storm, <= 50 ms idle",
-        "ok": storm["p99_ms"] <= 250 and idle["p99_ms"] <= 50 and storm["bulk_left"] > 0,
+        "target": "<= 250 ms in the storm, with and without retries; <= 50 ms idle",
+        "ok": max(storm["p99_ms"], middle["p99_ms"]) <= 250 and idle["p99_ms"] <= 50 and storm["bulk_left"] > 0,
         "idle": idle,
         "storm": storm,
+        "retries": middle,
+        "retries_p99_ms": [one["p99_ms"] for one in controlled],
+        "without_storm_control": without[len(without) // 2],
+        "without_storm_control_p99_ms": [one["p99_ms"] for one in without],
     }
 
 
@@ -42,8 +59,10 @@ async def _prepare(url: str, backlog: int) -> None:
     await pool.close()
 
 
-def _measure(server: EmbeddedPostgres, flows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
-    with web(server) as port, worker(server, delivery_concurrency="0"):
+def _measure(
+    server: EmbeddedPostgres, flows: list[dict[str, Any]], seconds: float, module: str = "holdfast"
+) -> dict[str, Any]:
+    with web(server, module) as port, worker(server, module, delivery_concurrency="0"):
         asyncio.run(data.until_at_work(server.url(), "worker"))
         with sending(port, flows, seconds) as sender:
             result = sender.result(seconds + 90)
