@@ -1,0 +1,10 @@
+"""Labelled traces: what Holdfast would measure, second by second, on days that are normal and days that are not.
+
+Simulated, deterministic by seed, without looking at any detector. See `plant` for what is modelled, `life` for what is
+normal, `faults` for what is not, and `trace` for how the two are laid out in time.
+"""
+
+from bench.traces.faults import CAUSES, Label
+from bench.traces.trace import Trace, faulty, normal
+
+__all__ = ["CAUSES", "Label", "Trace", "faulty", "normal"]

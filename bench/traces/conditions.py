@@ -1,0 +1,92 @@
+"""What life and faults change about the plant for one tick. Everything at its default is a quiet day."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+@dataclass(slots=True)
+class Conditions:
+    """Shares are 0 to 1, rates a second, times seconds; `_x` is a factor."""
+
+    demand_x: float = 1.0
+    extra: float = 0.0
+    """Further new events, in the usual mix of lanes."""
+    extra_bulk: float = 0.0
+    """Further new events, all of them bulk."""
+    resent: float = 0.0
+    """Events that we hold and acknowledged in time, sent again all the same."""
+    late_share: float = 0.0
+    late_age: float = 0.0
+    """How old late events are when they come."""
+    refused: float = 0.0
+    """Share of webhooks answered 503."""
+    slow_answers: float = 0.0
+    """Share of webhooks answered after Stripe hung up."""
+    answer_more: float = 0.0
+    """Added to every answer."""
+    router_failing: float = 0.0
+    router_errors: int = 0
+    """Events that fail in the router once."""
+    route_limit: float = 1e9
+    deliver_limit: float = 1e9
+    """What can be done at most, as a share of what is usually asked for at this hour."""
+    route_more: float = 0.0
+    """Added to the time of a batch in the router."""
+    workers_gone: bool = False
+    web_gone: bool = False
+    deliver_seconds: float = 0.0
+    """What destinations in general take, if more than usual."""
+    deliver_failing: float = 0.0
+    down_share: float = 0.0
+    """Share of deliveries that go to one destination that is down."""
+    cpu_web: float = 0.0
+    cpu_worker: float = 0.0
+    """What others use of the host's processors."""
+    leak_web: float = 0.0
+    leak_worker: float = 0.0
+    """Share of the host's memory that leaked."""
+    disk: float = 0.0
+    """Share of the disk that is used beyond the usual."""
+    io: float = 0.0
+    """Pressure on the disk."""
+    round_trip_x: float = 1.0
+    round_trip_more: float = 0.0
+    locks: float = 0.0
+    transaction: float = 0.0
+    connections: float = 0.0
+    store_errors: float = 0.0
+    """Ticks of background loops a second that find the store away."""
+    pool: str = ""
+    """The pool that is exhausted: kind and name, as in the labels."""
+    http_more: float = 0.0
+    lag_web: float = 0.0
+    lag_worker: float = 0.0
+    """How late the event loop is."""
+    api: int = 0
+    page: int = 0
+    """0 well, 1 warning, 2 failed: Stripe's API and status page as our probes see them."""
+
+
+Effect = Callable[[Conditions, float, float], None]
+"""Changes the conditions, given how far it is effective (0 to 1) and for how long (seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that lasts from `begin` to `end`, in seconds of the trace; `rise` and `fall` are at its ends."""
+
+    begin: float
+    end: float
+    effect: Effect
+    rise: float = 0.0
+    fall: float = 0.0
+
+    def apply(self, conditions: Conditions, now: float) -> None:
+        share = 1.0
+        if self.rise and now < self.begin + self.rise:
+            share = (now - self.begin) / self.rise
+        if self.fall and now > self.end - self.fall:
+            share = min(share, (self.end - now) / self.fall)
+        self.effect(conditions, max(0.0, share), now - self.begin)
