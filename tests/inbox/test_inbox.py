@@ -70,6 +70,15 @@ async def test_the_same_event_twice_in_one_commit_is_new_once(inbox, pool):
     assert len(await store.duplicates(pool, "stripe", made["id"])) == 2
 
 
+async def test_an_answer_that_cannot_be_given_keeps_no_other_from_its_own(inbox, pool):
+    told: list[object] = []
+    inbox.put(new(event()), lambda _: 1 / 0)
+    inbox.put(new(event()), told.append)
+    await inbox.append(new(event()))
+    assert told == [Appended.NEW]
+    assert await pool.fetchval("SELECT count(*) FROM event") == 3
+
+
 async def test_processes_that_store_the_same_events_at_once_keep_each_once(inbox, pool, database_url):
     others = await create_pool(database_url, size=4, name="other", hot=True)
     second = Inbox(others, merchant_of=lambda _: 0)
