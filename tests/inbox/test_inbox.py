@@ -105,6 +105,26 @@ async def test_the_same_event_twice_in_one_commit_is_new_once(inbox, pool):
     assert len(await store.duplicates(pool, "stripe", made["id"])) == 2
 
 
+async def test_one_held_already_among_new_ones_is_a_duplicate_and_the_others_are_stored(inbox, pool):
+    held, *others = [event() for _ in range(5)]
+    await inbox.append(new(held))
+    inbox._held.clear()  # as in another process: only the store knows
+    answers = await asyncio.gather(*(inbox.append(new(one)) for one in [*others, held]))
+    assert answers == [Appended.NEW] * 4 + [Appended.DUPLICATE]
+    assert await pool.fetchval("SELECT count(*) FROM event") == 5
+    assert await pool.fetchval("SELECT count(*) FROM work JOIN event ON seq = ref AND work.lane = event.lane") == 5
+    assert len(await store.duplicates(pool, "stripe", held["id"])) == 1
+
+
+async def test_an_answer_that_cannot_be_given_keeps_no_other_from_its_own(inbox, pool):
+    told: list[object] = []
+    inbox.put(new(event()), lambda _: 1 / 0)
+    inbox.put(new(event()), told.append)
+    await inbox.append(new(event()))
+    assert told == [Appended.NEW]
+    assert await pool.fetchval("SELECT count(*) FROM event") == 3
+
+
 async def test_processes_that_store_the_same_events_at_once_keep_each_once(inbox, pool, database_url):
     others = await create_pool(database_url, size=4, name="other", hot=True)
     second = Inbox(others, merchant_of=lambda _: 0)

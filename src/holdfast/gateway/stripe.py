@@ -3,7 +3,6 @@
 Every event passes here: raw ASGI, and for plain requests not even that (`protocol.HotDoor`).
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from functools import partial
@@ -17,7 +16,7 @@ from holdfast import problems
 from holdfast.gateway.signals import RECEIVED, SECONDS
 from holdfast.gateway.signature import SignatureError, StripeVerifier
 from holdfast.gateway.whole import Headers
-from holdfast.inbox.model import EventError, parse_stripe
+from holdfast.inbox.model import EventError, NewEvent, parse_stripe
 from holdfast.inbox.service import Appended, Inbox, InboxAway
 
 log = structlog.get_logger()
@@ -87,12 +86,14 @@ class StripeDoor:
         began = time.perf_counter()
         try:
             signature, kept, _ = _headers(headers)
-            appended = self._accept(signature, kept, body)
+            event = self._read(signature, kept, body)
+            try:
+                self._inbox.put(event, partial(_answer_whole, answer, began))
+            except InboxAway as error:
+                raise _away(str(error)) from None
         except _Refused as refused:
             answer(_whole(refused))
             _count(refused.answer, began)
-        else:
-            appended.add_done_callback(partial(_answer_whole, answer, began))
 
     async def _take(self, scope: Scope, receive: Receive) -> str:
         if scope["method"] != "POST":
@@ -103,12 +104,12 @@ class StripeDoor:
             raise _too_large()
         body = await self._body(receive)
         try:
-            return _said(await self._accept(signature, kept, body))
+            return _said(await self._inbox.append(self._read(signature, kept, body)))
         except InboxAway as error:
             raise _away(str(error)) from None
 
-    def _accept(self, signature: bytes | None, kept: str, body: bytes) -> asyncio.Future[Appended]:
-        """Verify, read and store. Raises _Refused; so may the future, with InboxAway."""
+    def _read(self, signature: bytes | None, kept: str, body: bytes) -> NewEvent:
+        """Verify and read. Raises _Refused."""
         if not self._verifier.has_secrets:
             log.error("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS")
             raise _Refused(
@@ -120,17 +121,13 @@ class StripeDoor:
         now = self._clock()
         try:
             self._verifier.verify(body, signature, now)
-            event = parse_stripe(body, kept, now)
+            return parse_stripe(body, kept, now)
         except SignatureError as error:
             log.warning("stripe.bad_signature", reason=str(error))
             raise _Refused(400, "bad_signature", str(error)) from None
         except EventError as error:
             log.warning("stripe.malformed", reason=str(error), bytes=len(body))
             raise _Refused(400, "malformed", str(error)) from None
-        try:
-            return self._inbox.append(event)
-        except InboxAway as error:
-            raise _away(str(error)) from None
 
     async def _body(self, receive: Receive) -> bytes:
         """The whole body, which usually comes in one piece. Bounded in size, over all requests too.
@@ -175,14 +172,14 @@ def _said(appended: Appended) -> str:
     return "new" if appended is Appended.NEW else "duplicate"
 
 
-def _answer_whole(answer: Callable[[bytes], None], began: float, appended: asyncio.Future[Appended]) -> None:
-    try:
-        said, response = _said(appended.result()), _OK_WHOLE
-    except (InboxAway, asyncio.CancelledError) as error:
-        refused = _away(str(error) or "the process is stopping")
-        said, response = refused.answer, _whole(refused)
-    answer(response)
-    _count(said, began)
+def _answer_whole(answer: Callable[[bytes], None], began: float, said: Appended | InboxAway) -> None:
+    if isinstance(said, Appended):
+        answer(_OK_WHOLE)
+        _count(_said(said), began)
+    else:
+        refused = _away(str(said))
+        answer(_whole(refused))
+        _count(refused.answer, began)
 
 
 def _headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, str, int]:

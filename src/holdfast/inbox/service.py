@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 
 import structlog
 
@@ -30,6 +31,10 @@ class InboxAway(Exception):  # noqa: N818 - the store is away: a state, not a mi
 class Appended(Enum):
     NEW = "new"
     DUPLICATE = "duplicate"
+
+
+Told = Callable[[Appended | InboxAway], None]
+"""Who hears, once, what became of an event."""
 
 
 class Inbox:
@@ -65,7 +70,7 @@ class Inbox:
         self._store_answers = True
         self._held = _Held(REMEMBERED)
         self._uncounted: list[Repeat] = []
-        self._pending: list[tuple[NewEvent, asyncio.Future[Appended]]] = []
+        self._pending: list[tuple[NewEvent, Told]] = []
         self._pending_bytes = 0
         self._arrived = asyncio.Event()
 
@@ -87,25 +92,32 @@ class Inbox:
 
     def append(self, event: NewEvent) -> asyncio.Future[Appended]:
         """Store one event; the future is done when it is committed, or fails with InboxAway."""
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self.put(event, partial(_resolve, future))
+        return future
+
+    def put(self, event: NewEvent, told: Told) -> None:
+        """`append` without a future, for the hot path: `told` is called as soon as this process hears of the commit.
+
+        Raises InboxAway if the event cannot be taken.
+        """
         if self._lanes is None:
             raise InboxAway("the service is starting")
         if self._held.has(event.provider, event.event_id):
-            return self._again(event)
+            self._note(event)
+            _tell(told, Appended.DUPLICATE)
+            return
         if len(self._pending) >= self._limits[0] or self._pending_bytes >= self._limits[1]:
             raise InboxAway("too many events are waiting to be stored")
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        self._pending.append((event, future))
+        self._pending.append((event, told))
         self._pending_bytes += len(event.body)
-        self._arrived.set()
-        return future
+        if len(self._pending) == 1:
+            self._arrived.set()
 
-    def _again(self, event: NewEvent) -> asyncio.Future[Appended]:
+    def _note(self, event: NewEvent) -> None:
         """In a retry storm most of what comes is held: that is known, and counted, without a commit for it."""
         if len(self._uncounted) < _MOST_UNCOUNTED:
             self._uncounted.append((event.provider, event.event_id, event.received))
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        future.set_result(Appended.DUPLICATE)
-        return future
 
     async def run(self) -> None:
         """Commit batch after batch until cancelled. While the server writes one, the next is made ready."""
@@ -163,7 +175,7 @@ class Inbox:
                 log.exception("inbox.batch_refused", events=len(batch))
                 await self._one_by_one(batch)
 
-    async def _one_by_one(self, batch: list[tuple[NewEvent, asyncio.Future[Appended]]]) -> None:
+    async def _one_by_one(self, batch: list[tuple[NewEvent, Told]]) -> None:
         for entry in batch:
             try:
                 await self._commit([entry])
@@ -171,7 +183,7 @@ class Inbox:
                 log.error("inbox.event_refused", event_id=entry[0].event_id, error=str(error)[:200])
                 _fail([entry], "the store refused this event")
 
-    async def _commit(self, batch: list[tuple[NewEvent, asyncio.Future[Appended]]]) -> None:
+    async def _commit(self, batch: list[tuple[NewEvent, Told]]) -> None:
         first = {(event.provider, event.event_id): event for event, _ in reversed(batch)}
         events = list(first.values())
         repeats = [event for event, _ in batch if first[event.provider, event.event_id] is not event]
@@ -189,10 +201,9 @@ class Inbox:
         for event in events:
             self._held.add(event.provider, event.event_id)
         known = {id(event) for event in repeats} if repeats else frozenset()
-        for event, future in batch:
-            if not future.done():
-                is_held = (held and (event.provider, event.event_id) in held) or id(event) in known
-                future.set_result(Appended.DUPLICATE if is_held else Appended.NEW)
+        for event, told in batch:
+            is_held = (held and (event.provider, event.event_id) in held) or id(event) in known
+            _tell(told, Appended.DUPLICATE if is_held else Appended.NEW)
 
 
 class _Held:
@@ -219,7 +230,23 @@ class _Held:
             self._old, self._new = self._new if self._size else set(), set()
 
 
-def _fail(batch: list[tuple[NewEvent, asyncio.Future[Appended]]], why: str) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(InboxAway(why))
+def _tell(told: Told, said: Appended | InboxAway) -> None:
+    try:
+        told(said)
+    except Exception:
+        # The event is stored or not whether the answer can be given or not; the others' answers are still to come.
+        log.exception("inbox.answer_failed")
+
+
+def _resolve(future: asyncio.Future[Appended], said: Appended | InboxAway) -> None:
+    if future.done():  # cancelled: nobody waits any more
+        return
+    if isinstance(said, Appended):
+        future.set_result(said)
+    else:
+        future.set_exception(said)
+
+
+def _fail(batch: list[tuple[NewEvent, Told]], why: str) -> None:
+    for _, told in batch:
+        _tell(told, InboxAway(why))

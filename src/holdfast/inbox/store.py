@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,6 +18,34 @@ from holdfast.queue.model import Lane, Stage
 Executor = Connection | Pool
 _COLUMNS = "seq, provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers, body"
 
+# For what is all new, as nearly every batch is: rows go straight from the arrays into both tables, with numbers given
+# beforehand, so that nothing is joined and nothing kept aside. Stores nothing, and says so, if any is held.
+APPEND_NEW = f"""
+WITH given AS MATERIALIZED (
+    SELECT CASE WHEN NOT EXISTS (SELECT FROM event WHERE event_id = ANY ($2::text[]))
+           THEN ARRAY(SELECT nextval('event_seq_seq') FROM generate_series(1, cardinality($2))) END AS seqs
+),
+added AS (
+    INSERT INTO event (seq, provider, event_id, type, lane, object_id, account, livemode, created_at, received_at,
+                       headers, body)
+    OVERRIDING SYSTEM VALUE
+    SELECT n.seq, provider, event_id, type, lane, object_id, account, livemode, to_timestamp(created),
+           to_timestamp(received), headers::json, body
+    FROM given, unnest(seqs, $1::text[], $2, $3::text[], $4::smallint[], $5::text[], $6::text[], $7::bool[],
+                       $8::float8[], $9::float8[], $10::text[], $11::bytea[])
+        AS n(seq, provider, event_id, type, lane, object_id, account, livemode, created, received, headers, body)
+    WHERE seqs IS NOT NULL
+),
+queued AS (
+    {queue.ADD}
+    SELECT $13, n.seq, lane, merchant_id, 0, to_timestamp(received), to_timestamp(received)
+    FROM given, unnest(seqs, $4, $9, $12::bigint[]) AS n(seq, lane, received, merchant_id)
+    WHERE seqs IS NOT NULL
+)
+SELECT seqs IS NOT NULL FROM given
+"""
+
+# For what may be held already.
 # Sorted by id, so that two processes storing the same events wait for each other instead of deadlocking.
 APPEND = f"""
 WITH incoming AS (
@@ -56,12 +85,14 @@ async def append(
 
     Returns the (provider, id) of those that we held already, which are counted as duplicates.
     """
-    rows = await db.fetch(
-        APPEND,
+    # Sorted here for APPEND_NEW, as in APPEND.
+    order = sorted(range(len(events)), key=lambda place: (events[place].event_id, events[place].provider))
+    events = [events[place] for place in order]
+    columns = (
         [event.provider for event in events],
         [event.event_id for event in events],
         [event.type for event in events],
-        lanes,
+        [lanes[place] for place in order],
         [event.object_id for event in events],
         [event.account for event in events],
         [event.livemode for event in events],
@@ -69,10 +100,13 @@ async def append(
         [event.received for event in events],
         [event.headers for event in events],
         [event.body for event in events],
-        merchants,
+        [merchants[place] for place in order],
         Stage.ROUTE,
     )
-    return {(row[0], row[1]) for row in rows}
+    with suppress(asyncpg.UniqueViolationError):  # another process stored one of them meanwhile
+        if await db.fetchval(APPEND_NEW, *columns):
+            return set()
+    return {(row[0], row[1]) for row in await db.fetch(APPEND, *columns)}
 
 
 Repeat = tuple[str, str, float]
