@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 import msgspec
@@ -193,6 +193,20 @@ async def attempts(db: Executor, delivery_id: int) -> list[asyncpg.Record]:
     return await db.fetch(
         "SELECT attempt, at, outcome, status, latency, error, response FROM attempt WHERE delivery_id = $1 ORDER BY at",
         delivery_id,
+    )
+
+
+async def pace(db: Executor, window: timedelta, *, now: datetime | None) -> list[asyncpg.Record]:
+    """Per destination_id over the window: tries, failed (of these: to be tried again), latency (mean, seconds)."""
+    return await db.fetch(
+        """
+        SELECT d.destination_id, count(*) AS tries, count(*) FILTER (WHERE a.outcome = 'retry') AS failed,
+               avg(a.latency)::float8 AS latency
+        FROM attempt a JOIN delivery d ON d.id = a.delivery_id
+        WHERE a.at > coalesce($2, now()) - $1::interval AND a.at <= coalesce($2, now()) GROUP BY d.destination_id
+        """,
+        window,
+        now,
     )
 
 
