@@ -29,6 +29,7 @@ COMMANDS = {
     "worker": ("run:worker", "Run one worker process: routes and delivers."),
     "watch": ("run:watch", "Run health_watch: detectors and alerts."),
     "reconcile": ("reconcile:reconcile", "Compare with Stripe's event list; fetch what is missing."),
+    "verify": ("verify:verify", "Prove that nothing received was lost, or list what needs a person."),
     "demo": ("demo:demo", "Everything at work on emulated Stripe traffic."),
 }
 

@@ -21,7 +21,7 @@ from holdfast.db.migrate import upgrade
 from holdfast.db.pool import AWAY, Pool, create_pool
 from holdfast.loops import repeat
 from holdfast.signals.registry import REGISTRY
-from holdfast.signals.system import System
+from holdfast.signals.system import POOL_WAIT, System
 from holdfast.signals.totals import INTERVAL, Totals
 
 log = structlog.get_logger()
@@ -175,8 +175,9 @@ async def background(*loops: Awaitable[None], stop: asyncio.Event | None = None)
 
 @asynccontextmanager
 async def pool(url: str, *, size: int, name: str, **options: bool) -> AsyncIterator[Pool]:
-    """A pool for the block; at its end connections in use are broken off."""
-    opened = await create_pool(url, size=size, name=f"holdfast {name}", **options)
+    """A pool for the block, whose waits are measured; at its end connections in use are broken off."""
+    waited = POOL_WAIT.series(name).observe
+    opened = await create_pool(url, size=size, name=f"holdfast {name}", waited=waited, **options)
     try:
         yield opened
     finally:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.queue import store
+from holdfast.queue.capacity import SLOTS, Flow, flows
 from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Postponed, Rules, Settled, Stage
 from holdfast.queue.service import Claimer, bucket_stats, drain_seconds, lane_stats
 
@@ -359,3 +360,20 @@ async def test_newest_first_can_be_asked_for(pool):
         await enqueue(pool, works([number], received=second(number)), now=second(number))
     claim = await ruled(pool, newest_first=frozenset({STANDARD})).claim(8, lanes=[STANDARD], now=second(100))
     assert {0, 39, 38, 37} <= set(refs(claim))
+
+
+async def test_the_store_tells_what_waits_and_what_came_and_went(pool):
+    at = [NOW - timedelta(seconds=age) for age in (3, 7, 7, 58, 300)]
+    new = [NewWork(ref, CRITICAL, 1, 0, when) for ref, when in enumerate(at)]
+    await store.enqueue(pool, Stage.ROUTE, new, now=NOW - timedelta(seconds=2))
+    taken = await Claimer(pool, Stage.ROUTE, ClaimPolicy()).claim(3, now=NOW - timedelta(seconds=1))
+    done, later, _ = taken
+    await store.settle(pool, Stage.ROUTE, [done], [Settled(done.ref, "applied")], now=NOW - timedelta(seconds=1))
+    await store.postpone(pool, Stage.ROUTE, [later], [Postponed(later.ref, 60.0)], now=NOW)
+    found = {(one.stage, one.lane): one for one in await flows(pool, NOW)}
+    assert len(found) == len(Stage) * len(Lane)
+    one = found[Stage.ROUTE, CRITICAL]
+    assert (one.due, one.in_flight, one.later) == (2, 1, 1)
+    assert one.arrived == (1, 2, *[0] * 9, 1)
+    assert one.served == (1, *[0] * 11)
+    assert found[Stage.DELIVER, BULK] == Flow(Stage.DELIVER, BULK, arrived=(0,) * SLOTS, served=(0,) * SLOTS)

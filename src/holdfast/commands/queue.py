@@ -6,16 +6,19 @@ from typing import Annotated
 import typer
 
 from holdfast.commands import terminal
-from holdfast.commands.options import Json
+from holdfast.commands.options import Json, read_duration
 from holdfast.commands.session import with_store
 from holdfast.config import Settings
 from holdfast.db import processes
 from holdfast.db.pool import Pool
 from holdfast.db.processes import Process
+from holdfast.health import capacity as forecasts
+from holdfast.health.capacity import Capacity
 from holdfast.inbox import store as inbox
 from holdfast.merchants import store as merchants
 from holdfast.queue import service
-from holdfast.queue.model import BucketStats, LaneStats
+from holdfast.queue.capacity import Forecast, LaneForecast
+from holdfast.queue.model import BucketStats, LaneStats, Stage
 from holdfast.queue.service import WINDOW
 
 app = typer.Typer()
@@ -91,6 +94,148 @@ def stats(
     )
     _buckets("MERCHANT", found.merchants, found.merchant_keys, "(company or unknown)", all_)
     _buckets("DESTINATION", found.destinations, found.addresses, "(removed)", all_)
+
+
+@app.command()
+def capacity(
+    within: Annotated[str, typer.Option(help="Drain what waits in this time: 15m, 1h.")] = "15m", json: Json = False
+) -> None:
+    """How long what waits will take, how many workers would drain it in time, and what limits now."""
+    length = read_duration(within)
+
+    async def body(pool: Pool, settings: Settings) -> Capacity:
+        return await forecasts.capacity(pool, settings, length)
+
+    found = with_store(body)
+    if json:
+        terminal.print_json(_capacity_json(found))
+        return
+    terminal.print_table(
+        ("STAGE", "LANE", ">READY", ">LATER", ">IN/S", ">OUT/S", ">NEW WORK WAITS", ">EMPTY IN", "BETWEEN"),
+        (_lane_row(stage.stage, lane) for stage in found.stages for lane in stage.lanes),
+        empty="",
+    )
+    terminal.say("")
+    _print_workers(found, within)
+    terminal.say("")
+    terminal.say("What limits now:")
+    for limit in found.limits:
+        where = f"{_verb(limit.stage)}: " if limit.stage is not None else ""
+        terminal.say(f"  {where}{limit.what}")
+    terminal.say(_advice(found))
+    if found.not_known:
+        terminal.say(f"Not known: {'; '.join(found.not_known)}.")
+
+
+def _lane_row(stage: Stage, lane: LaneForecast) -> tuple[object, ...]:
+    flow = lane.flow
+    return (
+        stage.name.lower(),
+        lane.flow.lane.label,
+        flow.ready,
+        flow.later,
+        lane.arrival.per_second,
+        lane.service.per_second,
+        terminal.duration(lane.wait) if flow.ready else "",
+        _empty(lane.empty) if flow.ready else "",
+        _between(lane.empty) if flow.ready else "",
+    )
+
+
+def _empty(forecast: Forecast) -> str:
+    if forecast.seconds is None:
+        return "not at this rate"
+    return terminal.duration(forecast.seconds) if forecast.seconds else "keeps up"
+
+
+def _between(forecast: Forecast) -> str:
+    """How far it can be trusted."""
+    if forecast.seconds == 0 or forecast.soonest is None:
+        return ""
+    latest = terminal.duration(forecast.latest) if forecast.latest is not None else "never"
+    return f"{terminal.duration(forecast.soonest)} and {latest} ({forecast.confidence})"
+
+
+def _verb(stage: Stage) -> str:
+    return "routing" if stage is Stage.ROUTE else "delivering"
+
+
+def _print_workers(found: Capacity, within: str) -> None:
+    terminal.say(f"{found.workers} worker{'' if found.workers == 1 else 's'} at work.")
+    for one in found.per_worker:
+        work = found.work_needed[one.stage]
+        least = "at least " if one.is_least else ""
+        does = (
+            f"one worker does {least}{one.per_second:,.1f}/s" if one.per_second else "what one worker does is not known"
+        )
+        terminal.say(
+            f"{_verb(one.stage).capitalize()}: {work:,.1f}/s would drain it in {within}; {does} ({one.basis})."
+        )
+    if found.workers_needed is None:
+        terminal.say(f"How many workers would drain it in {within} is not known.")
+    else:
+        most = "at most " if any(one.is_least for one in found.per_worker) and found.workers_needed else ""
+        terminal.say(f"Workers needed to drain it in {within}: {most}{found.workers_needed}.")
+
+
+def _advice(found: Capacity) -> str:
+    kind = found.limits[0].kind
+    if kind == "nothing":
+        return "No more workers are needed."
+    if kind == "cpu":
+        return "More workers would not help on this machine; on another one they would."
+    match found.more_workers_help:
+        case True:
+            return "More workers would help."
+        case False:
+            return "More workers would not help."
+    return "Whether more workers would help is not known: try one."
+
+
+def _capacity_json(found: Capacity) -> dict[str, object]:
+    def forecast(one: Forecast) -> dict[str, object]:
+        return asdict(one) | {"confidence": one.confidence}
+
+    return {
+        "at": found.at,
+        "within_seconds": found.within_seconds,
+        "workers": found.workers,
+        "workers_needed": found.workers_needed,
+        "more_workers_help": found.more_workers_help,
+        "drain_seconds": found.drain_seconds,
+        "stages": [
+            {
+                "stage": stage.stage.name.lower(),
+                "ready": stage.ready,
+                "arrival": stage.arrival,
+                "capacity": stage.capacity,
+                "keeps_up": stage.keeps_up,
+                "empty": forecast(stage.empty),
+                "work_needed": found.work_needed[stage.stage],
+                "per_worker": asdict(one) | {"stage": one.stage.name.lower()},
+                "lanes": [
+                    {
+                        "lane": lane.flow.lane.label,
+                        "due": lane.flow.due,
+                        "in_flight": lane.flow.in_flight,
+                        "later": lane.flow.later,
+                        "arrival": lane.arrival,
+                        "service": lane.service,
+                        "wait_seconds": lane.wait,
+                        "empty": forecast(lane.empty),
+                    }
+                    for lane in stage.lanes
+                ],
+            }
+            for stage, one in zip(found.stages, found.per_worker, strict=True)
+        ],
+        "destinations": found.destinations,
+        "limits": [
+            asdict(limit) | {"stage": limit.stage.name.lower() if limit.stage is not None else None}
+            for limit in found.limits
+        ],
+        "not_known": found.not_known,
+    }
 
 
 def _buckets(title: str, buckets: list[BucketStats], names: dict[int, str], nameless: str, all_: bool) -> None:

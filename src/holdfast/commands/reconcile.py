@@ -54,7 +54,7 @@ def reconcile(
             box = Inbox(pool, merchant_of=catalogue.merchant_of)
             await box.refresh_lanes(pool)
             await stack.enter_async_context(background(box.run(), _hints(pool)))
-            accounts = await _accounts(pool, merchant)
+            accounts = await accounts_of(pool, merchant)
             try:
                 return await _with_progress(
                     Reconciler(pool, box, stripe, take_in=not dry_run), window, accounts, now, wait
@@ -80,7 +80,8 @@ async def _hints(pool: Pool) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _accounts(pool: Pool, merchant: str | None) -> list[tuple[str | None, str | None]]:
+async def accounts_of(pool: Pool, merchant: str | None) -> list[tuple[str | None, str | None]]:
+    """The (account, merchant key) pairs to compare: of one merchant, or the platform and all."""
     if merchant is not None:
         found = await find(pool, merchant)
         if found.stripe_account is None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 import msgspec
 
 from holdfast.db.pool import Connection, Pool
 from holdfast.delivery.model import Attempt
+from holdfast.inbox.store import PATIENCE, RECEIVED
 from holdfast.queue import store as queue
 from holdfast.queue.model import Stage, Work
 
@@ -195,6 +196,20 @@ async def attempts(db: Executor, delivery_id: int) -> list[asyncpg.Record]:
     )
 
 
+async def pace(db: Executor, window: timedelta, *, now: datetime | None) -> list[asyncpg.Record]:
+    """Per destination_id over the window: tries, failed (of these: to be tried again), latency (mean, seconds)."""
+    return await db.fetch(
+        """
+        SELECT d.destination_id, count(*) AS tries, count(*) FILTER (WHERE a.outcome = 'retry') AS failed,
+               avg(a.latency)::float8 AS latency
+        FROM attempt a JOIN delivery d ON d.id = a.delivery_id
+        WHERE a.at > coalesce($2, now()) - $1::interval AND a.at <= coalesce($2, now()) GROUP BY d.destination_id
+        """,
+        window,
+        now,
+    )
+
+
 async def unsettled(db: Executor, event_seqs: Sequence[int]) -> list[asyncpg.Record]:
     """The deliveries of these events that are not delivered: id, event_seq, destination_id, state."""
     return await db.fetch(
@@ -203,6 +218,89 @@ async def unsettled(db: Executor, event_seqs: Sequence[int]) -> list[asyncpg.Rec
         WHERE d.event_seq = ANY($1::bigint[]) AND {_STATE} <> 'delivered' ORDER BY d.id
         """,
         event_seqs,
+    )
+
+
+GATHERED = "window_delivery"
+"""What `gather` makes of a window: the deliveries of its events."""
+
+
+async def gather(db: Connection) -> int:
+    """Note the deliveries of a window's events (`inbox.store.gather`) until the transaction ends; how many."""
+    await db.execute(f"CREATE TEMPORARY TABLE {GATHERED} (LIKE delivery) ON COMMIT DROP")
+    status = await db.execute(
+        f"""
+        INSERT INTO {GATHERED} SELECT d.* FROM delivery d JOIN {RECEIVED} e ON e.seq = d.event_seq
+        WHERE d.event_seq BETWEEN (SELECT min(seq) FROM {RECEIVED}) AND (SELECT max(seq) FROM {RECEIVED})
+        """,
+        timeout=PATIENCE,
+    )
+    await db.execute(f"ANALYZE {GATHERED}")
+    return int(status.rpartition(" ")[2])
+
+
+async def tally(db: Connection, late_since: Sequence[datetime], failing_since: datetime) -> list[asyncpg.Record]:
+    """What became of the gathered deliveries; state is one of `STATES`, or lost: nowhere to be found.
+
+    Per lane, merchant_id, destination_id and state: count, late, oldest (waiting since), examples (ids of those not
+    well, up to five) and a note. And, with destination_id NULL, per lane: how many of the events have deliveries of
+    which the worst is in this state. Late is what waits untried since before `late_since` (by lane), or was tried in
+    vain since before `failing_since`.
+    """
+    return await db.fetch(
+        f"""
+        WITH sent AS MATERIALIZED (
+            SELECT d.event_seq, d.lane, d.merchant_id, d.destination_id, d.id, done.note,
+                   w.received_at AS waits_since,
+                   w.received_at < CASE WHEN w.attempts = 0 OR (w.attempts = 1 AND w.lease IS NOT NULL)
+                       THEN ($1::timestamptz[])[d.lane + 1] ELSE $2 END AS late,
+                   CASE WHEN w.ref IS NOT NULL THEN 'live' ELSE coalesce(done.outcome, 'lost') END AS state
+            FROM {GATHERED} d
+            LEFT JOIN work w ON w.stage = 2 AND w.ref = d.id
+            LEFT JOIN (
+                SELECT DISTINCT ON (ref) ref, outcome, note FROM done
+                WHERE stage = 2 AND ref BETWEEN (SELECT min(id) FROM {GATHERED}) AND (SELECT max(id) FROM {GATHERED})
+                ORDER BY ref, done_at DESC
+            ) AS done ON done.ref = d.id
+        )
+        SELECT lane, merchant_id, destination_id, state, count(*) AS count, count(*) FILTER (WHERE late) AS late,
+               min(waits_since) AS oldest,
+               (array_agg(id) FILTER (WHERE state IN ('dead', 'lost') OR late))[1:5] AS examples,
+               max(note) FILTER (WHERE state = 'dead') AS note
+        FROM sent GROUP BY lane, merchant_id, destination_id, state
+        UNION ALL
+        SELECT lane, NULL, NULL, state, count(*), 0, NULL, NULL, NULL
+        FROM (
+            SELECT lane, (ARRAY['lost', 'dead', 'live', 'delivered'])[min(
+                CASE state WHEN 'lost' THEN 1 WHEN 'dead' THEN 2 WHEN 'live' THEN 3 ELSE 4 END)] AS state
+            FROM sent GROUP BY event_seq, lane
+        ) AS event GROUP BY lane, state
+        """,
+        late_since,
+        failing_since,
+        timeout=PATIENCE,
+    )
+
+
+async def given_up(db: Executor, since: datetime, until: datetime) -> list[asyncpg.Record]:
+    """Dead deliveries of events received in the window, or that were given up in it: id, destination_id, and whether
+    the event was `received` in the window.
+    """
+    return await db.fetch(
+        """
+        SELECT d.id, d.destination_id, e.received_at >= $1 AND e.received_at < $2 AS received
+        FROM (SELECT DISTINCT ref FROM done WHERE stage = 2 AND outcome = 'dead' AND done_at >= $1) AS dead
+        JOIN delivery d ON d.id = dead.ref
+        JOIN event e ON e.seq = d.event_seq
+        CROSS JOIN LATERAL (
+            SELECT outcome, done_at FROM done WHERE stage = 2 AND ref = d.id ORDER BY done_at DESC LIMIT 1
+        ) AS last
+        WHERE last.outcome = 'dead' AND NOT EXISTS (SELECT FROM work w WHERE w.stage = 2 AND w.ref = d.id)
+          AND ((e.received_at >= $1 AND e.received_at < $2) OR (last.done_at >= $1 AND last.done_at < $2))
+        ORDER BY d.id
+        """,
+        since,
+        until,
     )
 
 

@@ -106,10 +106,29 @@ class Reconciler:
         looked: Callable[[AccountReport], None] = lambda _: None,
         advanced: Callable[[int], None] = lambda _: None,
     ) -> Report:
-        """Events created in [since, until) of each (account, merchant key).
+        """Compare, take in what is missing, and check what became of the critical ones.
 
-        `wait`: seconds that what was taken in may need to be routed and delivered. `looked` is called when an account
-        is done, `advanced` with the number of events after each page. Raises ReconcileError.
+        `wait`: seconds that what was taken in may need to be routed and delivered. The rest is as in `compare`.
+        """
+        report = await self.compare(since, until, accounts, now=now, looked=looked, advanced=advanced)
+        await self._settle(wait)
+        await self._check(report)
+        return report
+
+    async def compare(
+        self,
+        since: datetime,
+        until: datetime,
+        accounts: Sequence[tuple[str | None, str | None]],
+        *,
+        now: datetime,
+        looked: Callable[[AccountReport], None] = lambda _: None,
+        advanced: Callable[[int], None] = lambda _: None,
+    ) -> Report:
+        """Events created in [since, until) of each (account, merchant key): which are listed, and which missing here.
+
+        `looked` is called when an account is done, `advanced` with the number of events after each page. Raises
+        ReconcileError.
         """
         if since >= until:
             raise ReconcileError("the window is empty: --since must be before --until")
@@ -125,8 +144,6 @@ class Reconciler:
             looked(account)
 
         await asyncio.gather(*(one(account) for account in report.accounts))
-        await self._settle(wait)
-        await self._check(report)
         return report
 
     async def _compare(self, account: AccountReport, report: Report, advanced: Callable[[int], None]) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
+from holdfast.inbox.store import PATIENCE, RECEIVED
 from holdfast.payments.model import Entry, State
 
 Executor = Connection | Pool
@@ -134,6 +135,28 @@ async def totals(db: Executor, chosen: Filter) -> list[asyncpg.Record]:
         chosen.merchant_id,
         chosen.since,
         chosen.until,
+    )
+
+
+# An entry that took an event in reaches back and forward to it at least; a newer event may have replaced its state.
+_REACHES = "c.created_at BETWEEN p.first_event_at AND p.last_event_at"
+
+
+async def proofs(db: Connection) -> list[asyncpg.Record]:
+    """Whether the ledger holds what a window's events (`inbox.store.gather`) are said to have been applied to.
+
+    Per lane: applied (events), missing (of those: without an entry), behind (with one that never took the event in),
+    and up to five ids of such events.
+    """
+    return await db.fetch(
+        f"""
+        SELECT c.lane, count(*) AS applied, count(*) FILTER (WHERE p.id IS NULL) AS missing,
+               count(*) FILTER (WHERE NOT {_REACHES}) AS behind,
+               (array_agg(c.event_id) FILTER (WHERE p.id IS NULL OR NOT {_REACHES}))[1:5] AS examples
+        FROM {RECEIVED} c LEFT JOIN payment p ON p.id = c.object_id
+        WHERE c.state = 'applied' GROUP BY c.lane ORDER BY c.lane
+        """,
+        timeout=PATIENCE,
     )
 
 

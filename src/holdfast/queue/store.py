@@ -339,6 +339,39 @@ def _stats(key: str) -> str:
     """
 
 
+async def flows(
+    db: Executor, slot: timedelta, slots: int, *, now: datetime | None
+) -> list[tuple[Stage, Lane, str, int, int]]:
+    """(stage, lane, what, slot, count): what is `due`, `in_flight`, or `later` now (slot 0), and what `arrived` and was
+    `served` in each of the last slots of time, the newest being 0.
+    """
+    rows = await db.fetch(
+        """
+        WITH clock AS (SELECT coalesce($3, now()) AS at, coalesce($3, now()) - $1::interval * $2::int AS since),
+        moved AS (
+            SELECT stage, lane, 'arrived' AS what, received_at AS moved_at FROM work, clock WHERE received_at > since
+            UNION ALL
+            SELECT stage, lane, 'arrived', received_at FROM done, clock WHERE done_at > since AND received_at > since
+            UNION ALL
+            SELECT stage, lane, 'served', done_at FROM done, clock WHERE done_at > since
+        )
+        SELECT stage, lane, what, floor(extract(epoch FROM at - moved_at) / extract(epoch FROM $1::interval))::int,
+               count(*)
+        FROM moved, clock WHERE moved_at <= at GROUP BY 1, 2, 3, 4
+        UNION ALL
+        SELECT stage, lane,
+               CASE WHEN due_at <= at THEN 'due' WHEN lease IS NOT NULL THEN 'in_flight' ELSE 'later' END, 0, count(*)
+        FROM work, clock GROUP BY 1, 2, 3
+        """,
+        slot,
+        slots,
+        now,
+    )
+    return [
+        (Stage(stage), Lane(lane), what, min(number, slots - 1), count) for stage, lane, what, number, count in rows
+    ]
+
+
 async def live(db: Executor, stage: Stage, refs: Sequence[int]) -> set[int]:
     """Which of these refs are in the queue."""
     rows = await db.fetch("SELECT ref FROM work WHERE stage = $1 AND ref = ANY($2::bigint[])", stage, refs)

@@ -32,6 +32,9 @@ LAG_NOW = REGISTRY.add(
     Gauge("event_loop_lag_recent_seconds", "The worst lag of the event loop lately; fades by half in 3 s.", ("kind",))
 )
 POOL_BUSY = REGISTRY.add(Gauge("pool_busy_ratio", "Share of a pool's connections in use, 0 to 1.", ("kind", "pool")))
+POOL_WAIT = REGISTRY.add(
+    Distribution("pool_wait_seconds", "How long it took to get a connection of a pool.", ("pool",))
+)
 
 _PRESSURE_FILES = Path("/proc/pressure")
 
