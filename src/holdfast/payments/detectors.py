@@ -12,7 +12,8 @@ from holdfast.watch.windows import SketchWindow, Usual, Window, surprise
 
 RUNBOOK = "stripe-retry-storm"
 OURS, STRIPES = "ours", "stripe"
-_DATABASE = ("performance-degradation/database", "performance-degradation/pool", "performance-degradation/event_loop")
+_OURSELVES = ("performance-degradation/",)
+"""What makes us slow makes Stripe send again, then and for a while after."""
 
 
 class StormSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,6 +23,8 @@ class StormSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of what comes in that we hold already, from which on it is a storm."""
     handful: float = 4.0
     """Duplicates in a window that mean nothing, whatever is usual."""
+    lasting: float = 0.6
+    """Share of the last half or two minutes in which they came."""
     surprise: float = 16.0
     """How improbable a count must be among the usual ones: -ln of the probability."""
     answer: float = 2.0
@@ -54,10 +57,11 @@ class RetryStorm:
     def __init__(self, settings: StormSettings | None = None) -> None:
         self._settings = settings or StormSettings()
         self._duplicates = (Window(30), Window(120))
+        self._repeating = (Window(30), Window(120))
         self._events = (Window(30), Window(120))
         self._refused, self._asked = Window(30), Window(30)
         self._answers = SketchWindow(30)
-        self._errors, self._routed = Window(60), Window(60)
+        self._errors, self._routed, self._erring = Window(60), Window(60), Window(60)
         self._usual_duplicates, self._usual_events, self._usual_errors = Usual(), Usual(), Usual()
         self._usual_lag = Usual()
         self._first: dict[str, datetime] = {}
@@ -79,14 +83,19 @@ class RetryStorm:
         chosen = self._settings
         duplicates, new = (frame.count("webhooks_received", "stripe", answer) for answer in ("duplicate", "new"))
         refused = frame.count("webhooks_received", "stripe", "away")
+        usual = self._usual_duplicates.value or 0.0
         for window in self._duplicates:
             window.add(duplicates)
+        for window in self._repeating:
+            window.add(float(duplicates > 2 * usual))
         for window in self._events:
             window.add(duplicates + new)
         self._refused.add(refused)
         self._asked.add(duplicates + new + refused)
         self._answers.add(frame.spread("webhook_seconds", "stripe"))
-        self._errors.add(frame.count("router_errors"))
+        errors = frame.count("router_errors")
+        self._errors.add(errors)
+        self._erring.add(float(errors > 0))
         self._routed.add(frame.count("events_routed"))
         found = (self._repeated(), self._late(frame), self._slow(), self._refusals(), self._failing(chosen))
         return [symptom for symptom in found if symptom is not None]
@@ -102,9 +111,9 @@ class RetryStorm:
     def _repeated(self) -> _Symptom | None:
         """Events that we hold come again, more than usual by far."""
         chosen, best = self._settings, None
-        for duplicates, events in zip(self._duplicates, self._events, strict=True):
-            if not duplicates.total:
-                continue
+        for duplicates, repeating, events in zip(self._duplicates, self._repeating, self._events, strict=True):
+            if not duplicates.total or repeating.mean < chosen.lasting:
+                continue  # a handful that came together is no storm
             usual = (self._usual_duplicates.value or 0.0) * len_of(duplicates)
             expected = 2.0 * usual + chosen.handful
             ratio = duplicates.total / max(1.0, events.total)
@@ -160,8 +169,8 @@ class RetryStorm:
     def _failing(self, chosen: StormSettings) -> _Symptom | None:
         """The router fails."""
         errors, routed = self._errors.total, self._routed.total
-        if errors < 3:
-            return None
+        if errors < 3 or self._erring.total < 4:
+            return None  # one batch with a few bad events
         ratio = errors / max(1.0, errors + routed)
         usual = 2.0 * (self._usual_errors.value or 0.0) * len_of(self._errors) + 1.0
         weight = min(ratio / chosen.errors, surprise(errors, usual) / (chosen.surprise / 3))
@@ -195,7 +204,8 @@ class RetryStorm:
             evidence=evidence,
             certain=certain,
             patience=2,
-            explained_by=_DATABASE if cause == OURS else (),
+            explained_by=_OURSELVES,
+            lingers=5.0,
         )
 
     def _whose(self, symptoms: list[_Symptom]) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import cast
 
-from holdfast.signals.buckets import Counts, Data, Levels, Spreads, parted
+from holdfast.signals.buckets import Counts, Data, Levels, Spreads, joined, parted
 from holdfast.signals.registry import Labels
 from holdfast.signals.sketch import Sketch
 
-EMPTY = Sketch()
+_SEPARATOR = joined(("", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,9 @@ class Frame:
         found = self.data.get(name)
         if not isinstance(found, Counts):
             return 0.0
+        exact = _exact(found.series, labels)
+        if exact is not None:
+            return exact
         return sum(value for key, value in found.series.items() if matches(parted(key), labels))
 
     def level(self, name: str, *labels: str | None) -> float | None:
@@ -33,6 +37,9 @@ class Frame:
         found = self.data.get(name)
         if not isinstance(found, Levels):
             return None
+        exact = _exact(found.series, labels)
+        if exact is not None:
+            return exact
         return max((value for key, value in found.series.items() if matches(parted(key), labels)), default=None)
 
     def levels(self, name: str) -> Iterator[tuple[Labels, float]]:
@@ -51,6 +58,11 @@ class Frame:
                 if matches(parted(key), labels):
                     whole.add(Sketch(bins, total))
         return whole
+
+
+def _exact(series: Mapping[str, float], labels: tuple[str | None, ...]) -> float | None:
+    """The series with just these labels, which most questions are about; None where the question is wider."""
+    return None if None in labels else series.get(_SEPARATOR.join(cast(tuple[str, ...], labels)))
 
 
 def matches(labels: Labels, wanted: tuple[str | None, ...]) -> bool:

@@ -42,6 +42,8 @@ class Sighting:
     """Whether it is enough to open an alert; if not, only to keep one open."""
     patience: int = 1
     """Certain sightings in a row that open an alert."""
+    lingers: float = 1.0
+    """Times as long as usual that the alert stays open when nothing is seen: for what comes in waves."""
     explained_by: tuple[str, ...] = ()
     """Keys, or beginnings of keys, of alerts that explain this one: while they are there, it opens none of its own."""
 

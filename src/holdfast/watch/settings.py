@@ -22,7 +22,7 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An alert closes when nothing was seen of it for so long."""
     flapping: int = 3
     """Openings within an hour from which on an alert counts as flapping, and takes four times as long to close."""
-    explained_for: float = 900.0
+    explained_for: float = 1800.0
     """What an alert explains stays explained for so long after it closed: queues are still being worked off."""
     tell_again: float = 14400.0
     """An alert that stays open is told again after so long."""

@@ -28,6 +28,7 @@ class _State:
 
     in_a_row: int = 0
     seen_at: datetime | None = None
+    lingers: float = 1.0
     alert: Alert | None = None
     closed_at: datetime | None = None
     openings: deque[datetime] = field(default_factory=lambda: deque(maxlen=16))
@@ -92,7 +93,7 @@ class Watcher:
     def _take(self, state: _State, sighting: Sighting, roots: set[str], now: datetime) -> None:
         root = next((key for key in sorted(roots) if _explains(key, sighting)), None)
         if state.alert is not None:
-            state.seen_at = now
+            state.seen_at, state.lingers = now, sighting.lingers
             if sighting.certain:
                 state.alert = _renewed(state.alert, sighting)
             return
@@ -102,13 +103,13 @@ class Watcher:
         state.in_a_row = state.in_a_row + 1 if sighting.certain else 0
         if state.in_a_row >= sighting.patience:
             state.alert = _opened(sighting, now)
-            state.seen_at = now
+            state.seen_at, state.lingers = now, sighting.lingers
             state.openings.append(now)
 
     def _settle(self, key: str, state: _State, now: datetime) -> None:
         """Close what was not seen for long enough; forget what has been gone for an hour."""
         if state.alert is not None and state.seen_at is not None:
-            wait = self._settings.closes_after * (_LONGER if self.is_flapping(key, now) else 1)
+            wait = self._settings.closes_after * state.lingers * (_LONGER if self.is_flapping(key, now) else 1)
             if now - state.seen_at >= timedelta(seconds=wait):
                 state.alert, state.closed_at = None, now
         elif not state.openings or now - state.openings[-1] > 2 * _HOUR:
