@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from bench.harness import say
 from bench.static_rules import StaticRules
 from bench.traces import CAUSES, Trace, faulty, normal
-from bench.traces.plant import TICK
+from bench.traces.measures import TICK
 from bench.verdict import Found, Recorder, Verdict, judge
 from holdfast.watch.frame import Frame
 from holdfast.watch.model import Alert

@@ -46,6 +46,12 @@ def binomial(rng: Random, count: int, share: float) -> int:
     return min(count, max(0, round(rng.gauss(mean, sqrt(mean * (1 - share))))))
 
 
+def whole(rng: Random, amount: float) -> int:
+    """A whole number that is `amount` on average: a rate below one in a tick is one in some of them."""
+    down = int(amount)
+    return down + (rng.random() < amount - down)
+
+
 def log_uniform(rng: Random, low: float, high: float) -> float:
     return low * exp(log(high / low) * rng.random())
 
