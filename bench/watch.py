@@ -27,6 +27,8 @@ from holdfast.watch.model import Alert
 SEEDS = {"tuning": 1000, "held-out": 52_000}
 """Where each range begins: six for normal days, then six with faults."""
 BUSINESSES = 6
+LATE = 180.0
+"""Seconds after which a finding is worth a line on stderr."""
 TARGET = "found in <= 30 s (median), <= 0.1 false alarms a day, right runbook >= 95 %"
 
 
@@ -121,6 +123,7 @@ def _figures(name: str, played: Sequence[Played]) -> dict[str, Any]:
     days = sum(verdict.healthy for verdict in verdicts) / 86400
     false = Counter(alarm for verdict in verdicts for alarm in verdict.false_alarms)
     _tell(name, found, false, days)
+    _tell_poor(played, name)
     healthy = sum(verdict.healthy for verdict in verdicts)
     return {
         "faults": len(found),
@@ -196,6 +199,17 @@ def _tell(name: str, found: Sequence[Found], false: Counter[str], days: float) -
     say(f"{sum(false.values())} false alarms in {days:.1f} healthy days")
     for alarm, count in false.most_common(12):
         say(f"  {count:>4}  {alarm}")
+
+
+def _tell_poor(played: Sequence[Played], name: str) -> None:
+    """The faults that were missed, found late, or called by another name: where to look."""
+    for one in played:
+        for found in one.verdicts[name].found:
+            if found.after is None or found.after > LATE or not found.runbook:
+                label, after = found.label, "missed" if found.after is None else f"{found.after:.0f} s"
+                say(
+                    f"  seed {one.play.seed} at {label.onset:.0f} s: {label.cause} ({label.kind}) {after} {found.first}"
+                )
 
 
 def _seconds(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Deliveries: slots that each try holds while the destination takes its time, more tries, destinations that are down."""
+"""Deliveries: slots that each try holds for as long as it takes, more tries, destinations that are down."""
 
 from collections import deque
 from random import Random

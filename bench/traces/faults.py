@@ -133,9 +133,9 @@ def _ours(rng: Random, business: Business) -> Planned:
 
 
 def _spike(rng: Random, business: Business) -> Planned:
-    """Genuine new events, more than can be done, for 3 to 12 minutes; then it drains."""
+    """Genuine new events, more than can be done, for 3 to 12 minutes; then it drains. Ten minutes in all, or more."""
     over = log_uniform(rng, 1.4, 4)
-    burst = rng.uniform(3, 12) * MINUTE
+    burst = max(rng.uniform(3, 12), 10 / (1 + 1.2 * (over - 1))) * MINUTE
     rate = business.route_capacity * over
 
     def effect(now: Conditions, share: float, since: float) -> None:

@@ -111,10 +111,11 @@ class Teller:
             data["event_lag_seconds"] = Levels({"stripe": self._lag})
         checks = self._checks(tick)
         data["health_check"] = Levels(checks)
-        components: dict[str, float] = {}
+        components = dict.fromkeys(("stripe", "database", "inbox", "delivery", "system"), 0.0)
         for check, value in checks.items():
-            component = check.partition(":")[0]
-            components[component] = max(value, components.get(component, 0.0))
+            if value:
+                component = check.partition(":")[0]
+                components[component] = max(value, components[component])
         data["health_status"] = Levels(components)
 
     def _checks(self, tick: Tick) -> dict[str, float]:
