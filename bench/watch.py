@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Protocol
@@ -63,10 +63,12 @@ def run(*, quick: bool, seeds: str = "held-out") -> dict[str, Any]:
     plays = _plays(SEEDS[seeds], quick=quick)
     played: list[Played] = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for done in pool.map(_play, plays):
+        for future in as_completed([pool.submit(_play, play) for play in plays]):
+            done = future.result()
             played.append(done)
             what = f"{done.play.faults} faults" if done.play.faults else f"{done.play.days:g} normal days"
             say(f"{len(played)} of {len(plays)}: seed {done.play.seed}, {what}, {done.frames:,} frames")
+    played.sort(key=lambda one: one.play.seed)
     figures = {name: _figures(name, played) for name in played[0].verdicts}
     ours = figures.get("ours", {})
     return {
