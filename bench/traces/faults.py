@@ -188,8 +188,8 @@ def _sustained(rng: Random, business: Business) -> Planned:
 
 
 def _cpu(rng: Random, business: Business) -> Planned:
-    """Something takes the processors: 85 to 100 % of them."""
-    used, of_web = rng.uniform(0.85, 1.0) - business.cpu, rng.random() < 0.5
+    """Something takes the processors: 91 to 100 % of them are in use, so that answers and work take longer."""
+    used, of_web = rng.uniform(0.91, 1.0) - business.cpu, rng.random() < 0.5
 
     def effect(now: Conditions, share: float, since: float) -> None:
         if of_web:
