@@ -22,13 +22,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", nargs="?", choices=list(NAMES))
     parser.add_argument("--quick", action="store_true", help="smaller and shorter: to see that it runs, not to measure")
+    parser.add_argument("--seeds", choices=("tuning", "held-out"), help="only for watch: held-out unless said")
     chosen = parser.parse_args()
     if chosen.name is None:
         for name, what in NAMES.items():
             print(f"{name:<10} {what}")
         return 0
+    options = {} if chosen.seeds is None else {"seeds": chosen.seeds}
+    if options and chosen.name != "watch":
+        parser.error("only watch takes --seeds")
     began = time.monotonic()
-    result = importlib.import_module(f"bench.{chosen.name}").run(quick=chosen.quick)
+    result = importlib.import_module(f"bench.{chosen.name}").run(quick=chosen.quick, **options)
     document = {"name": chosen.name, **result, "quick": chosen.quick, "took": round(time.monotonic() - began, 1)}
     print(json.dumps(document), flush=True)
     return 0

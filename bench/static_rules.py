@@ -74,7 +74,7 @@ class Past:
         self.answers = Slow("webhook_seconds", "stripe", 2.0)
         self.http = Slow("http_request_seconds", "", 1.0)
         self.to_delivered = Slow("event_to_delivered_seconds", "critical", 120.0)
-        self.to_routed = Slow("event_to_routed_seconds", "critical", 30.0)
+        self.to_routed = Slow("event_to_routed_seconds", "critical", 60.0)
         self._disk = deque([0.0] * 180, maxlen=180)
         self.filling = False
 
@@ -140,7 +140,7 @@ RULES: tuple[Rule, ...] = (
         STORM,
         "stripe",
         60,
-        lambda past: past.duplicates.five > 15 and past.duplicates.minute > 0.2 * past.received.minute,
+        lambda past: past.duplicates.five > 20 and past.duplicates.minute > 0.2 * past.received.minute,
     ),
     Rule("StripeEventsLate", STORM, "stripe", 120, lambda past: past.highest("event_lag_seconds") > 120),
     Rule("WebhooksRefused", STORM, "ours", 60, lambda past: past.away.five > max(5, 0.05 * past.received.five)),
@@ -182,7 +182,7 @@ RULES: tuple[Rule, ...] = (
         BACKLOG,
         "sustained",
         300,
-        lambda past: past.attempts.five > 20 and past.failed.five > 0.25 * past.attempts.five,
+        lambda past: past.attempts.five > 40 and past.failed.five > 0.3 * past.attempts.five,
     ),
     Rule("WorkersAbsent", BACKLOG, "sustained", 120, Past.worker_is_absent),
     Rule("CpuHigh", SLOW, "cpu", 300, lambda past: past.highest("system_cpu_ratio") > 0.9),

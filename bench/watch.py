@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from bench.harness import say
 from bench.static_rules import StaticRules
 from bench.traces import CAUSES, Trace, faulty, normal
-from bench.traces.plant import TICK
+from bench.traces.measures import TICK
 from bench.verdict import Found, Recorder, Verdict, judge
 from holdfast.watch.frame import Frame
 from holdfast.watch.model import Alert
@@ -27,6 +27,8 @@ from holdfast.watch.model import Alert
 SEEDS = {"tuning": 1000, "held-out": 52_000}
 """Where each range begins: six for normal days, then six with faults."""
 BUSINESSES = 6
+LATE = 180.0
+"""Seconds after which a finding is worth a line on stderr."""
 TARGET = "found in <= 30 s (median), <= 0.1 false alarms a day, right runbook >= 95 %"
 
 
@@ -61,10 +63,12 @@ def run(*, quick: bool, seeds: str = "held-out") -> dict[str, Any]:
     plays = _plays(SEEDS[seeds], quick=quick)
     played: list[Played] = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for done in pool.map(_play, plays):
+        for future in as_completed([pool.submit(_play, play) for play in plays]):
+            done = future.result()
             played.append(done)
             what = f"{done.play.faults} faults" if done.play.faults else f"{done.play.days:g} normal days"
             say(f"{len(played)} of {len(plays)}: seed {done.play.seed}, {what}, {done.frames:,} frames")
+    played.sort(key=lambda one: one.play.seed)
     figures = {name: _figures(name, played) for name in played[0].verdicts}
     ours = figures.get("ours", {})
     return {
@@ -121,6 +125,7 @@ def _figures(name: str, played: Sequence[Played]) -> dict[str, Any]:
     days = sum(verdict.healthy for verdict in verdicts) / 86400
     false = Counter(alarm for verdict in verdicts for alarm in verdict.false_alarms)
     _tell(name, found, false, days)
+    _tell_poor(played, name)
     healthy = sum(verdict.healthy for verdict in verdicts)
     return {
         "faults": len(found),
@@ -196,6 +201,17 @@ def _tell(name: str, found: Sequence[Found], false: Counter[str], days: float) -
     say(f"{sum(false.values())} false alarms in {days:.1f} healthy days")
     for alarm, count in false.most_common(12):
         say(f"  {count:>4}  {alarm}")
+
+
+def _tell_poor(played: Sequence[Played], name: str) -> None:
+    """The faults that were missed, found late, or called by another name: where to look."""
+    for one in played:
+        for found in one.verdicts[name].found:
+            if found.after is None or found.after > LATE or not found.runbook:
+                label, after = found.label, "missed" if found.after is None else f"{found.after:.0f} s"
+                say(
+                    f"  seed {one.play.seed} at {label.onset:.0f} s: {label.cause} ({label.kind}) {after} {found.first}"
+                )
 
 
 def _seconds(value: float) -> str:

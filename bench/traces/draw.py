@@ -8,8 +8,8 @@ from holdfast.signals.sketch import ACCURACY, LEAST
 
 PER_LOG = 1 / (log1p(ACCURACY) - log1p(-ACCURACY))
 """Bins of a sketch for each unit of a value's logarithm."""
-_POINTS, _STRATA = 256, 8
-_WIDTH = _POINTS / _STRATA
+_POINTS, _STRATA, _TAIL = 256, 8, 4
+_BODY = _STRATA - 1
 
 Bins = dict[int, int]
 
@@ -18,7 +18,7 @@ def poisson(rng: Random, mean: float) -> int:
     """How many of many independent things happened."""
     if mean <= 0.0:
         return 0
-    if mean > 25.0:
+    if mean > 15.0:
         return max(0, round(rng.gauss(mean, sqrt(mean))))
     random = rng.random
     left, count, product = exp(-mean), 0, random()
@@ -46,6 +46,12 @@ def binomial(rng: Random, count: int, share: float) -> int:
     return min(count, max(0, round(rng.gauss(mean, sqrt(mean * (1 - share))))))
 
 
+def whole(rng: Random, amount: float) -> int:
+    """A whole number that is `amount` on average: a rate below one in a tick is one in some of them."""
+    down = int(amount)
+    return down + (rng.random() < amount - down)
+
+
 def log_uniform(rng: Random, low: float, high: float) -> float:
     return low * exp(log(high / low) * rng.random())
 
@@ -59,6 +65,14 @@ class Shape:
         points = [normal.inv_cdf((number + 0.5) / _POINTS) for number in range(_POINTS)]
         stretched = [sigma * z * (1 + tail * max(0.0, z - 1.5)) for z in points]
         self._offsets = [round(value * PER_LOG) for value in stretched]
+        # One value of each eighth, and of the slowest eighth one of each quarter, are a fair picture of many.
+        width, part = _POINTS // _STRATA, _POINTS // _STRATA // _TAIL
+        starts = [(number * width, width) for number in range(_STRATA - 1)]
+        starts += [(_POINTS - width + number * part, part) for number in range(_TAIL)]
+        self._patterns = [
+            tuple(self._offsets[start + (place * (3 + number)) % size] for number, (start, size) in enumerate(starts))
+            for place in range(width)
+        ]
         self._mean = sum(exp(value) for value in stretched) / _POINTS
 
     def observe(self, rng: Random, bins: Bins, count: int, median: float) -> float:
@@ -75,12 +89,20 @@ class Shape:
                 at = key + offsets[int(random() * _POINTS)]
                 bins[at] = bins.get(at, 0) + 1
         else:
-            each, over = divmod(count, _STRATA)
-            place = random()
-            for number in range(_STRATA):
-                # The same place in each stratum, in half of them from the other side: evenly spread, with one draw.
-                at = key + offsets[int((number + (place if number & 1 else 1 - place)) * _WIDTH) & 255]
-                bins[at] = bins.get(at, 0) + (each + 1 if number < over else each)
+            pattern, get = self._patterns[int(random() * len(self._patterns))], bins.get
+            each = count // _STRATA
+            slowest = each // _TAIL
+            for offset in pattern[:_BODY]:
+                at = key + offset
+                bins[at] = get(at, 0) + each
+            if slowest:
+                for offset in pattern[_BODY:]:
+                    at = key + offset
+                    bins[at] = get(at, 0) + slowest
+            left = count - each * _BODY - slowest * _TAIL
+            if left:
+                at = key + offsets[int(random() * _POINTS)]
+                bins[at] = get(at, 0) + left
         return count * median * self._mean
 
 

@@ -133,9 +133,9 @@ def _ours(rng: Random, business: Business) -> Planned:
 
 
 def _spike(rng: Random, business: Business) -> Planned:
-    """Genuine new events, more than can be done, for 3 to 12 minutes; then it drains."""
+    """Genuine new events, more than can be done, for 3 to 12 minutes; then it drains. Ten minutes in all, or more."""
     over = log_uniform(rng, 1.4, 4)
-    burst = rng.uniform(3, 12) * MINUTE
+    burst = max(rng.uniform(3, 12), 10 / (1 + 1.2 * (over - 1))) * MINUTE
     rate = business.route_capacity * over
 
     def effect(now: Conditions, share: float, since: float) -> None:
@@ -188,8 +188,8 @@ def _sustained(rng: Random, business: Business) -> Planned:
 
 
 def _cpu(rng: Random, business: Business) -> Planned:
-    """Something takes the processors: 85 to 100 % of them."""
-    used, of_web = rng.uniform(0.85, 1.0) - business.cpu, rng.random() < 0.5
+    """Something takes the processors: 91 to 100 % of them are in use, so that answers and work take longer."""
+    used, of_web = rng.uniform(0.91, 1.0) - business.cpu, rng.random() < 0.5
 
     def effect(now: Conditions, share: float, since: float) -> None:
         if of_web:

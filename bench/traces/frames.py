@@ -6,18 +6,17 @@ from random import Random
 
 from bench.traces.business import Business
 from bench.traces.conditions import Conditions
-from bench.traces.plant import Spread, Tick
+from bench.traces.measures import LANES, Spread, Tick
 from holdfast.health import probes
 from holdfast.queue.model import Lane
 from holdfast.signals.buckets import Counts, Data, Levels, Spreads
 from holdfast.watch.frame import Frame
 
-_LANES = tuple(lane.label for lane in Lane)
-_ROUTE = tuple(f"route\x1f{lane}" for lane in _LANES)
-_DELIVER = tuple(f"deliver\x1f{lane}" for lane in _LANES)
+_ROUTE = tuple(f"route\x1f{lane}" for lane in LANES)
+_DELIVER = tuple(f"deliver\x1f{lane}" for lane in LANES)
 _AGES = tuple((probes.AGE_SECONDS[lane].warn, probes.AGE_SECONDS[lane].fail) for lane in Lane)
-_AGE_CHECKS = tuple((f"inbox:oldestAge.{lane}", f"delivery:oldestAge.{lane}") for lane in _LANES)
-_OUTCOMES = {lane: (f"{lane}\x1fapplied", f"{lane}\x1fstored", f"{lane}\x1funmatched") for lane in _LANES}
+_AGE_CHECKS = tuple((f"inbox:oldestAge.{lane}", f"delivery:oldestAge.{lane}") for lane in LANES)
+_OUTCOMES = {lane: (f"{lane}\x1fapplied", f"{lane}\x1fstored", f"{lane}\x1funmatched") for lane in LANES}
 _LEDGER_SHARE = (0.97, 0.5, 0.1)
 """Events of a lane that concern payments, so are applied to the ledger; the others are stored only."""
 _DISK_BYTES = 2e11
@@ -38,8 +37,8 @@ class Teller:
 
     def frame(self, at: datetime, tick: Tick, now: Conditions) -> Frame:
         self._number += 1
-        if tick.lag is not None:
-            self._lag = tick.lag
+        if tick.event_lag is not None:
+            self._lag = tick.event_lag
         # What lasts for one probe only is seen by one; each status page is asked once a minute.
         if (self._number + self._offset) % 6 == 0 or now.api > self._api:
             self._api = tick.api
@@ -64,7 +63,7 @@ class Teller:
 
     def _working(self, data: dict[str, Data], tick: Tick) -> None:
         routed: dict[str, float] = {}
-        for lane, count, share in zip(_LANES, tick.routed, _LEDGER_SHARE, strict=True):
+        for lane, count, share in zip(LANES, tick.routed, _LEDGER_SHARE, strict=True):
             if count:
                 applied, stored, unmatched = _OUTCOMES[lane]
                 nobody = int(self._rng.random() < 0.002)
@@ -74,7 +73,7 @@ class Teller:
                         routed[outcome] = float(amount)
         if routed:
             data["events_routed"] = Counts(routed)
-        spreads = _spreads(zip(_LANES, tick.routed_seconds, strict=True))
+        spreads = _spreads(zip(LANES, tick.routed_seconds, strict=True))
         if spreads:
             data["event_to_routed_seconds"] = Spreads(spreads)
         if tick.events_failed:
@@ -87,7 +86,7 @@ class Teller:
             data["delivery_attempt_seconds"] = Spreads(tick.attempt_seconds)
         if tick.settled:
             data["deliveries_settled"] = Counts({key: float(count) for key, count in tick.settled.items()})
-        spreads = _spreads(zip(_LANES, tick.delivered_seconds, strict=True))
+        spreads = _spreads(zip(LANES, tick.delivered_seconds, strict=True))
         if spreads:
             data["event_to_delivered_seconds"] = Spreads(spreads)
 
@@ -112,10 +111,11 @@ class Teller:
             data["event_lag_seconds"] = Levels({"stripe": self._lag})
         checks = self._checks(tick)
         data["health_check"] = Levels(checks)
-        components: dict[str, float] = {}
+        components = dict.fromkeys(("stripe", "database", "inbox", "delivery", "system"), 0.0)
         for check, value in checks.items():
-            component = check.partition(":")[0]
-            components[component] = max(value, components.get(component, 0.0))
+            if value:
+                component = check.partition(":")[0]
+                components[component] = max(value, components[component])
         data["health_status"] = Levels(components)
 
     def _checks(self, tick: Tick) -> dict[str, float]:

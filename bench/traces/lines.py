@@ -2,11 +2,22 @@
 
 from collections import deque
 from collections.abc import Sequence
+from random import Random
+
+from bench.traces.measures import TICK
 
 WEIGHTS = (16, 4, 1)
 PROMISES = (5.0, 60.0, 900.0)
 LATE_OLDEST = 0.25
 """As `queue.model.ClaimPolicy` has them."""
+
+LONGEST_BACKOFF = 900.0
+"""Seconds. The product waits up to hours; what it sends in the last of them would fall into the next fault."""
+
+
+def backoff(rng: Random, tried: int) -> int:
+    """Ticks until the next try: full jitter below 5 s times 4 to the power of the tries before, as the product does."""
+    return 1 + int(rng.uniform(0, min(LONGEST_BACKOFF, 5.0 * 4.0 ** min(6, tried - 1))) / TICK)
 
 
 class Served:

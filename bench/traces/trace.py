@@ -10,7 +10,8 @@ from bench.traces.conditions import DAY, HOUR, MINUTE, Conditions, Happening
 from bench.traces.faults import CAUSES, Label, planned
 from bench.traces.frames import Teller
 from bench.traces.life import life
-from bench.traces.plant import TICK, Plant
+from bench.traces.measures import TICK
+from bench.traces.plant import Plant
 from holdfast.watch.frame import Frame
 
 WARM_UP = DAY
@@ -34,7 +35,7 @@ class Trace:
 
     def frames(self) -> Iterator[Frame]:
         rng = Random(self.seed * 7919 + 1)
-        plant, teller = Plant(rng, self.business, self.start), Teller(rng, self.business)
+        plant, teller = Plant(rng, self.business), Teller(rng, self.business)
         quiet, coming = Conditions(), list(reversed(self.happenings))
         going: list[Happening] = []
         for number in range(1, int(self.seconds / TICK) + 1):

@@ -1,0 +1,106 @@
+"""The labelled traces that `python -m bench watch` judges by: same seed, same frames; faults apart; sound verdicts."""
+
+from itertools import islice, pairwise
+
+import pytest
+from bench.static_rules import StaticRules
+from bench.traces import CAUSES, Label, faulty, normal
+from bench.traces.conditions import DAY, HOUR
+from bench.traces.measures import TICK
+from bench.verdict import Episode, Recorder, judge
+
+from holdfast import web, worker  # noqa: F401 - they register what is measured
+from holdfast.signals.registry import REGISTRY
+from holdfast.watch.model import Alert
+
+SEEDS = range(4000, 4006)
+
+
+def test_a_seed_gives_the_same_frames_each_time():
+    trace = faulty(4001, faults=1, warm_up=HOUR)
+    assert list(islice(trace.frames(), 500)) == list(islice(faulty(4001, faults=1, warm_up=HOUR).frames(), 500))
+    assert list(islice(trace.frames(), 500)) != list(islice(faulty(4007, faults=1, warm_up=HOUR).frames(), 500))
+
+
+def test_signals_have_the_names_the_product_has():
+    known = {metric.name for metric in REGISTRY} | {"health_check"}
+    seen = {name for frame in islice(faulty(4002, faults=3, warm_up=0.0).frames(), 3000) for name in frame.data}
+    assert seen <= known
+    assert len(seen) > 25
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_faults_are_apart_and_of_all_causes(seed):
+    labels = faulty(seed, faults=18).labels
+    assert {label.cause for label in labels} == set(CAUSES)
+    assert all(label.begin <= label.onset < label.end for label in labels)
+    assert all(later.begin - earlier.end > 1.5 * HOUR for earlier, later in pairwise(labels))
+    assert all(10 * 60 - 1 < label.end - label.begin < 150 * 60 for label in labels)
+    assert labels[0].begin > DAY
+
+
+def test_normal_days_have_no_labels():
+    assert normal(4003, days=3).labels == ()
+
+
+def test_what_comes_in_is_routed():
+    new = routed = depth = 0.0
+    for frame in normal(4004, days=0.2, warm_up=0.0).frames():
+        new += frame.count("webhooks_received", "stripe", "new")
+        routed += frame.count("events_routed")
+        depth = sum(level for labels, level in frame.levels("queue_depth") if labels[0] == "route")
+    assert new > 500
+    assert new == pytest.approx(routed + depth, rel=0.02)
+
+
+def _alert(at, runbook="webhook-backlog", cause="spike", key="k"):
+    return Alert(key, runbook, cause, "critical", "", "", at, at)
+
+
+def _recorded(frames, opened, closed, **said):
+    recorder = Recorder()
+    for number in range(1, len(frames) + 1):
+        now = number * TICK
+        recorder.see(now, [_alert(frames[int(opened / TICK)].at, **said)] if opened <= now < closed else [])
+    return recorder
+
+
+LABEL = Label("webhook-backlog", "spike", "", 1000.0, 1000.0, 2000.0)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return list(islice(normal(4005, days=0.5, warm_up=0.0).frames(), 1000))
+
+
+def test_an_alert_within_a_fault_finds_it(frames):
+    verdict = judge(_recorded(frames, 1030, 1500), [LABEL], 0.0, 5000.0, TICK)
+    assert [(one.after, one.runbook, one.cause, one.others) for one in verdict.found] == [(30.0, True, True, False)]
+    assert verdict.false_alarms == ()
+
+
+def test_an_alert_of_another_runbook_finds_it_too_but_is_not_right(frames):
+    (found,) = judge(_recorded(frames, 1030, 1500, runbook="other"), [LABEL], 0.0, 5000.0, TICK).found
+    assert (found.after, found.runbook, found.others) == (30.0, False, True)
+
+
+def test_an_alert_that_was_open_before_finds_nothing_and_is_false(frames):
+    verdict = judge(_recorded(frames, 500, 1500), [LABEL], 0.0, 5000.0, TICK)
+    assert verdict.found[0].after is None
+    assert verdict.pages == len(verdict.false_alarms) == 1
+
+
+def test_an_alert_soon_after_a_fault_is_not_false(frames):
+    assert judge(_recorded(frames, 2500, 2600), [LABEL], 0.0, 5000.0, TICK).false_alarms == ()
+    assert len(judge(_recorded(frames, 3300, 3400), [LABEL], 0.0, 5000.0, TICK).false_alarms) == 1
+
+
+def test_what_an_alert_says_is_what_it_said_then():
+    episode = Episode("k", 10.0, 200.0, [(10.0, "a", "x"), (100.0, "b", "y")])
+    assert episode.at(50.0) == ("a", "x")
+    assert episode.at(130.0) == ("b", "y")
+
+
+def test_static_rules_say_nothing_on_a_quiet_morning(frames):
+    rules = StaticRules()
+    assert not any(rules.tick(frame) for frame in frames[:700])
