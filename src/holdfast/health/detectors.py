@@ -20,7 +20,8 @@ class SystemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds, and shares from 0 to 1."""
 
     round_trip: float = 0.1
-    """An empty statement takes no longer for a minute, nor three times as long for ten seconds."""
+    """An empty statement takes no longer, nor ten times the usual."""
+    round_trip_for: float = 30.0
     connections: float = 0.9
     lock_waits: float = 10.0
     transaction: float = 900.0
@@ -28,8 +29,9 @@ class SystemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pool: float = 0.99
     pool_for: float = 25.0
     """A pool that is all in use for so long is exhausted."""
-    loop_lag: float = 0.5
-    loop_for: float = 20.0
+    loop_lag: float = 0.2
+    loop_for: float = 120.0
+    """So late for so long; two and a half times that is trouble after 20 s."""
     memory: float = 0.92
     disk: float = 0.90
     full_within: float = 3600.0
@@ -131,7 +133,9 @@ class Degradation:
         limit = max(chosen.round_trip, 10 * (self._usual_round_trip.value or 0.001))
         slow = round_trip / limit
         self._usual_round_trip.add(round_trip, strange=slow >= 1)
-        found = [_Weighed(slow, Evidence(_SLOW, round_trip, limit, "s", "limit"), _WHY[_SLOW], 3 if slow >= 3 else 12)]
+        found = [
+            _Weighed(slow, Evidence(_SLOW, round_trip, limit, "s", "limit"), _WHY[_SLOW], ticks(chosen.round_trip_for))
+        ]
         connections = frame.level("postgres_connections_ratio") or 0.0
         evidence = _percent(_FULL, connections, chosen.connections)
         found.append(_Weighed(connections / chosen.connections, evidence, _WHY[_FULL], 2))
@@ -164,7 +168,8 @@ class Degradation:
         kind = "/".join(labels)
         evidence = Evidence(f"event loop of {kind} is late by", lag, chosen.loop_lag, "s", "limit")
         why = f"Something keeps the {kind} process from answering."
-        return _Weighed(lag / chosen.loop_lag, evidence, why, ticks(chosen.loop_for))
+        weight = lag / chosen.loop_lag
+        return _Weighed(weight, evidence, why, ticks(20 if weight >= 2.5 else chosen.loop_for))
 
     def _weigh_memory(self, frame: Frame) -> _Weighed | None:
         return self._filling(frame.level("system_memory_ratio"), self._memory, self._settings.memory, "memory")

@@ -20,11 +20,13 @@ class StormSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds, and shares from 0 to 1. Promises hold for every size of business; the rest is against the usual."""
 
     duplicates: float = 0.10
-    """Share of what comes in that we hold already, from which on it is a storm."""
+    """Share of what comes in that we hold already, from which on it is a storm, for two minutes."""
+    many: float = 0.50
+    """… or this share, for half a minute."""
     handful: float = 4.0
     """Duplicates in a window that mean nothing, whatever is usual."""
-    lasting: float = 0.6
-    """Share of the last half or two minutes in which they came."""
+    lasting: float = 0.8
+    """Share of the time in which they came."""
     surprise: float = 16.0
     """How improbable a count must be among the usual ones: -ln of the probability."""
     answer: float = 2.0
@@ -111,13 +113,16 @@ class RetryStorm:
     def _repeated(self) -> _Symptom | None:
         """Events that we hold come again, more than usual by far."""
         chosen, best = self._settings, None
-        for duplicates, repeating, events in zip(self._duplicates, self._repeating, self._events, strict=True):
+        limits = (chosen.many, chosen.duplicates)
+        for duplicates, repeating, events, limit in zip(
+            self._duplicates, self._repeating, self._events, limits, strict=True
+        ):
             if not duplicates.total or repeating.mean < chosen.lasting:
                 continue  # a handful that came together is no storm
             usual = (self._usual_duplicates.value or 0.0) * len_of(duplicates)
             expected = 2.0 * usual + chosen.handful
             ratio = duplicates.total / max(1.0, events.total)
-            weight = min(surprise(duplicates.total, expected) / chosen.surprise, ratio / chosen.duplicates)
+            weight = min(surprise(duplicates.total, expected) / chosen.surprise, ratio / limit)
             if best is None or weight > best[0]:
                 best = (weight, 100 * ratio, 100 * usual / max(1.0, (self._usual_events.value or 0.0) * len_of(events)))
         if best is None or best[0] < 0.5:

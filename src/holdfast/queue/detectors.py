@@ -12,6 +12,9 @@ from holdfast.watch.windows import SketchWindow, Usual, Window, surprise, ticks
 
 RUNBOOK = "webhook-backlog"
 SPIKE, SUSTAINED = "spike", "sustained"
+_CATCHING_UP = timedelta(seconds=20)
+_FEW = 3
+"""Works of a lane from which on their age counts: one that is odd is no backlog."""
 _EXPLAINED = ("performance-degradation/", "stripe-retry-storm")
 
 
@@ -27,7 +30,7 @@ class BacklogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     least: int = 25
     """A queue shorter than this is no backlog."""
     restart: float = 75.0
-    """Workers that are gone or silent get so long to come back: a deployment looks like that."""
+    """Workers that are gone get so long to come back: a deployment looks like that."""
     lasting: float = 900.0
     """A spike that is not drained by then is a lasting lack of capacity."""
     spike: float = 1.6
@@ -36,6 +39,24 @@ class BacklogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Promise: notifications are with the merchant within this time of the event; it is broken when 80 % are not."""
     reports: int = 2
     """Reports of delayed notifications within half an hour that halve these limits."""
+
+
+class _Restart:
+    """Whether workers are gone only for as long as a deployment takes, or have just come back from it."""
+
+    def __init__(self, longest: float) -> None:
+        self._longest = timedelta(seconds=longest)
+        self._gone: datetime | None = None
+        self._back: datetime | None = None
+
+    def see(self, frame: Frame) -> bool:
+        now = frame.at
+        if frame.level("process_cpu_ratio", "worker") is None:
+            self._gone, self._back = self._gone or now, None
+            return now - self._gone < self._longest
+        if self._gone is not None:
+            self._gone, self._back = None, now
+        return self._back is not None and now - self._back < _CATCHING_UP
 
 
 class RouteBacklog:
@@ -48,17 +69,15 @@ class RouteBacklog:
         self._arrived, self._served = Window(30), Window(30)
         self._usual_arrived, self._usual_served = Usual(), Usual()
         self._depth, self._total = Window(20), Window(20)
-        self._best = Window(600)
-        self._workers_gone: datetime | None = None
+        self._restart = _Restart(self._settings.restart)
         self._began: datetime | None = None
 
     def see(self, frame: Frame) -> Sequence[Sighting]:
-        chosen = self._settings
+        in_restart = self._restart.see(frame)
         arrived = frame.count("webhooks_received", None, "new")
         served = frame.count("events_routed")
         self._arrived.add(arrived)
         self._served.add(served)
-        self._best.add(served)
         depths = {lane: frame.level("queue_depth", "route", lane.label) for lane in Lane}
         if all(depth is None for depth in depths.values()):
             return []
@@ -67,12 +86,12 @@ class RouteBacklog:
         weight, evidence = self._weigh(frame, urgent, depths)
         self._usual_arrived.add(arrived, strange=weight >= 1)
         self._usual_served.add(served, strange=weight >= 1)
-        if weight < 0.5 or sum(depth or 0.0 for depth in depths.values()) < chosen.least:
+        if weight < 0.5:
             self._began = None
             return []
         if weight >= 1 and self._began is None:
             self._began = frame.at
-        return [self._sighting(frame, weight, evidence, in_restart=self._is_restart(frame))]
+        return [self._sighting(frame, weight, evidence, in_restart=in_restart)]
 
     def _weigh(
         self, frame: Frame, urgent: float, depths: dict[Lane, float | None]
@@ -82,7 +101,7 @@ class RouteBacklog:
         promises = {Lane.CRITICAL: chosen.critical, Lane.STANDARD: chosen.standard, Lane.BULK: chosen.bulk}
         for lane, promise in promises.items():
             age = frame.level("queue_oldest_age_seconds", "route", lane.label) or 0.0
-            if (depths[lane] or 0.0) >= 1:
+            if (depths[lane] or 0.0) >= _FEW:
                 evidence = Evidence(f"oldest {lane.label} event waits", age, promise, "s", "promise")
                 found.append((age / promise, evidence))
         total = sum(depth or 0.0 for depth in depths.values())
@@ -100,15 +119,6 @@ class RouteBacklog:
     def _rate(self) -> float:
         """Events a second that are served now, or usually, if they are not kept from it."""
         return max(self._served.rate, (self._usual_served.value or 0.0) / 5.0, 0.2)
-
-    def _is_restart(self, frame: Frame) -> bool:
-        """Whether workers have been gone, or not routing, only for as long as a deployment takes."""
-        if frame.level("process_cpu_ratio", "worker") is None or self._served.last == 0:
-            self._workers_gone = self._workers_gone or frame.at
-        else:
-            self._workers_gone = None
-        gone = self._workers_gone
-        return gone is not None and frame.at - gone < timedelta(seconds=self._settings.restart)
 
     def _sighting(
         self, frame: Frame, weight: float, found: list[tuple[float, Evidence]], *, in_restart: bool
@@ -161,11 +171,12 @@ class DeliverBacklog:
         self._delivered = SketchWindow(60)
         self._took = SketchWindow(60)
         self._usual_planned, self._usual_settled = Usual(), Usual()
-        self._gone: datetime | None = None
+        self._restart = _Restart(self._settings.restart)
         self._began: datetime | None = None
 
     def see(self, frame: Frame) -> Sequence[Sighting]:
         chosen = self._settings
+        in_restart = self._restart.see(frame)
         self._planned.add(frame.count("deliveries_planned"))
         self._settled.add(frame.count("deliveries_settled"))
         self._delivered.add(frame.spread("event_to_delivered_seconds"))
@@ -190,9 +201,12 @@ class DeliverBacklog:
             return []
         if strange:
             self._began = self._began or frame.at
-        return [self._sighting(frame, weight, sorted(found, key=lambda item: -item[0]))]
+        found.sort(key=lambda item: -item[0])
+        return [self._sighting(frame, weight, found, in_restart=in_restart)]
 
-    def _sighting(self, frame: Frame, weight: float, found: list[tuple[float, Evidence]]) -> Sighting:
+    def _sighting(
+        self, frame: Frame, weight: float, found: list[tuple[float, Evidence]], *, in_restart: bool
+    ) -> Sighting:
         usual = (self._usual_planned.value or 0.0) / 5
         planned, settled = self._planned.rate, self._settled.rate
         took = self._took.quantile(0.5)
@@ -211,14 +225,7 @@ class DeliverBacklog:
             why=f"{why}.",
             since=self._began or frame.at,
             evidence=tuple(item[1] for item in found),
-            certain=weight >= 1 and not self._is_restart(frame),
+            certain=weight >= 1 and not in_restart,
             patience=3,
             explained_by=(*_EXPLAINED, RouteBacklog.key),
         )
-
-    def _is_restart(self, frame: Frame) -> bool:
-        if frame.level("process_cpu_ratio", "worker") is None or self._settled.last == 0:
-            self._gone = self._gone or frame.at
-        else:
-            self._gone = None
-        return self._gone is not None and frame.at - self._gone < timedelta(seconds=self._settings.restart)
