@@ -17,6 +17,7 @@ from holdfast.inbox.model import EventError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
 from holdfast.service import Database
+from holdfast.signals.readings import ReadingError
 from holdfast.watch.settings import WatchError
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ MENDABLE = (
     DeliveryError,
     EventError,
     LeverError,
+    ReadingError,
     WatchError,
     asyncpg.InsufficientPrivilegeError,
 )
