@@ -102,6 +102,8 @@ def _mistake(item: Mapping[str, Any]) -> dict[str, str]:
     place, message = list(item["loc"]), str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "json_invalid":
         return {"field": "body", "detail": f"this is not JSON: {item['ctx']['error']}"}
+    if item["type"] == "model_attributes_type" and place == ["body"]:
+        message = "send a JSON object, with content-type: application/json"
     if item["type"] == "extra_forbidden":
         message = "there is no such field"
     if item["type"] == "missing" and len(place) > 1:
