@@ -18,6 +18,7 @@ GROUPS = {
     "deliveries": ("deliveries:app", "Deliveries: every notification, each try of it, dead letters."),
     "queue": ("queue:app", "The queue: how much waits, since when, how fast it goes."),
     "levers": ("levers:app", "Levers: what an operator turns while it runs, and who turned what."),
+    "signals": ("signals:app", "Signals: what is measured, by names that guards use."),
     "alerts": ("alerts:app", "Alerts: what health_watch sees, and what is kept quiet."),
     "reports": ("reports:app", "Reports: what merchants and customers say, as evidence."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),

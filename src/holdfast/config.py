@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     heartbeat_url: SecretStr | None = None
     watch_file: Path | None = None
 
+    api_token: SecretStr | None = None
+
     workers: int = Field(default=1, ge=0, le=64)
     router_concurrency: int = Field(default=2, ge=0, le=16)
     delivery_concurrency: int = Field(default=256, ge=0, le=4096)
@@ -134,6 +136,17 @@ class Settings(BaseSettings):
         for number, url in enumerate(value, 1):
             if not _is_http(url.get_secret_value()):
                 raise ValueError(f"address {number} is not an http(s) address")
+        return value
+
+    @field_validator("api_token")
+    @classmethod
+    def _token(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value is not None else None
+        if text is not None and (len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text):
+            raise ValueError(
+                "write at least 16 letters, digits and signs, without spaces; for example what "
+                "`python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` prints"
+            )
         return value
 
     @field_validator("heartbeat_url")

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +18,8 @@ from holdfast.config import Settings
 from holdfast.db import processes
 from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.db.migrate import upgrade
-from holdfast.db.pool import AWAY, Pool, create_pool
+from holdfast.db.pool import AWAY, Pool, ResizablePool, create_pool
+from holdfast.levers.service import Levers
 from holdfast.loops import repeat
 from holdfast.signals.registry import REGISTRY
 from holdfast.signals.system import POOL_WAIT, System
@@ -174,7 +175,7 @@ async def background(*loops: Awaitable[None], stop: asyncio.Event | None = None)
 
 
 @asynccontextmanager
-async def pool(url: str, *, size: int, name: str, **options: bool) -> AsyncIterator[Pool]:
+async def pool(url: str, *, size: int, name: str, **options: bool) -> AsyncIterator[ResizablePool]:
     """A pool for the block, whose waits are measured; at its end connections in use are broken off."""
     waited = POOL_WAIT.series(name).observe
     opened = await create_pool(url, size=size, name=f"holdfast {name}", waited=waited, **options)
@@ -182,6 +183,15 @@ async def pool(url: str, *, size: int, name: str, **options: bool) -> AsyncItera
         yield opened
     finally:
         opened.terminate()
+
+
+async def resize(pools: Mapping[str, ResizablePool], kind: str, levers: Levers) -> None:
+    """Make this process's pools as large as the levers say."""
+    for name, opened in pools.items():
+        size = levers.pool_size(f"{kind}/{name}")
+        if size != opened.get_max_size():
+            log.info("pool.resized", pool=f"{kind}/{name}", size=size, before=opened.get_max_size())
+            await opened.resize(size)
 
 
 @asynccontextmanager

@@ -16,11 +16,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from holdfast import __version__, problems
+from holdfast.api.door import ApiDoor
 from holdfast.config import Settings
-from holdfast.db.notifications import Notifier
+from holdfast.db.notifications import Listener, Notifier
 from holdfast.db.pool import Pool
 from holdfast.delivery import signals as delivery_signals
 from holdfast.gateway.protocol import BoundedProtocol, HotDoor
@@ -28,12 +29,14 @@ from holdfast.gateway.stripe import Message, Receive, Scope, Send, StripeDoor
 from holdfast.health.board import Board
 from holdfast.health.service import Health
 from holdfast.inbox.service import Inbox
+from holdfast.levers import driver
+from holdfast.levers.service import CHANNEL, EVERY, Levers
 from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.payments import signals as payments_signals
 from holdfast.queue import service as queue
 from holdfast.queue.channels import ROUTE
-from holdfast.service import Database, after, background, common_loops, pool, say_ready, settle_memory
+from holdfast.service import Database, after, background, common_loops, pool, resize, say_ready, settle_memory
 from holdfast.signals.registry import REGISTRY, Distribution
 from holdfast.signals.system import System
 from holdfast.signals.totals import CONTENT_TYPE, Totals
@@ -92,10 +95,16 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
     """
     listening = _listen(settings)
     async with AsyncExitStack() as stack:
-        hot = await stack.enter_async_context(pool(database.url, size=3, name="inbox", hot=True))
-        general = await stack.enter_async_context(pool(database.url, size=4, name="web"))
+        levers = Levers(routers=0, deliveries=0)
+        pools = {
+            name: await stack.enter_async_context(
+                pool(database.url, size=levers.pool_size(f"web/{name}"), name=named, hot=name == "inbox")
+            )
+            for name, named in (("inbox", "inbox"), ("general", "web"))
+        }
+        hot, general = pools["inbox"], pools["general"]
         prepared = asyncio.Event()
-        system = System("web", settings.data_dir, {"inbox": hot, "general": general})
+        system = System("web", settings.data_dir, pools)
         totals = await stack.enter_async_context(common_loops(database, general, system, prepared, stop))
         notifier = Notifier(hot, ROUTE)
         catalogue = Catalogue()
@@ -116,12 +125,20 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
                 prepared=prepared,
             )
         )
-        app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box, health.board))
+        api = ApiDoor(settings, general)
+        app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box, health.board, api))
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
         async def refresh() -> None:
             await catalogue.refresh(general)
             await box.refresh_lanes(general)
+
+        turned = asyncio.Event()
+        listener = Listener(database.url, {CHANNEL: lambda _: turned.set()}, name="holdfast web listener")
+
+        async def heed() -> None:
+            await levers.refresh(general)
+            await resize(pools, "web", levers)
 
         async def prepare() -> None:
             if await database.bring_up(stop):
@@ -142,10 +159,17 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         async with background(
             box.run(),
             notifier.run(),
+            api.prepare(),
+            after(prepared, listener.run()),
             stop_serving(),
             repeat("hang_up", hang_up, every=1.0, stop=stop),
             *health.loops(stop),
             after(prepared, repeat("refresh_catalogue", refresh, every=1.0, stop=stop)),
+            after(prepared, repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned)),
+            after(
+                prepared,
+                repeat("drive_ramps", partial(driver.drive, general, settings), every=driver.EVERY, stop=stop),
+            ),
             after(prepared, repeat("guard_watch", lambda: guard.tick(general), every=5.0, stop=stop)),
             after(prepared, repeat("tell_alerts", lambda: teller.tick(general), every=2.0, stop=stop)),
             after(prepared, repeat("queue_gauges", lambda: queue.measure(general), every=5.0, stop=stop)),
@@ -203,7 +227,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _rest(general: Pool, totals: Totals, box: Inbox, board: Board) -> Starlette:
+def _rest(general: Pool, totals: Totals, box: Inbox, board: Board, api: ApiDoor) -> Starlette:
     async def health(_request: Request) -> Response:
         body = f'{{"status":"pass","version":"{__version__}","serviceId":"holdfast"}}'
         return Response(body, media_type="application/health+json")
@@ -235,6 +259,7 @@ def _rest(general: Pool, totals: Totals, box: Inbox, board: Board) -> Starlette:
             Route("/health/ready", ready),
             Route("/health/report", report),
             Route("/metrics", metrics),
+            Mount("/v1", api),
         ],
         exception_handlers={HTTPException: refuse, Exception: refuse},
     )

@@ -17,6 +17,7 @@ from holdfast.delivery.http import HttpSender
 from holdfast.delivery.limiter import Limiter
 from holdfast.delivery.mail import MailSender
 from holdfast.delivery.service import Deliverer, Limits, Sender
+from holdfast.levers import driver
 from holdfast.levers.model import ROUTER_CONCURRENCY
 from holdfast.levers.service import CHANNEL, EVERY, Levers, expire
 from holdfast.loops import repeat
@@ -26,7 +27,7 @@ from holdfast.payments.router import StripeWebhookRouter
 from holdfast.queue.channels import DELIVER, ROUTE
 from holdfast.queue.model import ClaimPolicy, Stage
 from holdfast.queue.service import Claimer
-from holdfast.service import Database, background, common_loops, pool, settle_memory
+from holdfast.service import Database, background, common_loops, pool, resize, settle_memory
 from holdfast.signals import rollup
 from holdfast.signals.registry import REGISTRY, Gauge
 from holdfast.signals.system import System
@@ -50,14 +51,20 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
     if not await database.bring_up(stop):
         return 0
     levers = Levers(routers=settings.router_concurrency, deliveries=settings.delivery_concurrency)
+
+    def size(name: str) -> int:
+        return levers.pool_size(f"worker/{name}")
+
     async with AsyncExitStack() as stack:
         # Routing is done again after a crash of the server, as a whole: its commits need not wait for the disk.
         route_pool = await stack.enter_async_context(
-            pool(database.url, size=2 * ROUTER_CONCURRENCY.high, name="router", hot=True, asynchronous_commit=True)
+            pool(database.url, size=size("router"), name="router", hot=True, asynchronous_commit=True)
         )
         # A claim that is committed to disk puts the planning before it there as well: what is sent was never undone.
-        deliver_pool = await stack.enter_async_context(pool(database.url, size=4, name="delivery", hot=True))
-        general = await stack.enter_async_context(pool(database.url, size=3, name="worker"))
+        deliver_pool = await stack.enter_async_context(
+            pool(database.url, size=size("delivery"), name="delivery", hot=True)
+        )
+        general = await stack.enter_async_context(pool(database.url, size=size("general"), name="worker"))
         prepared = asyncio.Event()
         prepared.set()
         pools = {"router": route_pool, "delivery": deliver_pool, "general": general}
@@ -94,6 +101,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
         async def heed() -> None:
             before = levers.snapshot
             await levers.refresh(general)
+            await resize(pools, "worker", levers)
             if levers.snapshot is not before:
                 to_deliver.set()
                 routers.wake()
@@ -105,7 +113,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
         }
         listener = Listener(database.url, channels, name="holdfast listener")
         with suppress(*AWAY):  # then within a second of its being back
-            await levers.refresh(general)
+            await heed()
         log.info("worker.started", routers=levers.routers, deliveries=levers.deliveries)
         settle_memory()
         async with background(
@@ -114,6 +122,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             repeat("settle_deliveries", deliverer.settle, every=POLL, stop=never, wake=deliverer.ended),
             repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned),
             repeat("expire_levers", partial(expire, general), every=EVERY, stop=stop),
+            repeat("drive_ramps", partial(driver.drive, general, settings), every=driver.EVERY, stop=stop),
             repeat("renew_leases", deliverer.renew, every=5.0, stop=stop),
             repeat(
                 "retention",

@@ -2,27 +2,34 @@
 
 import getpass
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from holdfast.commands import terminal
+from holdfast.commands import ramps, terminal
 from holdfast.commands.options import Json, Limit, read_duration
 from holdfast.commands.session import with_store
 from holdfast.config import Settings
-from holdfast.db.notifications import hint
 from holdfast.db.pool import Pool
 from holdfast.levers import store
-from holdfast.levers.model import LEVERS, Change, Lever, LeverError, Target, Turned, Value, lever
-from holdfast.levers.service import CHANNEL
-from holdfast.merchants import store as merchants
+from holdfast.levers.model import LEVERS, Change, Turned, Value, lever, written
+from holdfast.levers.turning import Turner
+from holdfast.merchants.names import Names
 
 app = typer.Typer()
+app.command("ramp")(ramps.start)
+app.command("ramps")(ramps.listing)
+app.command("stop-ramp")(ramps.stop)
 
 Name = Annotated[str, typer.Argument(help="One of `holdfast levers list --all`.")]
 On = Annotated[
     str,
-    typer.Option("--target", "-t", metavar="TARGET", help="lane:bulk, stage:deliver, merchant:KEY or destination:ID."),
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="TARGET",
+        help="lane:bulk, stage:deliver, merchant:KEY, destination:ID or pool:web/general.",
+    ),
 ]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why: for whoever finds it turned.")]
 
@@ -33,13 +40,17 @@ def listing(
 ) -> None:
     """What is turned, by whom, why, and until when."""
 
-    async def body(pool: Pool, _settings: Settings) -> tuple[list[Turned], dict[int, str]]:
-        return await store.current(pool), {found.id: found.key for found in await merchants.merchants(pool)}
+    async def body(pool: Pool, settings: Settings) -> tuple[list[Turned], dict[str, str]]:
+        found = await store.current(pool)
+        return found, await Turner(pool, settings, Names(pool)).shown(one.target for one in found)
 
-    turned, keys = with_store(body)
+    turned, names = with_store(body)
     if json:
-        known = [{"name": one.name, "what": one.what, "targets": one.targets, "values": _range(one)} for one in _all()]
-        rows = [asdict(one) | {"target": _shown(one.target, keys)} for one in turned]
+        known = [
+            {"name": one.name, "what": one.what, "targets": one.targets, "values": one.values}
+            for one in LEVERS.values()
+        ]
+        rows = [asdict(one) | {"target": names[one.target]} for one in turned]
         terminal.print_json({"turned": rows, "levers": known})
         return
     terminal.print_table(
@@ -47,7 +58,7 @@ def listing(
         (
             (
                 one.name,
-                _shown(one.target, keys),
+                names[one.target],
                 _word(one.value),
                 one.set_at,
                 one.expires_at or "cleared",
@@ -62,7 +73,10 @@ def listing(
         terminal.say("")
         terminal.print_table(
             ("LEVER", "VALUES", "TARGETS", "WHAT IT DOES"),
-            ((one.name, _range(one), ", ".join(f"{t}:…" for t in one.targets if t), one.what) for one in _all()),
+            (
+                (one.name, one.values, ", ".join(f"{t}:…" for t in one.targets if t), one.what)
+                for one in LEVERS.values()
+            ),
             empty="",
         )
 
@@ -81,13 +95,9 @@ def turn(
     """Turn a lever; every process heeds it within a second."""
     lasts = read_duration(for_) if for_ is not None else None
 
-    async def body(pool: Pool, _settings: Settings) -> Turned:
-        chosen, on = await _checked(pool, name, target)
-        turned = await store.turn(
-            pool, name, on, chosen.read(value), actor=getpass.getuser(), reason=reason, lasts=lasts
-        )
-        await hint(pool, CHANNEL)
-        return turned
+    async def body(pool: Pool, settings: Settings) -> Turned:
+        turner = Turner(pool, settings, Names(pool))
+        return await turner.turn(name, target, value, actor=getpass.getuser(), reason=reason, lasts=lasts)
 
     turned = with_store(body)
     if json:
@@ -101,11 +111,9 @@ def turn(
 def clear(name: Name, target: On = "", reason: Reason = "", json: Json = False) -> None:
     """Back to the default."""
 
-    async def body(pool: Pool, _settings: Settings) -> bool:
-        _, on = await _checked(pool, name, target, exists=False)
-        cleared = await store.clear(pool, name, on, actor=getpass.getuser(), reason=reason)
-        await hint(pool, CHANNEL)
-        return cleared
+    async def body(pool: Pool, settings: Settings) -> bool:
+        turner = Turner(pool, settings, Names(pool))
+        return await turner.clear(name, target, actor=getpass.getuser(), reason=reason)
 
     cleared = with_store(body)
     if json:
@@ -119,17 +127,17 @@ def clear(name: Name, target: On = "", reason: Reason = "", json: Json = False) 
 def history(
     name: Annotated[str | None, typer.Argument(help="Only this lever.")] = None, limit: Limit = 50, json: Json = False
 ) -> None:
-    """Every turn: what, by whom, why. Newest first."""
+    """Every turn, and what ramps did: what, by whom, why. Newest first."""
 
-    async def body(pool: Pool, _settings: Settings) -> tuple[list[Change], dict[int, str]]:
+    async def body(pool: Pool, settings: Settings) -> tuple[list[Change], dict[str, str]]:
         if name is not None:
             lever(name)
-        found = await store.history(pool, name, limit)
-        return list(found), {merchant.id: merchant.key for merchant in await merchants.merchants(pool)}
+        found = list(await store.history(pool, name, limit))
+        return found, await Turner(pool, settings, Names(pool)).shown(one.target for one in found)
 
-    changes, keys = with_store(body)
+    changes, names = with_store(body)
     if json:
-        terminal.print_json({"changes": [asdict(one) | {"target": _shown(one.target, keys)} for one in changes]})
+        terminal.print_json({"changes": [asdict(one) | {"target": names[one.target]} for one in changes]})
         return
     terminal.print_table(
         ("AT", "WHAT", "LEVER", "TARGET", "BEFORE", "NOW", "BY", "WHY"),
@@ -138,10 +146,10 @@ def history(
                 one.at,
                 one.what,
                 one.name,
-                _shown(one.target, keys),
-                _word(one.before),
-                _word(one.value),
-                one.actor,
+                names[one.target],
+                _word(one.before) if one.percent is None else "",
+                _word(one.value) if one.percent is None else f"{one.percent} %",
+                one.actor if one.ramp_id is None else f"{one.actor} (ramp {one.ramp_id})",
                 one.reason,
             )
             for one in changes
@@ -150,38 +158,5 @@ def history(
     )
 
 
-async def _checked(pool: Pool, name: str, target: str, *, exists: bool = True) -> tuple[Lever, Target]:
-    """The lever and its target; a merchant is named by its key and kept by its id. Raises LeverError."""
-    chosen = lever(name)
-    kind, _, key = target.partition(":")
-    if kind == "merchant":
-        found = next((merchant for merchant in await merchants.merchants(pool) if merchant.key == key), None)
-        if found is None:
-            raise LeverError(f"there is no merchant {key!r}; see `holdfast merchants list`")
-        target = f"merchant:{found.id}"
-    on = Target.read(target)
-    chosen.accept(on)
-    if exists and on.kind == "destination":
-        known = {destination.id for destination in await merchants.destinations(pool)}
-        if int(on.key) not in known:
-            raise LeverError(f"there is no destination {on.key}; see `holdfast destinations list`")
-    return chosen, on
-
-
-def _all() -> list[Lever]:
-    return list(LEVERS.values())
-
-
-def _range(one: Lever) -> str:
-    return "on, off" if one.switch else ", ".join(one.choices) or f"{one.low} to {one.high}"
-
-
-def _word(value: Value | None) -> Any:
-    if value is None:
-        return "default"
-    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
-
-
-def _shown(target: str, keys: dict[int, str]) -> str:
-    kind, _, key = target.partition(":")
-    return f"merchant:{keys.get(int(key), key)}" if kind == "merchant" else target
+def _word(value: Value | None) -> str:
+    return "default" if value is None else written(value)

@@ -1,13 +1,11 @@
 """Options that several commands share, and how their values are read."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"(\d{1,6})\s*(s|m|min|h|d|w)")
+from holdfast import durations
 
 
 def read_time(value: str, now: datetime | None = None) -> datetime:
@@ -16,9 +14,9 @@ def read_time(value: str, now: datetime | None = None) -> datetime:
     now = now or datetime.now(UTC)
     if value == "now":
         return now
-    found = _DURATION.fullmatch(value)
+    found = durations.WRITTEN.fullmatch(value)
     if found:
-        return now - timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+        return now - timedelta(seconds=int(found[1]) * durations.UNITS[found[2]])
     try:
         return datetime.fromisoformat(value).astimezone(UTC)
     except ValueError:
@@ -29,10 +27,10 @@ def read_time(value: str, now: datetime | None = None) -> datetime:
 
 def read_duration(value: str) -> timedelta:
     """`90s`, `30m`, `2h`, `1d`."""
-    found = _DURATION.fullmatch(value.strip())
-    if not found or not int(found[1]):
-        raise typer.BadParameter(f"{value!r} is not a length of time: write 90s, 30m, 2h or 1d")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    try:
+        return durations.read(value)
+    except durations.DurationError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def read_optional_time(value: str | None) -> datetime | None:

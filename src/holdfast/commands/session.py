@@ -17,6 +17,7 @@ from holdfast.inbox.model import EventError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
 from holdfast.service import Database
+from holdfast.signals.readings import ReadingError
 from holdfast.verify.model import VerifyError
 from holdfast.watch.settings import WatchError
 
@@ -69,6 +70,7 @@ MENDABLE = (
     EventError,
     LeverError,
     VerifyError,
+    ReadingError,
     WatchError,
     asyncpg.InsufficientPrivilegeError,
 )

@@ -2,17 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 if TYPE_CHECKING:  # generic in the stubs only
     Pool = asyncpg.Pool[asyncpg.Record]
-    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    Proxy = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | Proxy
+    _Acquiring = asyncpg.pool.PoolAcquireContext[asyncpg.Record]
 else:
     Pool = asyncpg.Pool
-    Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+    Proxy = asyncpg.pool.PoolConnectionProxy
+    Connection = asyncpg.Connection | Proxy
+    _Acquiring = asyncpg.pool.PoolAcquireContext
+
+LARGEST = 64
+"""Connections that a pool can be resized to."""
 
 # What a statement raises when the server is stopping, gone, full or unreachable: try again later, nothing is wrong
 # with the statement. Class 57P is operator intervention, 53 is lack of resources, 08 is a lost connection;
@@ -30,36 +39,132 @@ AWAY: tuple[type[BaseException], ...] = (
 )
 
 
-_DEFAULTS: dict[str, Any] = {
-    "max_queries": 50_000,
-    "loop": None,
-    "connection_class": asyncpg.Connection,
-    "record_class": asyncpg.Record,
-}
-"""What asyncpg.create_pool adds for a pool of its own class."""
-
-
 async def _reset(connection: Connection) -> None:
     """Before a connection goes back; asyncpg's way is a round trip after every use. Nothing here changes a session."""
     if connection.is_in_transaction():
         await connection.reset()
 
 
-class _TimedPool(Pool):
-    """Tells how long each caller waited for a connection: in the queue for a free one, or until one was opened."""
+class ResizablePool(Pool):
+    """A pool whose size may change while it is in use.
 
-    def __init__(self, *arguments: Any, waited: Callable[[float], None], **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    asyncpg keeps room for `LARGEST` connections, which costs nothing while they are not open; here is decided how many
+    of them may be in use. No connection in use is broken off when the pool shrinks: it is closed when it comes back.
+    """
+
+    def __init__(self, url: str, *, size: int, waited: Callable[[float], None] | None = None, **options: Any) -> None:
+        """`waited` is told how long each caller waited for a connection: for a free one, or until one was opened."""
+        super().__init__(
+            url,
+            min_size=0,
+            max_size=max(size, LARGEST),
+            max_queries=50_000,
+            max_inactive_connection_lifetime=300,
+            loop=None,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
+            **options,
+        )
+        self._size = size
         self._waited = waited
+        self._in_use: set[Proxy] = set()
+        self._opening = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_shrinking = False
 
-    async def _acquire(self, timeout: float | None) -> Connection:
-        # All ways to a connection lead through here: `acquire`, and the pool's own `fetch`, `execute` and the like.
+    def get_max_size(self) -> int:
+        return self._size
+
+    async def resize(self, size: int) -> None:
+        """From now on at most `size` connections, 1 to `LARGEST`; idle ones above it are closed at once."""
+        if not 1 <= size <= LARGEST:
+            raise ValueError(f"a pool has 1 to {LARGEST} connections, not {size}")
+        self._is_shrinking = self._is_shrinking or size < self._size
+        self._size = size
+        self._admit()
+        await self._trim()
+
+    def acquire(self, *, timeout: float | None = None) -> "_Acquire":
+        return _Acquire(self, timeout)
+
+    async def take(self, timeout: float | None) -> Proxy:
         began = time.perf_counter()
         try:
-            connection: Connection = await super()._acquire(timeout)  # type: ignore[misc]  # not in the stubs
-            return connection
+            return await self._take(timeout)
         finally:
-            self._waited(time.perf_counter() - began)
+            if self._waited is not None:
+                self._waited(time.perf_counter() - began)
+
+    async def _take(self, timeout: float | None) -> Proxy:
+        async with asyncio.timeout(timeout):
+            await self._turn()
+            try:
+                connection = await super().acquire()
+            except BaseException:
+                self._opening -= 1
+                self._admit()
+                raise
+            self._opening -= 1
+            self._in_use.add(connection)
+            return connection
+
+    async def release(self, connection: Proxy, *, timeout: float | None = None) -> None:
+        try:
+            await super().release(connection, timeout=timeout)
+        finally:
+            self._in_use.discard(connection)
+            self._admit()
+        if self._is_shrinking:
+            await self._trim()
+
+    async def _turn(self) -> None:
+        """Wait until one more connection may be in use, in the order of asking."""
+        if not self._waiting and len(self._in_use) + self._opening < self._size:
+            self._opening += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():  # it was our turn already: the next one's, then
+                self._opening -= 1
+                self._admit()
+            else:
+                with suppress(ValueError):  # somebody else's end has taken it out already
+                    self._waiting.remove(turn)
+            raise
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._in_use) + self._opening < self._size:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._opening += 1
+                turn.set_result(None)
+
+    async def _trim(self) -> None:
+        """Close idle connections while there are more than there may be."""
+        while self._is_shrinking and self.get_size() > self._size and self.get_idle_size():
+            idle = await super().acquire()  # asyncpg gives an open one first
+            await idle.close(timeout=2)
+        if self.get_size() <= self._size:
+            self._is_shrinking = False
+
+
+class _Acquire(_Acquiring):
+    """What `async with pool.acquire()` and `await pool.acquire()` work on."""
+
+    pool: ResizablePool
+
+    def __init__(self, pool: ResizablePool, timeout: float | None) -> None:
+        super().__init__(pool, timeout)
+
+    async def __aenter__(self) -> Proxy:
+        self.connection = connection = await self.pool.take(self.timeout)
+        return connection
+
+    def __await__(self) -> Generator[Any, None, Proxy]:
+        return self.pool.take(self.timeout).__await__()
 
 
 async def create_pool(
@@ -70,7 +175,7 @@ async def create_pool(
     hot: bool = False,
     asynchronous_commit: bool = False,
     waited: Callable[[float], None] | None = None,
-) -> Pool:
+) -> ResizablePool:
     """A pool of at most `size` connections; none is opened before it is needed, so a server that is away is no error.
 
     `hot` is for the few statements of the data plane: they take arrays of any length, are planned once, and must not
@@ -91,15 +196,8 @@ async def create_pool(
         settings |= {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
     if asynchronous_commit:
         settings["synchronous_commit"] = "off"
-    options: dict[str, Any] = {
-        "min_size": 0,
-        "max_size": size,
-        "timeout": 5,
-        "command_timeout": 30,
-        "max_inactive_connection_lifetime": 300,
-        "server_settings": settings,
-        "reset": _reset,
-    }
-    if waited is None:
-        return await asyncpg.create_pool(url, **options)
-    return await _TimedPool(url, waited=waited, **_DEFAULTS | options)
+    opened = ResizablePool(
+        url, size=size, waited=waited, timeout=5, command_timeout=30, server_settings=settings, reset=_reset
+    )
+    await opened
+    return opened

@@ -3,21 +3,49 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
+from holdfast.db.pool import LARGEST
 from holdfast.queue.model import Lane, Stage
 
 Value = int | bool | str
-TargetKind = Literal["", "lane", "stage", "merchant", "destination"]
+TargetKind = Literal["", "lane", "stage", "merchant", "destination", "pool"]
+
+POOLS: Mapping[str, int] = {
+    "web/inbox": 3,
+    "web/general": 4,
+    "worker/router": 4,
+    "worker/delivery": 4,
+    "worker/general": 3,
+}
+"""The connection pools that can be resized, by kind of process and name, and their sizes by default.
+
+The router's follows `router.concurrency`: `PER_ROUTER` connections each.
+"""
+PER_ROUTER = 2
+
+
+def written(value: Value | None) -> str:
+    if value is None:
+        return "its default"
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 class LeverError(Exception):
     """The lever cannot be set so; the message says why and what can be."""
 
 
+class UnknownError(LeverError):
+    """There is no such lever, target or ramp."""
+
+
+class RefusedError(LeverError):
+    """It could be set so, but not now: the message says what is in the way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a lever is turned for: everything (kind ""), or one lane, stage, merchant or destination (by its id)."""
+    """What a lever is turned for: everything (kind ""), one lane, stage, merchant or destination (its id), or pool."""
 
     kind: TargetKind = ""
     key: str = ""
@@ -27,23 +55,33 @@ class Target:
 
     @classmethod
     def read(cls, text: str) -> "Target":
-        """`lane:bulk`, `stage:deliver`, `merchant:12`, `destination:7`; empty for everything. Raises LeverError."""
+        """`lane:bulk`, `stage:deliver`, `merchant:12`, `destination:7`, `pool:web/general`; empty for everything.
+
+        Raises LeverError.
+        """
         kind, colon, key = text.partition(":")
         if not text:
             return EVERYTHING
-        known = {"lane": [lane.label for lane in Lane], "stage": [stage.name.lower() for stage in Stage]}
         match kind:
-            case "lane" | "stage" if key in known[kind]:
+            case "lane" | "stage" | "pool" if key in _KEYS[kind]:
                 return cls(kind, key)
             case "merchant" | "destination" if key.isdecimal() and len(key) < 19:
                 return cls(kind, str(int(key)))
-            case "lane" | "stage":
-                raise LeverError(f"{key!r} is no {kind}; there are {', '.join(known[kind])}")
+            case "lane" | "stage" | "pool":
+                raise LeverError(f"{key!r} is no {kind}; there are {', '.join(_KEYS[kind])}")
         if not colon:
-            raise LeverError(f"{text!r} is no target; write lane:bulk, stage:deliver, merchant:KEY or destination:ID")
-        raise LeverError(f"{text!r} is no target; it begins with lane:, stage:, merchant: or destination:")
+            raise LeverError(
+                f"{text!r} is no target; write lane:bulk, stage:deliver, merchant:KEY, destination:ID "
+                "or pool:web/general"
+            )
+        raise LeverError(f"{text!r} is no target; it begins with lane:, stage:, merchant:, destination: or pool:")
 
 
+_KEYS = {
+    "lane": [lane.label for lane in Lane],
+    "stage": [stage.name.lower() for stage in Stage],
+    "pool": list(POOLS),
+}
 EVERYTHING = Target()
 
 
@@ -75,6 +113,24 @@ class Lever:
         if text.isdecimal() and len(text) < 10 and self.low <= int(text) <= self.high:
             return int(text)
         raise LeverError(f"{self.name} is a number from {self.low} to {self.high}, not {text!r}")
+
+    def understands(self, value: object) -> bool:
+        """Whether a stored value is one of this lever's: another version may have written it."""
+        if self.switch:
+            return isinstance(value, bool)
+        if self.choices:
+            return value in self.choices
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    @property
+    def values(self) -> str:
+        """What it may be set to, for people."""
+        return "on, off" if self.switch else ", ".join(self.choices) or f"{self.low} to {self.high}"
+
+    @property
+    def is_scale(self) -> bool:
+        """Whether there is something between its values: numbers, and words in their order."""
+        return not self.switch
 
     def accept(self, target: Target) -> None:
         """Raises LeverError if the lever cannot be turned for this."""
@@ -113,6 +169,8 @@ BACKOFF = Lever(
     ("",),
     choices=("normal", "slow", "slower"),
 )
+PROCESSES = Lever("processes.workers", "Worker processes of `holdfast up`.", ("",), low=0, high=64)
+POOL = Lever("database.pool", "Connections of a pool, in each process that has it.", ("pool",), low=1, high=LARGEST)
 LEVERS: Mapping[str, Lever] = {
     lever.name: lever
     for lever in (
@@ -123,6 +181,8 @@ LEVERS: Mapping[str, Lever] = {
         NEWEST_FIRST,
         PAUSED,
         BACKOFF,
+        PROCESSES,
+        POOL,
     )
 }
 
@@ -131,7 +191,7 @@ def lever(name: str) -> Lever:
     """Raises LeverError, naming those there are."""
     found = LEVERS.get(name)
     if found is None:
-        raise LeverError(f"there is no lever {name!r}; there are {', '.join(LEVERS)}")
+        raise UnknownError(f"there is no lever {name!r}; there are {', '.join(LEVERS)}")
     return found
 
 
@@ -151,7 +211,10 @@ class Turned:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row of the history. `what`: set, cleared or expired."""
+    """One row of the history. `what`: set, cleared, expired; ramp started, step, back, held, done, stopped.
+
+    `evidence` is what the guards of a ramp saw, `percent` how far of its way the ramp was.
+    """
 
     at: datetime
     what: str
@@ -163,6 +226,10 @@ class Change:
     reason: str
     expires_at: datetime | None
     incident_id: int | None = None
+    ramp_id: int | None = None
+    percent: int | None = None
+    evidence: Any = None
+    id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

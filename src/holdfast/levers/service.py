@@ -7,16 +7,22 @@ import structlog
 
 from holdfast.db.pool import Pool
 from holdfast.levers import store
+from holdfast.levers.defaults import default_pool
 from holdfast.levers.model import (
     BACKOFF,
     DELIVERY_CONCURRENCY,
     DESTINATION_CONCURRENCY,
+    LEVERS,
     NEWEST_FIRST,
     PAUSED,
+    POOL,
+    PROCESSES,
     ROUTER_CONCURRENCY,
     WEIGHT,
+    LeverError,
     Snapshot,
     Target,
+    Turned,
     Value,
 )
 from holdfast.queue.model import Lane, Rules, Stage
@@ -38,14 +44,43 @@ class Levers:
         self.rules = Rules()
         self._routers = routers
         self._deliveries = deliveries
+        self._ignored: set[tuple[str, str, str]] = set()
 
     async def refresh(self, pool: Pool, now: datetime | None = None) -> None:
         """Read them again. Raises what `AWAY` lists."""
-        values = {(turned.name, turned.target): turned.value for turned in await store.current(pool, now)}
+        values = {
+            (turned.name, turned.target): turned.value
+            for turned in await store.current(pool, now)
+            if self._understands(turned)
+        }
         if values != self.snapshot.values:
             _tell(self.snapshot.values, values)
             self.snapshot = Snapshot(values)
             self.rules = _rules(self.snapshot)
+
+    def _understands(self, turned: Turned) -> bool:
+        """A newer version may have turned what this one does not know: it goes on without, and says so once."""
+        lever = LEVERS.get(turned.name)
+        try:
+            if lever is not None:
+                lever.accept(Target.read(turned.target))
+                if lever.understands(turned.value):
+                    return True
+        except LeverError:
+            pass
+        key = (turned.name, turned.target, repr(turned.value))
+        if key not in self._ignored:
+            self._ignored.add(key)
+            log.warning("lever.not_understood", lever=turned.name, target=turned.target or None, value=turned.value)
+        return False
+
+    def workers(self, default: int) -> int:
+        """Worker processes of `holdfast up`."""
+        return self.snapshot.number(PROCESSES, default)
+
+    def pool_size(self, name: str) -> int:
+        """The size of a pool, such as `web/general`."""
+        return self.snapshot.number(POOL, default_pool(name, self.routers), Target("pool", name))
 
     @property
     def routers(self) -> int:
@@ -58,7 +93,7 @@ class Levers:
     @property
     def backoff(self) -> float:
         """By how much retries wait longer."""
-        return _FACTORS[self.snapshot.word(BACKOFF, "normal")]
+        return _FACTORS.get(self.snapshot.word(BACKOFF, "normal"), 1.0)
 
     def ceiling(self, destination_id: int, default: int) -> int:
         """The most requests at once to a destination: as set for it, else `default` but no more than set for all."""

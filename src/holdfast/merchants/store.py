@@ -99,6 +99,12 @@ async def ids(db: Executor, keys: Sequence[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+async def keys(db: Executor, chosen: Sequence[int]) -> dict[int, str]:
+    """The keys of merchants, by id."""
+    rows = await db.fetch("SELECT id, key FROM merchant WHERE id = ANY($1::bigint[])", chosen)
+    return {row["id"]: row["key"] for row in rows}
+
+
 async def accounts(db: Executor, chosen: Sequence[str]) -> dict[str, str]:
     """account → key of the merchant that has it."""
     rows = await db.fetch(

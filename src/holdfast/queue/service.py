@@ -30,7 +30,7 @@ class Claimer:
     def __init__(
         self, pool: store.Executor, stage: Stage, policy: ClaimPolicy, rules: Callable[[], Rules] = Rules
     ) -> None:
-        """`rules` are asked for at every claim."""
+        """`rules` are asked for at every statement of a claim."""
         self._pool = pool
         self._stage = stage
         self._policy = policy
@@ -55,15 +55,18 @@ class Claimer:
         `slots`: destination id → how many it may take now, 0 to skip it; a destination not named may take
         `default_slots`. Few or none means that nothing else is due and allowed, unless `exhausted` is False.
         """
-        rules = self._rules()
-        lanes_open = sorted(set(lanes) - rules.paused_lanes) if self._stage not in rules.paused_stages else []
-        if not lanes_open:
-            self.exhausted = True
-            return []
-        free = dict(slots or {}) | dict.fromkeys(rules.paused_destinations, 0)
+        wanted, free = sorted(set(lanes)), dict(slots or {})
         lease = secrets.randbits(62)
         works: list[Work] = []
         for _ in range(MOST_PAGES):
+            rules = self._rules()  # what is paused meanwhile is not claimed any more
+            lanes_open = (
+                [] if self._stage in rules.paused_stages else [x for x in wanted if x not in rules.paused_lanes]
+            )
+            if not lanes_open:
+                self.exhausted = True
+                return works
+            free |= dict.fromkeys(rules.paused_destinations, 0)
             parts = self._parts(lanes_open, limit - len(works), rules)
             found, pages = await store.claim(
                 self._pool,
@@ -84,8 +87,8 @@ class Claimer:
                 self._walk_on(parts, pages)
                 self.exhausted = False
                 return works
-            lanes_open = self._unseen(parts, pages)
-            if not lanes_open:
+            wanted = self._unseen(parts, pages)
+            if not wanted:
                 self.exhausted = True
                 return works
             for work in found:

@@ -64,7 +64,8 @@ class System:
         PROCESS_CPU.set(self._process.cpu_percent() / 100, self.kind)
         PROCESS_MEMORY.set(self._process.memory_info().rss, self.kind)
         for name, pool in self._pools.items():
-            POOL_BUSY.set((pool.get_size() - pool.get_idle_size()) / pool.get_max_size(), self.kind, name)
+            busy = (pool.get_size() - pool.get_idle_size()) / pool.get_max_size()
+            POOL_BUSY.set(min(1.0, busy), self.kind, name)  # more than all, for a moment, after it was made smaller
 
     async def watch_loop(self, every: float = 0.5) -> None:
         """Measure the event loop's lag until cancelled."""

@@ -5,7 +5,7 @@ from alembic import op
 from holdfast.db.migrate import execute
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 SQL = """
 CREATE TABLE alert (

@@ -1,0 +1,139 @@
+"""The API as a whole: every domain's routes, and every error as a problem (RFC 9457)."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from holdfast import __version__
+from holdfast.config import Settings
+from holdfast.db.pool import Pool
+from holdfast.durations import DurationError
+from holdfast.levers import api as levers
+from holdfast.levers.model import LeverError, RefusedError, UnknownError
+from holdfast.levers.turning import Turner
+from holdfast.merchants.names import Names
+from holdfast.problems import CONTENT_TYPE
+from holdfast.signals import api as signals
+from holdfast.signals.readings import ReadingError
+
+STATUSES: Mapping[type[Exception], int] = {
+    UnknownError: 404,
+    RefusedError: 409,
+    LeverError: 422,
+    ReadingError: 404,
+    DurationError: 422,
+}
+"""What the domains' errors mean to a caller; their messages say what to do."""
+_PROBLEM = {
+    "description": "A problem (RFC 9457).",
+    "content": {CONTENT_TYPE.decode(): {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What was wrong, and what to do."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def build(settings: Settings, pool: Pool) -> FastAPI:
+    """The application that is mounted at `/v1`, behind `door.ApiDoor`."""
+    app = FastAPI(
+        title="Holdfast",
+        version=__version__,
+        docs_url=None,  # the pages that FastAPI has load their scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={"default": _PROBLEM},
+        # The door has checked the token already; this is for the description of the API.
+        dependencies=[Security(HTTPBearer(auto_error=False, description="HOLDFAST_API_TOKEN"))],
+    )
+    app.include_router(levers.router(pool, Turner(pool, settings, Names(pool))))
+    app.include_router(signals.router(pool))
+    for kind, status in STATUSES.items():
+        app.add_exception_handler(kind, _domain(status))
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _refused)
+    _describe(app)
+    return app
+
+
+def _domain(status: int) -> Any:
+    async def answer(_request: Request, error: Exception) -> Response:
+        return _problem(status, str(error))
+
+    return answer
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    said = error.detail
+    if error.status_code == 404 and said == HTTPStatus.NOT_FOUND.phrase:
+        said = f"there is nothing at {request.url.path[:200]}; see /v1/openapi.json"
+    if error.status_code == 405:
+        said = f"{request.method} is not for this address"
+    return _problem(error.status_code, said, headers=error.headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [_mistake(item) for item in error.errors()[:20]]
+    return _problem(422, "; ".join(f"{one['field']}: {one['detail']}" for one in errors), errors=errors)
+
+
+def _mistake(item: Mapping[str, Any]) -> dict[str, str]:
+    place, message = list(item["loc"]), str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "json_invalid":
+        return {"field": "body", "detail": f"this is not JSON: {item['ctx']['error']}"}
+    if item["type"] == "model_attributes_type" and place == ["body"]:
+        message = "send a JSON object, with content-type: application/json"
+    if item["type"] == "extra_forbidden":
+        message = "there is no such field"
+    if item["type"] == "missing" and len(place) > 1:
+        message = "this field must be given"
+    return {"field": _field(place), "detail": message}
+
+
+def _field(place: Sequence[Any]) -> str:
+    names = [str(one) for one in place if not (isinstance(one, str) and one.startswith("function-"))]
+    return ".".join(names[1:]) if names[0] in ("body", "query", "path") and len(names) > 1 else ".".join(names)
+
+
+def _problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return JSONResponse(content, status, headers, media_type=CONTENT_TYPE.decode())
+
+
+def _describe(app: FastAPI) -> None:
+    """Errors are described as what they are, not as FastAPI's own."""
+    made = app.openapi
+
+    def described() -> dict[str, Any]:
+        schema = made()
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = _SCHEMA
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        for path in schema["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        return schema
+
+    app.openapi = described  # type: ignore[method-assign]

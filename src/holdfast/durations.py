@@ -1,0 +1,19 @@
+"""Lengths of time as people write them."""
+
+import re
+from datetime import timedelta
+
+UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+WRITTEN = re.compile(r"(\d{1,6})\s*(s|m|min|h|d|w)", re.ASCII)
+
+
+class DurationError(ValueError):
+    """This is no length of time; the message says how to write one."""
+
+
+def read(text: str) -> timedelta:
+    """`90s`, `30m`, `2h`, `1d`; more than nothing. Raises DurationError."""
+    found = WRITTEN.fullmatch(text.strip())
+    if not found or not int(found[1]):
+        raise DurationError(f"{text!r} is not a length of time: write 90s, 30m, 2h or 1d")
+    return timedelta(seconds=int(found[1]) * UNITS[found[2]])

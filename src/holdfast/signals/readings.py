@@ -1,0 +1,279 @@
+"""Named readings: what a guard may name, and a person look up, computed from what all processes stored.
+
+A reading is one number over the last minute, or it is unknown: where nothing was measured there is no answer, and an
+unknown reading never says that all is well.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from holdfast.signals import store
+from holdfast.signals.buckets import FINEST, Counts, Data, Levels, Spreads, parted
+from holdfast.signals.registry import Labels
+from holdfast.signals.rollup import HOUR, KEPT, MINUTE, combined
+from holdfast.signals.sketch import Sketch
+from holdfast.signals.store import Stored
+
+WINDOW = 60
+"""Seconds that a reading is of."""
+_NEW = 15
+"""Seconds within which somebody must have said what is so now."""
+LONGEST = timedelta(days=400)
+_S = TypeVar("_S")
+_LANES = ("critical", "standard", "bulk")
+_POOLS = ("web.inbox", "web.general", "worker.router", "worker.delivery", "worker.general", "watch.general")
+
+
+class ReadingError(Exception):
+    """There is no such reading; the message says which there are."""
+
+
+class View:
+    """What all processes measured in the time of one reading. Labels with None match anything."""
+
+    def __init__(self, found: Iterable[Stored], end: datetime, seconds: int) -> None:
+        self.seconds = seconds
+        groups: dict[str, list[Stored]] = defaultdict(list)
+        for stored in found:
+            groups[stored.bucket.name].append(stored)
+        self._whole: dict[str, Data] = {name: combined(group) for name, group in groups.items()}
+        self._now: dict[str, Data] = {}
+        for name, group in groups.items():
+            since = end - timedelta(seconds=max(_NEW, group[0].bucket.seconds))
+            newest = {stored.source: stored for stored in group if stored.bucket.at > since}  # they come in order
+            if newest and isinstance(group[0].bucket.data, Levels):
+                self._now[name] = combined(list(newest.values()))
+
+    def works(self, kind: str) -> bool:
+        """Whether a process of this kind was at work: then what it did not count, it counted to be zero."""
+        return self.mean("process_cpu_ratio", kind) is not None
+
+    def count(self, name: str, *labels: str | None) -> float:
+        found = self._whole.get(name)
+        return sum(_matching(found.series, labels)) if isinstance(found, Counts) else 0.0
+
+    def mean(self, name: str, *labels: str | None) -> float | None:
+        """A gauge over the whole time; the highest of the series that match."""
+        return _highest(self._whole.get(name), labels)
+
+    def now(self, name: str, *labels: str | None) -> float | None:
+        """A gauge as it was last; None when nobody has said it lately."""
+        return _highest(self._now.get(name), labels)
+
+    def quantile(self, share: float, name: str, *labels: str | None) -> float | None:
+        found = self._whole.get(name)
+        whole = Sketch()
+        if isinstance(found, Spreads):
+            for total, bins in _matching(found.series, labels):
+                whole.add(Sketch(bins, total))
+        return whole.quantile(share)
+
+
+def _matching(series: Mapping[str, _S], wanted: Sequence[str | None]) -> Iterable[_S]:
+    return (value for key, value in series.items() if _matches(parted(key), wanted))
+
+
+def _matches(labels: Labels, wanted: Sequence[str | None]) -> bool:
+    return all(want is None or label == want for label, want in zip(labels, wanted, strict=False))
+
+
+def _highest(data: Data | None, labels: Sequence[str | None]) -> float | None:
+    return max(_matching(data.series, labels), default=None) if isinstance(data, Levels) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`unit`: s, share (0 to 1), 1/s, or nothing for a number of things. `signals` are what it is made of."""
+
+    name: str
+    unit: str
+    what: str
+    signals: tuple[str, ...]
+    of: Callable[[View], float | None]
+
+
+def _per_second(kind: str, count: Callable[[View], float]) -> Callable[[View], float | None]:
+    return lambda view: count(view) / view.seconds if view.works(kind) else None
+
+
+def _share(part: Callable[[View], float], whole: Callable[[View], float]) -> Callable[[View], float | None]:
+    def share(view: View) -> float | None:
+        total = whole(view)
+        return part(view) / total if total else None
+
+    return share
+
+
+def _now(name: str, *labels: str | None) -> Callable[[View], float | None]:
+    return lambda view: view.now(name, *labels)
+
+
+def _mean(name: str, *labels: str | None) -> Callable[[View], float | None]:
+    return lambda view: view.mean(name, *labels)
+
+
+def _p95(name: str, *labels: str | None) -> Callable[[View], float | None]:
+    return lambda view: view.quantile(0.95, name, *labels)
+
+
+def _webhooks(view: View) -> float:
+    return view.count("webhooks_received")
+
+
+def _duplicates(view: View) -> float:
+    return view.count("webhooks_received", None, "duplicate")
+
+
+def _taken(view: View) -> float:
+    return view.count("webhooks_received", None, "new") + _duplicates(view)
+
+
+def _refused(view: View) -> float:
+    return view.count("webhooks_received", None, "away")
+
+
+def _errors(view: View) -> float:
+    return view.count("router_errors")
+
+
+def _routed(view: View) -> float:
+    return view.count("events_routed")
+
+
+def _tries(view: View) -> float:
+    return view.count("delivery_attempts")
+
+
+def _failures(view: View) -> float:
+    return _tries(view) - view.count("delivery_attempts", None, "delivered")
+
+
+def _by_lane() -> Iterable[Reading]:
+    for lane in _LANES:
+        for room, stage, works in (("queue", "route", "events to be routed"), ("delivery", "deliver", "deliveries")):
+            depth, oldest = "queue_depth", "queue_oldest_age_seconds"
+            of = (stage, lane)
+            yield Reading(f"{room}.depth.{lane}", "", f"How many {lane} {works} wait.", (depth,), _now(depth, *of))
+            what = f"Age of the oldest of the {lane} {works}."
+            yield Reading(f"{room}.oldest_age.{lane}", "s", what, (oldest,), _now(oldest, *of))
+        signal, what = "event_to_routed_seconds", f"95 % of {lane} events are routed within, from their receipt on."
+        yield Reading(f"router.p95_seconds.{lane}", "s", what, (signal,), _p95(signal, lane))
+
+
+def _counted() -> Iterable[Reading]:
+    web, routed, tries = ("webhooks_received",), ("events_routed", "router_errors"), ("delivery_attempts",)
+    alive = "process_cpu_ratio"
+    yield Reading(
+        "webhooks.rate", "1/s", "Webhooks that come in, of all kinds.", (*web, alive), _per_second("web", _webhooks)
+    )
+    yield Reading(
+        "webhooks.duplicate_ratio",
+        "share",
+        "Of the events taken, those that we held.",
+        web,
+        _share(_duplicates, _taken),
+    )
+    yield Reading(
+        "webhooks.refused_ratio", "share", "Of the webhooks, those refused 503.", web, _share(_refused, _webhooks)
+    )
+    yield Reading(
+        "webhooks.p95_seconds",
+        "s",
+        "95 % of webhooks are answered within.",
+        ("webhook_seconds",),
+        _p95("webhook_seconds"),
+    )
+    yield Reading("router.rate", "1/s", "Events that are routed.", (*routed, alive), _per_second("worker", _routed))
+    yield Reading(
+        "router.error_rate", "1/s", "Errors in the router.", ("router_errors", alive), _per_second("worker", _errors)
+    )
+    yield Reading(
+        "router.error_ratio",
+        "share",
+        "Of events routed and errors, the errors.",
+        routed,
+        _share(_errors, lambda view: _errors(view) + _routed(view)),
+    )
+    yield Reading("delivery.rate", "1/s", "Tries to deliver.", (*tries, alive), _per_second("worker", _tries))
+    yield Reading(
+        "delivery.failure_rate", "1/s", "Tries that failed.", (*tries, alive), _per_second("worker", _failures)
+    )
+    yield Reading(
+        "delivery.failure_ratio", "share", "Of the tries, those that failed.", tries, _share(_failures, _tries)
+    )
+    took = "delivery_attempt_seconds"
+    yield Reading("delivery.p95_seconds", "s", "95 % of tries to deliver end within.", (took,), _p95(took))
+    http = "http_request_seconds"
+    yield Reading("http.p95_seconds", "s", "95 % of other requests are answered within.", (http,), _p95(http))
+
+
+def _resources() -> Iterable[Reading]:
+    lag, busy = "event_loop_lag_recent_seconds", "pool_busy_ratio"
+    yield Reading("event_loop.lag", "s", "The worst lag of any process's event loop.", (lag,), _now(lag))
+    for kind in ("web", "worker", "watch"):
+        what = f"The worst lag of the event loop of {kind} processes."
+        yield Reading(f"event_loop.lag.{kind}", "s", what, (lag,), _now(lag, kind))
+    for name, unit, what, signal in (
+        ("database.round_trip", "s", "A statement that does nothing, there and back.", "postgres_round_trip_seconds"),
+        ("database.connections", "share", "Of the connections allowed, those in use.", "postgres_connections_ratio"),
+        ("database.lock_waits", "", "Sessions that wait for a lock.", "postgres_lock_waits"),
+    ):
+        yield Reading(name, unit, what, (signal,), _now(signal))
+    for name, resource in (("cpu", "processors"), ("memory", "memory"), ("disk", "the data's disk")):
+        signal = f"system_{name}_ratio"
+        what = f"Share of {resource} in use, on the machine where it is most."
+        yield Reading(f"system.{name}", "share", what, (signal,), _mean(signal))
+    yield Reading("pool.busy", "share", "Share of connections in use, in the busiest pool.", (busy,), _mean(busy))
+    for pool in _POOLS:
+        kind, _, name = pool.partition(".")
+        what = f"Share of connections in use, in the pool {name} of {kind} processes."
+        yield Reading(f"pool.busy.{pool}", "share", what, (busy,), _mean(busy, kind, name))
+
+
+READINGS: Mapping[str, Reading] = {
+    reading.name: reading for reading in sorted((*_by_lane(), *_counted(), *_resources()), key=lambda one: one.name)
+}
+
+
+def reading(name: str) -> Reading:
+    """Raises ReadingError, naming those that begin alike."""
+    found = READINGS.get(name)
+    if found is None:
+        alike = [one for one in READINGS if one.startswith(name.partition(".")[0])] or list(READINGS)
+        raise ReadingError(f"there is no reading {name!r}; there are {', '.join(alike)}")
+    return found
+
+
+async def take(db: store.Executor, readings: Iterable[Reading], now: datetime | None = None) -> dict[str, float | None]:
+    """The readings of the last minute, by name; None where unknown."""
+    chosen, now = list(readings), now or datetime.now(UTC)
+    if not chosen:
+        return {}
+    names = sorted({signal for one in chosen for signal in one.signals})
+    found = await store.read(db, FINEST, now - timedelta(seconds=WINDOW), now, names)
+    view = View(found, now, WINDOW)
+    return {one.name: one.of(view) for one in chosen}
+
+
+async def series(
+    db: store.Executor, chosen: Reading, since: datetime, now: datetime | None = None
+) -> list[tuple[datetime, float | None]]:
+    """A reading over time, at most some hundred points: by the minute, or coarser where `since` is long ago."""
+    now = now or datetime.now(UTC)
+    since = max(since, now - LONGEST)
+    length = now - since
+    resolution = next(one for one in (FINEST, MINUTE, HOUR) if length <= KEPT[one] or one == HOUR)
+    step = next(
+        one
+        for one in (WINDOW, 300, 1800, HOUR, 6 * HOUR, 24 * HOUR)
+        if length.total_seconds() / one <= 400 or one == 24 * HOUR
+    )
+    groups: dict[datetime, list[Stored]] = defaultdict(list)
+    ends = [now - timedelta(seconds=step * number) for number in range(int(length.total_seconds() // step), -1, -1)]
+    for stored in await store.read(db, resolution, ends[0] - timedelta(seconds=step), now, chosen.signals):
+        late = (now - stored.bucket.at).total_seconds()
+        groups[now - timedelta(seconds=step * (late // step))].append(stored)
+    return [(end, chosen.of(View(groups[end], end, step)) if end in groups else None) for end in ends]
