@@ -253,7 +253,7 @@ def _rest(general: Pool, totals: Totals, box: Inbox, board: Board, api: ApiDoor)
         detail = str(error.detail) if isinstance(error, HTTPException) else "an error of ours; see the log"
         return Response(problems.problem(status, detail), status_code=status, media_type=problems.CONTENT_TYPE.decode())
 
-    return Starlette(
+    rest = Starlette(
         routes=[
             Route("/health", health),
             Route("/health/ready", ready),
@@ -263,3 +263,5 @@ def _rest(general: Pool, totals: Totals, box: Inbox, board: Board, api: ApiDoor)
         ],
         exception_handlers={HTTPException: refuse, Exception: refuse},
     )
+    rest.router.redirect_slashes = False
+    return rest

@@ -63,7 +63,7 @@ async def test_the_description_is_public_and_tells_of_problems(door):
 async def test_what_is_not_there_is_a_problem(client):
     assert "see /v1/openapi.json" in problem(await client.get("/v1/nothing"), 404)
     assert "see /v1/openapi.json" in problem(await client.get("/v1/levers/"), 404)
-    for path in ("/v1/docs", "/v1/redoc", "/v1"):
+    for path in ("/v1/docs", "/v1/redoc", "/v1/"):
         problem(await client.get(path), 404)
 
 

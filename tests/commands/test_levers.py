@@ -104,3 +104,59 @@ async def test_a_running_worker_heeds_a_lever_and_its_end(run, pool, database_ur
         async with asyncio.timeout(10):
             while await waiting(pool):
                 await asyncio.sleep(0.05)
+
+
+async def test_a_ramp_is_started_shown_and_stopped(run):
+    await run("set", "delivery.concurrency", "0")
+    status, out, err = await run("ramp", "delivery.concurrency", "--hold", "2m", "--reason", "calm")
+    assert status == 0, err
+    assert "Ramp 1 brings delivery.concurrency back" in out
+    assert "guarded by" in out
+    _, out, _ = await run("ramps", "--json")
+    (ramp,) = json.loads(out)["ramps"]
+    assert (ramp["name"], ramp["state"], ramp["steps"], ramp["hold"]) == (
+        "delivery.concurrency",
+        "running",
+        [10, 25, 50, 100],
+        120.0,
+    )
+    assert "delivery.concurrency" in (await run("ramps", str(ramp["id"])))[1]
+    status, out, _ = await run("stop-ramp", str(ramp["id"]))
+    assert (status, "stopped at 0 %" in out) == (0, True)
+    assert (await run("ramps"))[1].strip() == "No ramp is running."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("ramp", "delivery.concurrency"), 1, "is at its default"),
+        (("ramp", "delivery.concurrency", "--to", "9", "--guard", "luck<1"), 1, "there is no reading 'luck'"),
+        (("ramp", "delivery.concurrency", "--to", "9", "--steps", "a,b"), 2, "are no percents"),
+        (("stop-ramp", "99"), 1, "there is no ramp 99"),
+        (("set", "processes.workers", "64"), 1, "is the most that fits"),
+    ],
+)
+async def test_a_ramp_or_size_that_cannot_be_is_refused_with_the_reason(run, arguments, status, said):
+    found, _, err = await run(*arguments)
+    assert found == status, err
+    assert said in " ".join(err.replace("│", " ").split())
+
+
+async def test_readings_are_listed_and_shown(run, database_url):
+    status, out, err = await command_here("signals", "list", database_url=database_url)
+    assert status == 0, err
+    assert "queue.oldest_age.critical" in out
+    status, out, _ = await command_here("signals", "show", "database.round_trip", "--json", database_url=database_url)
+    assert (status, json.loads(out)["name"]) == (0, "database.round_trip")
+
+
+async def test_up_runs_as_many_workers_as_the_lever_says(run, database_url):
+    async with running("up", database_url=database_url, workers="1") as up:
+        await up.says("worker.started")
+        status, _, err = await run("set", "processes.workers", "2", "--reason", "backlog")
+        assert status == 0, err
+        await up.says("up.scaling")
+        while sum("worker.started" in line for line in up.log) < 2:
+            await asyncio.sleep(0.1)
+        await run("clear", "processes.workers")
+        await up.says("worker.stopped")

@@ -21,6 +21,8 @@ from holdfast.merchants.names import Names
 from holdfast.problems import CONTENT_TYPE
 from holdfast.signals import api as signals
 from holdfast.signals.readings import ReadingError
+from holdfast.watch import api as watch
+from holdfast.watch.settings import UnknownError as NotThereError
 
 STATUSES: Mapping[type[Exception], int] = {
     UnknownError: 404,
@@ -28,6 +30,7 @@ STATUSES: Mapping[type[Exception], int] = {
     LeverError: 422,
     ReadingError: 404,
     DurationError: 422,
+    NotThereError: 404,
 }
 """What the domains' errors mean to a caller; their messages say what to do."""
 _PROBLEM = {
@@ -65,8 +68,10 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
         # The door has checked the token already; this is for the description of the API.
         dependencies=[Security(HTTPBearer(auto_error=False, description="HOLDFAST_API_TOKEN"))],
     )
-    app.include_router(levers.router(pool, Turner(pool, settings, Names(pool))))
+    names = Names(pool)
+    app.include_router(levers.router(pool, Turner(pool, settings, names)))
     app.include_router(signals.router(pool))
+    app.include_router(watch.router(pool, names))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -15,6 +15,10 @@ class WatchError(Exception):
     """What is asked of `health_watch` cannot be; the message says why and what can be."""
 
 
+class UnknownError(WatchError):
+    """There is no such alert, silence or merchant."""
+
+
 class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How alerts open, close and are told. Seconds."""
 
