@@ -11,6 +11,7 @@ from holdfast.watch.model import Evidence, Severity, Sighting
 from holdfast.watch.windows import SketchWindow, Usual, Window, ticks
 
 RUNBOOK = "performance-degradation"
+_TWO_THIRDS = 2 / 3
 DATABASE, POOL, LOOP, MEMORY, DISK, CPU = (
     f"{RUNBOOK}/{name}" for name in ("database", "pool", "event_loop", "memory", "disk", "cpu")
 )
@@ -21,7 +22,7 @@ class SystemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     round_trip: float = 0.1
     """An empty statement takes no longer, nor ten times the usual."""
-    round_trip_for: float = 30.0
+    round_trip_for: float = 45.0
     connections: float = 0.9
     lock_waits: float = 10.0
     transaction: float = 900.0
@@ -34,8 +35,8 @@ class SystemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """So late for so long; two and a half times that is trouble after 20 s."""
     memory: float = 0.92
     disk: float = 0.90
-    full_within: float = 3600.0
-    """Memory or disk that fills up within this time, at the rate of the last ten minutes, is trouble now."""
+    full_within: float = 1800.0
+    """Memory or disk, two thirds full, that fills up within this time at the rate of the last ten minutes."""
     cpu: float = 0.85
     pressure: float = 0.3
     """Processors are overloaded when so much is in use and tasks wait for them for this share of the time."""
@@ -141,7 +142,7 @@ class Degradation:
         found.append(_Weighed(connections / chosen.connections, evidence, _WHY[_FULL], 2))
         waits = frame.level("postgres_lock_waits") or 0.0
         evidence = Evidence(_WAITS, waits, chosen.lock_waits, "", "limit")
-        found.append(_Weighed(waits / chosen.lock_waits, evidence, _WHY[_WAITS], 2))
+        found.append(_Weighed(waits / chosen.lock_waits, evidence, _WHY[_WAITS], 7))
         oldest = frame.level("postgres_oldest_transaction_seconds") or 0.0
         if waits >= chosen.lock_waits / 4 or slow >= 0.5:
             evidence = Evidence(_OPEN, oldest, chosen.transaction, "s", "limit")
@@ -182,7 +183,7 @@ class Degradation:
             return None
         filling.add(value)
         left = filling.seconds_left()
-        if left is not None and left < self._settings.full_within:
+        if left is not None and left < self._settings.full_within and value > _TWO_THIRDS:
             evidence = Evidence(f"{what} is full in", left, self._settings.full_within, "s", "limit")
             why = f"The {what} has been filling up for ten minutes; {100 * value:.0f} % are in use."
             return _Weighed(max(value / limit, self._settings.full_within / left), evidence, why, 3)

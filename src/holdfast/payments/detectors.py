@@ -22,7 +22,8 @@ class StormSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     duplicates: float = 0.10
     """Share of what comes in that we hold already, from which on it is a storm, for two minutes."""
     many: float = 0.50
-    """… or this share, for half a minute."""
+    """… or this share, and at least `flood` of them, for half a minute."""
+    flood: float = 30.0
     handful: float = 4.0
     """Duplicates in a window that mean nothing, whatever is usual."""
     lasting: float = 0.8
@@ -51,6 +52,8 @@ class _Symptom:
     weight: float
     evidence: Evidence
     why: str
+    patience: int = 2
+    """Ticks in a row that it has to be so."""
 
 
 class RetryStorm:
@@ -62,7 +65,7 @@ class RetryStorm:
         self._repeating = (Window(30), Window(120))
         self._events = (Window(30), Window(120))
         self._refused, self._asked = Window(30), Window(30)
-        self._answers = SketchWindow(30)
+        self._answers = SketchWindow(15)
         self._errors, self._routed, self._erring = Window(60), Window(60), Window(60)
         self._usual_duplicates, self._usual_events, self._usual_errors = Usual(), Usual(), Usual()
         self._usual_lag = Usual()
@@ -113,11 +116,11 @@ class RetryStorm:
     def _repeated(self) -> _Symptom | None:
         """Events that we hold come again, more than usual by far."""
         chosen, best = self._settings, None
-        limits = (chosen.many, chosen.duplicates)
-        for duplicates, repeating, events, limit in zip(
+        limits = ((chosen.many, chosen.flood), (chosen.duplicates, 1.0))
+        for duplicates, repeating, events, (limit, least) in zip(
             self._duplicates, self._repeating, self._events, limits, strict=True
         ):
-            if not duplicates.total or repeating.mean < chosen.lasting:
+            if duplicates.total < least or repeating.mean < chosen.lasting:
                 continue  # a handful that came together is no storm
             usual = (self._usual_duplicates.value or 0.0) * len_of(duplicates)
             expected = 2.0 * usual + chosen.handful
@@ -157,7 +160,9 @@ class RetryStorm:
         if weight < 0.5:
             return None
         evidence = Evidence("95 % of webhooks answered within", took, self._settings.answer, "s", "promise")
-        return _Symptom(OURS, weight, evidence, "We answer so slowly that Stripe gives up and sends again.")
+        # The database stops for half a minute now and then: that is no storm yet.
+        patience = 2 if weight >= 2 else 8
+        return _Symptom(OURS, weight, evidence, "We answer so slowly that Stripe gives up and sends again.", patience)
 
     def _refusals(self) -> _Symptom | None:
         """We answer that an event cannot be stored."""
@@ -208,7 +213,7 @@ class RetryStorm:
             since=first,
             evidence=evidence,
             certain=certain,
-            patience=2,
+            patience=min((symptom.patience for symptom in symptoms if symptom.weight >= 1), default=2),
             explained_by=_OURSELVES,
             lingers=5.0,
         )

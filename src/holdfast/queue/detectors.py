@@ -36,7 +36,7 @@ class BacklogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spike: float = 1.6
     """Times the usual rate of arrival that make a spike."""
     delivered: float = 30.0
-    """Promise: notifications are with the merchant within this time of the event; it is broken when 80 % are not."""
+    """Promise: notifications are with the merchant within this time of the event; it is broken when half are not."""
     reports: int = 2
     """Reports of delayed notifications within half an hour that halve these limits."""
 
@@ -168,7 +168,8 @@ class DeliverBacklog:
     def __init__(self, settings: BacklogSettings | None = None) -> None:
         self._settings = settings or BacklogSettings()
         self._planned, self._settled = Window(60), Window(60)
-        self._delivered = SketchWindow(60)
+        self._on_time = (Window(60), Window(300))
+        self._wanted = (Window(60), Window(300))
         self._took = SketchWindow(60)
         self._usual_planned, self._usual_settled = Usual(), Usual()
         self._restart = _Restart(self._settings.restart)
@@ -179,19 +180,19 @@ class DeliverBacklog:
         in_restart = self._restart.see(frame)
         self._planned.add(frame.count("deliveries_planned"))
         self._settled.add(frame.count("deliveries_settled"))
-        self._delivered.add(frame.spread("event_to_delivered_seconds"))
+        delivered = frame.spread("event_to_delivered_seconds").at_most(chosen.delivered)
+        for on_time, wanted in zip(self._on_time, self._wanted, strict=True):
+            on_time.add(delivered)
+            wanted.add(self._planned.last)
         self._took.add(frame.spread("delivery_attempt_seconds"))
         found: list[tuple[float, Evidence]] = []
-        if self._delivered.count >= 10:
-            # The fastest fifth: what a destination that is back gets at once was late before.
-            fifth = self._delivered.quantile(0.2) or 0.0
-            evidence = Evidence("80 % of the notifications take over", fifth, chosen.delivered, "s", "promise")
-            found.append((fifth / chosen.delivered, evidence))
-        behind = self._planned.total - self._settled.total
-        if self._planned.is_full and behind >= max(chosen.least, 4 * self._planned.total**0.5):
-            share = 100 * self._settled.total / max(1.0, self._planned.total)
-            evidence = Evidence("of the notifications planned, sent", share, 50, "%", "limit")
-            found.append((50 / max(1.0, share), evidence))
+        for on_time, wanted in zip(self._on_time, self._wanted, strict=True):
+            # What is late or not sent at all. What a destination that is back gets at once does not count as either.
+            late = wanted.total - on_time.total
+            if wanted.is_full and late >= max(8.0, 3 * wanted.total**0.5):
+                share = 100 * on_time.total / wanted.total
+                evidence = Evidence(f"of the notifications, within {chosen.delivered:.0f} s", share, 50, "%", "promise")
+                found.append((50 / max(1.0, share), evidence))
         weight = max((item[0] for item in found), default=0.0)
         strange = weight >= 1
         self._usual_planned.add(self._planned.last, strange=strange)
