@@ -14,6 +14,7 @@ NAMES = {
     "deliver": "deliveries a second of one worker, beside the HTTP client alone",
     "brownout": "what a destination that is 100 times slower for a minute does to itself and to the others",
     "watch": "how soon health_watch notices what is wrong, and how often it cries wolf, beside static rules",
+    "watch-cost": "what health_watch takes of a core, and of ingest",
     "crash": "what 100 SIGKILLs of web, workers and PostgreSQL under load lose or do twice",
 }
 
@@ -32,7 +33,7 @@ def main() -> int:
     if options and chosen.name != "watch":
         parser.error("only watch takes --seeds")
     began = time.monotonic()
-    result = importlib.import_module(f"bench.{chosen.name}").run(quick=chosen.quick, **options)
+    result = importlib.import_module(f"bench.{chosen.name.replace('-', '_')}").run(quick=chosen.quick, **options)
     document = {"name": chosen.name, **result, "quick": chosen.quick, "took": round(time.monotonic() - began, 1)}
     print(json.dumps(document), flush=True)
     return 0
