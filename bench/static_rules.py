@@ -14,7 +14,7 @@ from math import ceil, log
 
 from bench.traces.draw import PER_LOG
 from holdfast.signals.buckets import FINEST, Counts, Levels, Spreads
-from holdfast.watch.frame import Frame
+from holdfast.signals.frame import Frame
 from holdfast.watch.model import Alert
 
 STORM, BACKLOG, SLOW = "stripe-retry-storm", "webhook-backlog", "performance-degradation"

@@ -21,7 +21,7 @@ from bench.static_rules import StaticRules
 from bench.traces import CAUSES, Trace, faulty, normal
 from bench.traces.measures import TICK
 from bench.verdict import Found, Recorder, Verdict, judge
-from holdfast.watch.frame import Frame
+from holdfast.signals.frame import Frame
 from holdfast.watch.model import Alert
 
 SEEDS = {"tuning": 1000, "held-out": 52_000}

@@ -10,7 +10,7 @@ from bench.traces.measures import LANES, Spread, Tick
 from holdfast.health import probes
 from holdfast.queue.model import Lane
 from holdfast.signals.buckets import Counts, Data, Levels, Spreads
-from holdfast.watch.frame import Frame
+from holdfast.signals.frame import Frame
 
 _ROUTE = tuple(f"route\x1f{lane}" for lane in LANES)
 _DELIVER = tuple(f"deliver\x1f{lane}" for lane in LANES)

@@ -12,7 +12,7 @@ from bench.traces.frames import Teller
 from bench.traces.life import life
 from bench.traces.measures import TICK
 from bench.traces.plant import Plant
-from holdfast.watch.frame import Frame
+from holdfast.signals.frame import Frame
 
 WARM_UP = DAY
 HEALTHY = (1.6 * HOUR, 3.4 * HOUR)

@@ -44,10 +44,16 @@ async def affected(pool: Pool, alert: Alert) -> Mapping[str, Any]:
     """Whom an alert affects as it opens: lanes, merchants and destinations, the worst first."""
     if alert.runbook == "performance-degradation":
         return {}
-    keys = {merchant.id: merchant.key for merchant in await merchants.merchants(pool)}
     if alert.runbook == "stripe-retry-storm":
         repeated = await inbox.repeated(pool, queue.WINDOW, _NAMED)
-        return {"merchants": [{"merchant": keys.get(key, "unknown"), "duplicates": count} for key, count in repeated]}
+        owners = await merchants.accounts(pool, [account for account, _ in repeated if account is not None])
+        return {
+            "merchants": [
+                {"merchant": owners.get(account, account) if account else "the platform", "duplicates": count}
+                for account, count in repeated
+            ]
+        }
+    keys = {merchant.id: merchant.key for merchant in await merchants.merchants(pool)}
     stage = Stage.DELIVER if alert.key == DeliverBacklog.key else Stage.ROUTE
     lanes = [one for one in await queue.lane_stats(pool) if one.stage is stage and one.depth]
     waiting = [one for one in await queue.bucket_stats(pool, "merchant_id") if one.stage is stage and one.depth]

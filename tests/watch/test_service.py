@@ -32,7 +32,7 @@ class TooMany:
     """Fires above ten events in a frame, or when the database is away."""
 
     def see(self, frame):
-        count, reports = frame.count("events"), frame.level("reports_recent", "delayed") or 0
+        count, reports = frame.count("events"), (frame.level("reports_recent", "missing") or 0)
         if count <= 10 and not reports and frame.level("database_away") is None:
             return []
         return [

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from holdfast.watch.frame import Frame
+from holdfast.signals.frame import Frame
 from holdfast.watch.model import Sighting
 from holdfast.watch.settings import WatchSettings
 from holdfast.watch.watcher import Watcher

@@ -19,8 +19,8 @@ from holdfast.queue.capacity import Flow, StageForecast, flows, forecast, needed
 from holdfast.queue.model import ClaimPolicy, Lane, Rules, Stage
 from holdfast.signals import store as signals
 from holdfast.signals.buckets import FINEST
-from holdfast.signals.rollup import MINUTE, combined
-from holdfast.watch.frame import Frame
+from holdfast.signals.frame import Frame
+from holdfast.signals.rollup import MINUTE
 
 WITHIN = timedelta(minutes=15)
 RECENT = timedelta(seconds=30)
@@ -195,7 +195,7 @@ async def observe(pool: Pool, settings: Settings, now: datetime | None = None) -
         {stage: _weights(levers.rules, stage) for stage in Stage},
         tuple(await _turned(pool, settings, flow, now)),
         paces,
-        _machine(_frame(lately, at)),
+        _machine(Frame.of(lately, at)),
         await _best(pool, at),
     )
 
@@ -206,14 +206,6 @@ def _weights(rules: Rules, stage: Stage) -> dict[Lane, float]:
     if stage in rules.paused_stages:
         return dict.fromkeys(Lane, 0.0)
     return weights | dict.fromkeys(rules.paused_lanes, 0.0)
-
-
-def _frame(stored: Sequence[signals.Stored], at: datetime) -> Frame:
-    """All signals over the whole time, added up over processes."""
-    by_name: dict[str, list[signals.Stored]] = defaultdict(list)
-    for one in stored:
-        by_name[one.bucket.name].append(one)
-    return Frame(at, {name: combined(group) for name, group in by_name.items()})
 
 
 def _machine(frame: Frame) -> Machine:
@@ -236,7 +228,7 @@ async def _best(pool: Pool, at: datetime) -> dict[Stage, float] | None:
         return None
     best: dict[Stage, float] = dict.fromkeys(Stage, 0.0)
     for one in stored:
-        frame = _frame([one], one.bucket.at)
+        frame = Frame.of([one], one.bucket.at)
         for stage, name in _DONE.items():
             best[stage] = max(best[stage], frame.count(name) / MINUTE)
     return best

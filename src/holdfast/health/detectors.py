@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from holdfast.watch.frame import Frame
+from holdfast.signals.frame import Frame
 from holdfast.watch.model import Evidence, Severity, Sighting
 from holdfast.watch.windows import SketchWindow, Usual, Window, ticks
 

@@ -425,17 +425,17 @@ async def rates(db: Executor, window: timedelta) -> asyncpg.Record:
     return row
 
 
-async def repeated(db: Executor, window: timedelta, limit: int) -> list[tuple[int, int]]:
-    """(merchant id, duplicates over the window), the most first; 0 is an unknown merchant."""
+async def repeated(db: Executor, window: timedelta, limit: int) -> list[tuple[str | None, int]]:
+    """(account, duplicates over the window), the most first; None is the platform's own."""
     rows = await db.fetch(
         """
-        SELECT e.merchant_id, count(*) FROM duplicate d JOIN event e USING (provider, event_id)
-        WHERE d.received_at > now() - $1::interval GROUP BY 1 ORDER BY 2 DESC LIMIT $2
+        SELECT e.account, count(*) FROM duplicate d JOIN event e USING (provider, event_id)
+        WHERE d.received_at > now() - $1::interval GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2
         """,
         window,
         limit,
     )
-    return [(row[0] or 0, row[1]) for row in rows]
+    return [(row[0], row[1]) for row in rows]
 
 
 def _event(row: asyncpg.Record) -> Event:

@@ -6,8 +6,9 @@ from datetime import datetime
 
 import msgspec
 
-from holdfast.watch.frame import Frame
+from holdfast.signals.frame import Frame
 from holdfast.watch.model import Evidence, Severity, Sighting
+from holdfast.watch.reports import reports_of_delay
 from holdfast.watch.windows import SketchWindow, Usual, Window, surprise
 
 RUNBOOK = "stripe-retry-storm"
@@ -85,7 +86,6 @@ class RetryStorm:
         return [self._sighting(frame, symptoms)] if symptoms else []
 
     def _symptoms(self, frame: Frame) -> list[_Symptom]:
-        chosen = self._settings
         duplicates, new = (frame.count("webhooks_received", "stripe", answer) for answer in ("duplicate", "new"))
         refused = frame.count("webhooks_received", "stripe", "away")
         usual = self._usual_duplicates.value or 0.0
@@ -102,7 +102,7 @@ class RetryStorm:
         self._errors.add(errors)
         self._erring.add(float(errors > 0))
         self._routed.add(frame.count("events_routed"))
-        found = (self._repeated(), self._late(frame), self._slow(), self._refusals(), self._failing(chosen))
+        found = (self._repeated(), self._late(frame), self._slow(), self._refusals(), self._failing())
         return [symptom for symptom in found if symptom is not None]
 
     def _learn(self, frame: Frame, *, strange: bool) -> None:
@@ -122,12 +122,12 @@ class RetryStorm:
         ):
             if duplicates.total < least or repeating.mean < chosen.lasting:
                 continue  # a handful that came together is no storm
-            usual = (self._usual_duplicates.value or 0.0) * len_of(duplicates)
+            usual = self._usual_duplicates.rate * duplicates.seconds
             expected = 2.0 * usual + chosen.handful
             ratio = duplicates.total / max(1.0, events.total)
             weight = min(surprise(duplicates.total, expected) / chosen.surprise, ratio / limit)
             if best is None or weight > best[0]:
-                best = (weight, 100 * ratio, 100 * usual / max(1.0, (self._usual_events.value or 0.0) * len_of(events)))
+                best = (weight, 100 * ratio, 100 * usual / max(1.0, self._usual_events.rate * events.seconds))
         if best is None or best[0] < 0.5:
             return None
         evidence = Evidence("events that we hold already", best[1], best[2], "%", "usual")
@@ -140,7 +140,7 @@ class RetryStorm:
         if lag is None or not flood or usual is None:
             return None
         times = events.mean / flood
-        expected = flood * len_of(events)
+        expected = flood * events.ticks
         certain = min(
             lag / max(self._settings.late, 10 * usual),
             times / self._settings.arrivals,
@@ -176,13 +176,14 @@ class RetryStorm:
         evidence = Evidence("events that we refused", 100 * ratio, 100 * self._settings.refused, "%", "limit")
         return _Symptom(OURS, weight, evidence, "We refuse events, so Stripe sends them again.")
 
-    def _failing(self, chosen: StormSettings) -> _Symptom | None:
+    def _failing(self) -> _Symptom | None:
         """The router fails."""
+        chosen = self._settings
         errors, routed = self._errors.total, self._routed.total
         if errors < 3 or self._erring.total < 4:
             return None  # one batch with a few bad events
         ratio = errors / max(1.0, errors + routed)
-        usual = 2.0 * (self._usual_errors.value or 0.0) * len_of(self._errors) + 1.0
+        usual = 2.0 * self._usual_errors.rate * self._errors.seconds + 1.0
         weight = min(ratio / chosen.errors, surprise(errors, usual) / (chosen.surprise / 3))
         if weight < 0.5:
             return None
@@ -192,13 +193,10 @@ class RetryStorm:
     def _sighting(self, frame: Frame, symptoms: list[_Symptom]) -> Sighting:
         symptoms = sorted(symptoms, key=lambda symptom: -symptom.weight)
         cause = self._whose(symptoms)
-        reports = frame.level("reports_recent", "delayed") or 0
+        reports = reports_of_delay(frame)
         weight = symptoms[0].weight
-        certain = weight >= 1 or (weight >= 0.5 and reports >= self._settings.reports)
-        evidence = tuple(symptom.evidence for symptom in symptoms)
-        if reports:
-            evidence += (Evidence("reports of delayed notifications", reports, 0, "", "usual"),)
-        evidence += _outside(frame)
+        certain = weight >= 1 or (weight >= 0.5 and reports.count >= self._settings.reports)
+        evidence = (*(symptom.evidence for symptom in symptoms), *reports.evidence, *_outside(frame))
         first = min(self._first.values(), default=frame.at)
         severity: Severity = "critical" if cause == OURS or weight >= 3 else "warning"
         said = "Stripe's own doing" if cause == STRIPES else "our doing"
@@ -226,11 +224,6 @@ class RetryStorm:
         if ours is None or stripes is None:
             return OURS if ours is not None else STRIPES
         return OURS if ours <= stripes else STRIPES
-
-
-def len_of(window: Window) -> float:
-    """Ticks that a window is long."""
-    return window.seconds / 5.0
 
 
 def _outside(frame: Frame) -> tuple[Evidence, ...]:

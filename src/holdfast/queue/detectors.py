@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from holdfast.queue.model import Lane
-from holdfast.watch.frame import Frame
+from holdfast.signals.frame import Frame
 from holdfast.watch.model import Evidence, Severity, Sighting
-from holdfast.watch.windows import SketchWindow, Usual, Window, surprise, ticks
+from holdfast.watch.reports import reports_of_delay
+from holdfast.watch.windows import SketchWindow, Usual, Window, surprise
 
 RUNBOOK = "webhook-backlog"
 SPIKE, SUSTAINED = "spike", "sustained"
@@ -118,24 +119,22 @@ class RouteBacklog:
 
     def _rate(self) -> float:
         """Events a second that are served now, or usually, if they are not kept from it."""
-        return max(self._served.rate, (self._usual_served.value or 0.0) / 5.0, 0.2)
+        return max(self._served.rate, self._usual_served.rate, 0.2)
 
     def _sighting(
         self, frame: Frame, weight: float, found: list[tuple[float, Evidence]], *, in_restart: bool
     ) -> Sighting:
-        reports = frame.level("reports_recent", "delayed") or 0
-        eager = 2.0 if reports >= self._settings.reports else 1.0
+        reports = reports_of_delay(frame)
+        eager = 2.0 if reports.count >= self._settings.reports else 1.0
         cause, why = self._cause(frame)
-        evidence = tuple(item for share, item in found if share >= 0.5)
-        if reports:
-            evidence += (Evidence("reports of delayed notifications", reports, 0, "", "usual"),)
+        evidence = (*(item for share, item in found if share >= 0.5), *reports.evidence)
         severity: Severity = "critical" if weight >= 3 or (found and "critical" in found[0][1].what) else "warning"
         return Sighting(
             key=self.key,
             runbook=RUNBOOK,
             cause=cause,
             severity=severity,
-            title=f"Events wait to be routed: {evidence[0] if evidence else found[0][1]}",
+            title=f"Events wait to be routed: {found[0][1]}",
             why=why,
             since=self._began or frame.at,
             evidence=evidence,
@@ -145,13 +144,13 @@ class RouteBacklog:
         )
 
     def _cause(self, frame: Frame) -> tuple[str, str]:
-        usual = self._usual_arrived.value or 0.0
-        expected = max(usual * ticks(30), 3.0)
+        usual = self._usual_arrived.rate
+        expected = max(usual * self._arrived.seconds, 3.0)
         times = self._arrived.total / expected
         served = self._served.rate
-        rates = f"{self._arrived.rate:.1f} events a second arrive (usual {usual / 5:.1f}), {served:.1f} are routed"
+        rates = f"{self._arrived.rate:.1f} events a second arrive (usual {usual:.1f}), {served:.1f} are routed"
         lasting = self._began is not None and (frame.at - self._began).total_seconds() > self._settings.lasting
-        slow = served < 0.7 * min(self._arrived.rate, usual / 5) and self._depth.last > 0
+        slow = served < 0.7 * min(self._arrived.rate, usual) and self._depth.last > 0
         is_spike = times >= self._settings.spike and surprise(self._arrived.total, expected) > 7
         if is_spike and not lasting and not slow:
             return SPIKE, f"More arrive than usual, the router is as fast as ever: {rates}."
@@ -171,7 +170,7 @@ class DeliverBacklog:
         self._on_time = (Window(60), Window(300))
         self._wanted = (Window(60), Window(300))
         self._took = SketchWindow(60)
-        self._usual_planned, self._usual_settled = Usual(), Usual()
+        self._usual_planned = Usual()
         self._restart = _Restart(self._settings.restart)
         self._began: datetime | None = None
 
@@ -196,7 +195,6 @@ class DeliverBacklog:
         weight = max((item[0] for item in found), default=0.0)
         strange = weight >= 1
         self._usual_planned.add(self._planned.last, strange=strange)
-        self._usual_settled.add(self._settled.last, strange=strange)
         if weight < 0.5:
             self._began = None
             return []
@@ -208,7 +206,9 @@ class DeliverBacklog:
     def _sighting(
         self, frame: Frame, weight: float, found: list[tuple[float, Evidence]], *, in_restart: bool
     ) -> Sighting:
-        usual = (self._usual_planned.value or 0.0) / 5
+        reports = reports_of_delay(frame)
+        eager = 2.0 if reports.count >= self._settings.reports else 1.0
+        usual = self._usual_planned.rate
         planned, settled = self._planned.rate, self._settled.rate
         took = self._took.quantile(0.5)
         if planned > self._settings.spike * usual and settled > 0.7 * usual:
@@ -225,8 +225,8 @@ class DeliverBacklog:
             title=f"Notifications wait to be sent: {found[0][1]}",
             why=f"{why}.",
             since=self._began or frame.at,
-            evidence=tuple(item[1] for item in found),
-            certain=weight >= 1 and not in_restart,
+            evidence=(*(item[1] for item in found), *reports.evidence),
+            certain=weight * eager >= 1 and not in_restart,
             patience=3,
             explained_by=(*_EXPLAINED, RouteBacklog.key),
         )

@@ -5,16 +5,14 @@ unknown reading never says that all is well.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 from holdfast.signals import store
-from holdfast.signals.buckets import FINEST, Counts, Data, Levels, Spreads, parted
-from holdfast.signals.registry import Labels
-from holdfast.signals.rollup import HOUR, KEPT, MINUTE, combined
-from holdfast.signals.sketch import Sketch
+from holdfast.signals.buckets import FINEST
+from holdfast.signals.frame import Frame
+from holdfast.signals.rollup import HOUR, KEPT, MINUTE
 from holdfast.signals.store import Stored
 
 WINDOW = 60
@@ -22,7 +20,6 @@ WINDOW = 60
 _NEW = 15
 """Seconds within which somebody must have said what is so now."""
 LONGEST = timedelta(days=400)
-_S = TypeVar("_S")
 _LANES = ("critical", "standard", "bulk")
 _POOLS = ("web.inbox", "web.general", "worker.router", "worker.delivery", "worker.general", "watch.general")
 
@@ -35,53 +32,33 @@ class View:
     """What all processes measured in the time of one reading. Labels with None match anything."""
 
     def __init__(self, found: Iterable[Stored], end: datetime, seconds: int) -> None:
+        found = list(found)
         self.seconds = seconds
-        groups: dict[str, list[Stored]] = defaultdict(list)
-        for stored in found:
-            groups[stored.bucket.name].append(stored)
-        self._whole: dict[str, Data] = {name: combined(group) for name, group in groups.items()}
-        self._now: dict[str, Data] = {}
-        for name, group in groups.items():
-            since = end - timedelta(seconds=max(_NEW, group[0].bucket.seconds))
-            newest = {stored.source: stored for stored in group if stored.bucket.at > since}  # they come in order
-            if newest and isinstance(group[0].bucket.data, Levels):
-                self._now[name] = combined(list(newest.values()))
+        self._whole = Frame.of(found, end)
+        newest = {
+            (stored.source, stored.bucket.name): stored  # they come in order
+            for stored in found
+            if end - stored.bucket.at < timedelta(seconds=max(_NEW, stored.bucket.seconds))
+        }
+        self._now = Frame.of(newest.values(), end)
 
     def works(self, kind: str) -> bool:
         """Whether a process of this kind was at work: then what it did not count, it counted to be zero."""
         return self.mean("process_cpu_ratio", kind) is not None
 
     def count(self, name: str, *labels: str | None) -> float:
-        found = self._whole.get(name)
-        return sum(_matching(found.series, labels)) if isinstance(found, Counts) else 0.0
+        return self._whole.count(name, *labels)
 
     def mean(self, name: str, *labels: str | None) -> float | None:
         """A gauge over the whole time; the highest of the series that match."""
-        return _highest(self._whole.get(name), labels)
+        return self._whole.level(name, *labels)
 
     def now(self, name: str, *labels: str | None) -> float | None:
         """A gauge as it was last; None when nobody has said it lately."""
-        return _highest(self._now.get(name), labels)
+        return self._now.level(name, *labels)
 
     def quantile(self, share: float, name: str, *labels: str | None) -> float | None:
-        found = self._whole.get(name)
-        whole = Sketch()
-        if isinstance(found, Spreads):
-            for total, bins in _matching(found.series, labels):
-                whole.add(Sketch(bins, total))
-        return whole.quantile(share)
-
-
-def _matching(series: Mapping[str, _S], wanted: Sequence[str | None]) -> Iterable[_S]:
-    return (value for key, value in series.items() if _matches(parted(key), wanted))
-
-
-def _matches(labels: Labels, wanted: Sequence[str | None]) -> bool:
-    return all(want is None or label == want for label, want in zip(labels, wanted, strict=False))
-
-
-def _highest(data: Data | None, labels: Sequence[str | None]) -> float | None:
-    return max(_matching(data.series, labels), default=None) if isinstance(data, Levels) else None
+        return self._whole.spread(name, *labels).quantile(share)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,14 @@
 """Makes frames of what processes have stored: each bucket once, however late; gauges are held for a while."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from holdfast.db.pool import Pool
 from holdfast.signals import store
-from holdfast.signals.buckets import FINEST, Data, Levels
-from holdfast.signals.rollup import combined
+from holdfast.signals.buckets import FINEST, Levels
+from holdfast.signals.frame import Frame
 from holdfast.signals.store import Stored
-from holdfast.watch.frame import Frame
 
 LATE = timedelta(seconds=30)
 """How late a bucket may come and still count."""
@@ -43,13 +41,12 @@ class FrameReader:
                 by_end[next((end for end in ends if stored.bucket.at <= end), ends[-1])].append(stored)
         self._until = now
         self._seen = {key: None for key in self._seen if key[2] > now - LATE - STEP}
-        return [Frame(end, self._combined(end, by_end[end])) for end in ends]
+        return [Frame.of([*by_end[end], *self._held(end, by_end[end])], end) for end in ends]
 
-    def _combined(self, end: datetime, fresh: list[Stored]) -> dict[str, Data]:
-        groups: dict[str, list[Stored]] = defaultdict(list)
+    def _held(self, end: datetime, fresh: list[Stored]) -> list[Stored]:
+        """What gauges said before, of processes that say nothing new yet."""
         spoke = set()
         for stored in fresh:
-            groups[stored.bucket.name].append(stored)
             if isinstance(stored.bucket.data, Levels):
                 key = (stored.source, stored.bucket.name)
                 spoke.add(key)
@@ -59,9 +56,7 @@ class FrameReader:
         for key, held in list(self._gauges.items()):
             if end - held.bucket.at > HELD:
                 del self._gauges[key]
-            elif key not in spoke:
-                groups[held.bucket.name].append(held)
-        return {name: combined(group) for name, group in groups.items()}
+        return [held for key, held in self._gauges.items() if key not in spoke]
 
 
 def _ends(since: datetime, now: datetime) -> list[datetime]:

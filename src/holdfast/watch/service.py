@@ -13,11 +13,12 @@ import structlog
 
 from holdfast.db.pool import AWAY, Pool
 from holdfast.signals.buckets import Levels
+from holdfast.signals.frame import Frame
 from holdfast.signals.registry import REGISTRY, Gauge
 from holdfast.watch import store
-from holdfast.watch.frame import Frame
 from holdfast.watch.model import Alert, Report
 from holdfast.watch.reader import FrameReader
+from holdfast.watch.reports import REPORTS
 from holdfast.watch.settings import WatchSettings
 from holdfast.watch.telling import Teller
 from holdfast.watch.watcher import Watcher
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 EVERY = 5.0
 REPLAYED = timedelta(hours=3)
 """How much of the past a new leader looks at, so that it knows what is usual."""
+AT_ONCE = timedelta(minutes=10)
+"""How much of it is read at once: it may be of many processes."""
 REPORTED = timedelta(minutes=30)
 """How long a report counts as evidence."""
 OPEN = REGISTRY.add(Gauge("alerts_open", "Open alerts by runbook and severity.", ("runbook", "severity")))
@@ -79,6 +82,8 @@ class HealthWatch:
         now = now or datetime.now(UTC)
         began = time.perf_counter()
         try:
+            if self._watcher is None:
+                await self._begin(now)
             async with asyncio.timeout(4 * EVERY):
                 alerts = await self._look(now)
                 await self._keep(alerts, now)
@@ -96,8 +101,6 @@ class HealthWatch:
         OPEN.replace(counted.items())
 
     async def _look(self, now: datetime) -> Sequence[Alert]:
-        if self._watcher is None or self._reader is None:
-            await self._begin(now)
         assert self._watcher is not None
         assert self._reader is not None
         reports = await store.reports(self._pool, now - REPORTED)
@@ -108,10 +111,11 @@ class HealthWatch:
     async def _begin(self, now: datetime) -> None:
         """Learn from the last hours what is usual, and take over what is open."""
         watcher, reader = self._new_watcher(), FrameReader(now - REPLAYED)
-        for number, frame in enumerate(await reader.read(self._pool, now - timedelta(seconds=EVERY))):
-            watcher.tick(frame)
-            if number % 50 == 0:
-                await asyncio.sleep(0)
+        last = now - timedelta(seconds=EVERY)
+        for number in range(1, REPLAYED // AT_ONCE + 1):
+            for frame in await reader.read(self._pool, min(last, now - REPLAYED + number * AT_ONCE)):
+                watcher.tick(frame)
+            await asyncio.sleep(0)
         kept = await store.open_alerts(self._pool)
         watcher.adopt(one.alert for one in kept if one.alert.key != GUARDED)
         self._watcher, self._reader = watcher, reader
@@ -137,7 +141,7 @@ class HealthWatch:
         await store.announce_again(self._pool, timedelta(seconds=self._settings.tell_again), self._teller.names, now)
 
     async def _write(self, alert: Alert, *, is_new: bool, now: datetime) -> None:
-        affected = await self._locate(alert) if is_new else None
+        affected = await self._located(alert) if is_new else None
         async with self._pool.acquire() as connection, connection.transaction():
             alert_id, inserted = await store.keep(connection, alert, affected, now)
             if inserted:
@@ -147,6 +151,15 @@ class HealthWatch:
                 await store.announce(connection, alert_id, "opened", channels, now=now, wait=wait)
         if inserted:
             log.warning("alert.opened", key=alert.key, runbook=alert.runbook, cause=alert.cause, title=alert.title)
+
+    async def _located(self, alert: Alert) -> Mapping[str, Any]:
+        """Whom it affects, if that can be found out soon: the alert goes out in any case."""
+        try:
+            async with asyncio.timeout(EVERY):
+                return await self._locate(alert)
+        except Exception:
+            log.exception("alert.not_located", key=alert.key)
+            return {}
 
     async def _without_store(self, now: datetime, error: BaseException) -> None:
         """Alerts are told without the store when it is the store that is the trouble."""
@@ -172,8 +185,7 @@ def _with_reports(frame: Frame, reports: Sequence[Report]) -> Frame:
             counted[report.kind] = counted.get(report.kind, 0.0) + 1
     if not counted:
         return frame
-    counted["delayed"] = counted.get("delayed", 0.0) + counted.get("missing", 0.0)
-    return replace(frame, data={**frame.data, "reports_recent": Levels(counted)})
+    return replace(frame, data={**frame.data, REPORTS: Levels(counted)})
 
 
 def _differs(before: Alert, now: Alert) -> bool:

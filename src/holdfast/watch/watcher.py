@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from holdfast.watch.frame import Frame
+from holdfast.signals.frame import Frame
 from holdfast.watch.model import Alert, Sighting
 from holdfast.watch.settings import WatchSettings
 

@@ -30,6 +30,11 @@ class Window:
             self.total = sum(self._values)  # rounding must not pile up
 
     @property
+    def ticks(self) -> int:
+        """How long it is."""
+        return ticks(self.seconds)
+
+    @property
     def mean(self) -> float:
         return self.total / len(self._values) if self._values else 0.0
 
@@ -118,9 +123,10 @@ class Usual:
         """A tick's usual value; None while unknown."""
         return self._sorted[len(self._sorted) // 2] if self.is_known else None
 
-    def share(self, share: float) -> float | None:
-        """The value below which `share` (0 to 1) of the minutes were; None while unknown."""
-        return self._sorted[min(len(self._sorted) - 1, int(share * len(self._sorted)))] if self.is_known else None
+    @property
+    def rate(self) -> float:
+        """A second, usually; 0 while unknown."""
+        return (self.value or 0.0) / FINEST
 
 
 def surprise(count: float, expected: float) -> float:

@@ -1,26 +1,37 @@
-"""What all processes measured in one interval of a few seconds: all that a detector sees at a tick."""
+"""What all processes measured in one interval of time, and the few questions asked of it."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
 from holdfast.signals.buckets import Counts, Data, Levels, Spreads, joined, parted
 from holdfast.signals.registry import Labels
+from holdfast.signals.rollup import combined
 from holdfast.signals.sketch import Sketch
+from holdfast.signals.store import Stored
 
 _SEPARATOR = joined(("", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The signals of the `signals.buckets.FINEST` seconds that end at `at`, added up over processes.
+    """The signals of the interval that ends at `at`, added up over processes.
 
     `data` is by signal name; a signal of which nothing was measured is missing. Labels with None match anything.
     """
 
     at: datetime
     data: Mapping[str, Data] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Iterable[Stored], at: datetime) -> "Frame":
+        """From the buckets of all processes."""
+        groups: dict[str, list[Stored]] = defaultdict(list)
+        for stored in found:
+            groups[stored.bucket.name].append(stored)
+        return cls(at, {name: combined(group) for name, group in groups.items()})
 
     def count(self, name: str, *labels: str | None) -> float:
         """How many of a counter's series that match; 0 when none was counted."""

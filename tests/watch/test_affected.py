@@ -1,0 +1,61 @@
+"""Whom an alert affects, found in the store as it opens; and an alert goes out whether or not that can be found."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from holdfast import detectors
+from holdfast.delivery import store as deliveries
+from holdfast.delivery.store import NewDelivery
+from holdfast.inbox import store as inbox
+from holdfast.merchants import store as merchants
+from holdfast.merchants.model import NewMerchant
+from holdfast.queue.detectors import DeliverBacklog, RouteBacklog
+from holdfast.queue.model import Lane
+from holdfast.watch.model import Alert
+from tests.inbox.events import event, new
+
+NOW = datetime.now(UTC)
+
+
+def alert(key, runbook):
+    return Alert(key, runbook, "cause", "warning", "title", "why", NOW, NOW)
+
+
+@pytest.fixture
+async def bakery(pool):
+    return await merchants.insert(pool, NewMerchant("bakery", "The Bakery", None, "acct_1A"))
+
+
+async def test_a_storm_names_the_merchants_whose_events_come_again(pool, bakery):
+    ours, strange, own = event(account="acct_1A"), event(account="acct_9Z"), event(account=None)
+    made = [new(one) for one in (ours, strange, own)]
+    await inbox.append(pool, made, [Lane.CRITICAL] * 3, [bakery.id, 0, 0])
+    again = [("stripe", ours["id"], NOW.timestamp())] * 5 + [("stripe", strange["id"], NOW.timestamp())] * 2
+    await inbox.count_duplicates(pool, [*again, ("stripe", own["id"], NOW.timestamp())])
+    assert await detectors.affected(pool, alert("stripe-retry-storm", "stripe-retry-storm")) == {
+        "merchants": [
+            {"merchant": "bakery", "duplicates": 5},
+            {"merchant": "acct_9Z", "duplicates": 2},
+            {"merchant": "the platform", "duplicates": 1},
+        ]
+    }
+
+
+async def test_a_backlog_names_lanes_and_merchants_that_wait(pool, bakery):
+    received = (NOW - timedelta(minutes=5)).timestamp()
+    await inbox.append(pool, [new(event(), received=received) for _ in range(3)], [Lane.BULK] * 3, [bakery.id] * 3)
+    found = await detectors.affected(pool, alert(RouteBacklog.key, "webhook-backlog"))
+    assert [(one["lane"], one["waiting"]) for one in found["lanes"]] == [("bulk", 3)]
+    assert [(one["merchant"], one["waiting"]) for one in found["merchants"]] == [("bakery", 3)]
+    assert 295 <= found["merchants"][0]["oldest_s"] <= 330
+
+
+async def test_a_delivery_backlog_names_destinations_too(pool, bakery):
+    await deliveries.plan(pool, [NewDelivery(1, 7, bakery.id, Lane.CRITICAL)])
+    found = await detectors.affected(pool, alert(DeliverBacklog.key, "webhook-backlog"))
+    assert [(one["destination"], one["waiting"]) for one in found["destinations"]] == [(7, 1)]
+
+
+async def test_a_slow_system_names_nobody(pool):
+    assert await detectors.affected(pool, alert("performance-degradation/disk", "performance-degradation")) == {}
