@@ -9,6 +9,7 @@ from holdfast.db.pool import Pool
 from holdfast.delivery import store as deliveries
 from holdfast.inbox import store as inbox
 from holdfast.queue import store as queue
+from holdfast.watch import store as watch
 
 log = structlog.get_logger()
 
@@ -30,6 +31,7 @@ async def prune(pool: Pool, days: int, now: datetime | None = None) -> int:
             "deliveries": await deliveries.prune(connection, before, BATCH),
             "done": await queue.prune(connection, before, BATCH),
             "duplicates": await inbox.prune_duplicates(connection, before, BATCH),
+            "alerts": await watch.prune(connection, before, BATCH),
         }
     if any(gone.values()):
         log.info("retention.pruned", days=days, **gone)

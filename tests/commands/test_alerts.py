@@ -11,7 +11,7 @@ from holdfast.queue.model import Lane
 from holdfast.watch import store
 from holdfast.watch.model import Alert, Evidence
 from tests.inbox.events import event, new
-from tests.processes import command_here, running
+from tests.processes import command, command_here, running
 
 ALERT = Alert(
     key="webhook-backlog/route",
@@ -104,6 +104,12 @@ async def test_a_mistake_is_told(run, arguments, status, said):
     found, _, err = await run(*arguments)
     assert found == status
     assert said in " ".join(err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("address", ["carrier-pigeon://coop", "nothing"])
+async def test_a_team_channel_that_apprise_does_not_know_is_a_mistake(database_url, address):
+    status, _, err = await command("watch", database_url=database_url, team_channels=address)
+    assert (status, "HOLDFAST_TEAM_CHANNELS: address 1 is none that Apprise knows" in err) == (2, True), err
 
 
 async def test_a_running_watch_sees_events_that_nobody_routes(run, database_url, pool, tmp_path):

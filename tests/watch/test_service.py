@@ -17,7 +17,7 @@ from holdfast.watch.guard import Guard
 from holdfast.watch.model import Evidence, Sighting
 from holdfast.watch.service import HealthWatch
 from holdfast.watch.settings import WatchSettings
-from holdfast.watch.telling import Teller
+from holdfast.watch.telling import LEASE, Teller
 from holdfast.watch.watcher import Watcher
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -111,6 +111,41 @@ async def test_an_alert_is_opened_kept_told_once_through_each_channel_and_closed
     assert await store.open_alerts(stage.pool) == []
     assert await stage.told(35) == [[[("closed", "events/many")]]] * 2
     assert stage.located == ["events/many"]
+
+
+async def test_an_alert_goes_out_even_if_whom_it_affects_cannot_be_found(stage):
+    async def fails(_alert):
+        raise ValueError("a bug")
+
+    stage.watch._locate = fails
+    await stage.watch.tick(at(0))
+    await stage.events(5, 50.0)
+    await stage.watch.tick(at(5))
+    (kept,) = await store.open_alerts(stage.pool)
+    assert kept.affected == {}
+    assert await stage.told(11) == [[[("opened", "events/many")]]] * 2
+
+
+async def test_a_notice_whose_teller_died_is_told_by_another_when_its_lease_ends(stage):
+    await stage.watch.tick(at(0))
+    await stage.events(5, 50.0)
+    await stage.watch.tick(at(5))
+    assert len(await store.claim_notices(stage.pool, stage.teller.names, LEASE, at(11))) == 2
+    assert await stage.told(12) == [[], []]
+    assert await stage.told(11 + LEASE.total_seconds()) == [[[("opened", "events/many")]]] * 2
+
+
+async def test_what_is_long_over_is_deleted_with_what_was_told_of_it(stage):
+    await stage.watch.tick(at(0))
+    await stage.events(5, 50.0)
+    for seconds in range(5, 40, 5):
+        await stage.watch.tick(at(seconds))
+    await store.file(stage.pool, "delayed", "team", None, "late", actor="ana", at=at(0))
+    assert await store.prune(stage.pool, at(20), 10) == 0
+    assert await store.prune(stage.pool, at(60), 10) == 1
+    assert await store.alerts(stage.pool, None, None, 10) == []
+    assert await stage.pool.fetchval("SELECT count(*) FROM notice") == 0
+    assert await store.reports(stage.pool, at(-60)) == []
 
 
 async def test_a_new_leader_takes_over_what_is_open_and_tells_nobody_again(stage):

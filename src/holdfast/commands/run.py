@@ -9,7 +9,7 @@ import typer
 from holdfast import logs
 from holdfast.commands import terminal
 from holdfast.commands.options import Json
-from holdfast.commands.session import FAILED, settings
+from holdfast.commands.session import FAILED, USAGE, settings
 from holdfast.config import Settings
 from holdfast.db import migrate
 from holdfast.db.pool import AWAY
@@ -71,10 +71,26 @@ def _upgraded(chosen: Settings) -> tuple[str | None, str]:
         raise migrate.MigrationError(f"PostgreSQL cannot be reached: {error or type(error).__name__}") from None
 
 
+def _check_channels(chosen: Settings) -> None:
+    """Exit 2 where Apprise does not know an address; it takes half a second to import, so only who tells asks it."""
+    if not chosen.team_channels:
+        return
+    from holdfast.watch.channels import TeamChannel
+
+    for number, url in enumerate(chosen.team_channels, 1):
+        try:
+            TeamChannel(number, url.get_secret_value())
+        except ValueError as error:
+            typer.echo(f"settings: HOLDFAST_TEAM_CHANNELS: {error}", err=True)
+            raise typer.Exit(USAGE) from None
+
+
 def _run(kind: str, body: Callable[[Settings, Database, asyncio.Event], Awaitable[int]]) -> None:
     from holdfast.web import ListenError
 
     chosen = settings()
+    if kind != "worker":
+        _check_channels(chosen)
     logs.configure(chosen.log_format, chosen.log_level, process=kind)
     try:
         with Database(chosen) as database:

@@ -126,18 +126,27 @@ async def announce_again(db: Executor, after: timedelta, channels: Sequence[str]
     )
 
 
-async def due(db: Executor, channels: Sequence[str], now: datetime, limit: int = 50) -> list[Notice]:
-    """What is to be told now, oldest first. In a transaction: nobody else gets the same until it ends."""
+async def claim_notices(
+    db: Executor, channels: Sequence[str], lease: timedelta, now: datetime, limit: int = 50
+) -> list[Notice]:
+    """What is to be told now, oldest first: the caller's for as long as the lease, then anybody's again."""
     columns = ", ".join(f"a.{name.strip()}" for name in _ALERT.split(","))
     rows = await db.fetch(
         f"""
+        WITH due AS (
+            SELECT id FROM notice WHERE ended_at IS NULL AND due_at <= $2 AND channel = ANY($1)
+            ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
+        ),
+        claimed AS (
+            UPDATE notice n SET due_at = $2::timestamptz + $3::interval FROM due WHERE n.id = due.id
+            RETURNING n.id, n.alert_id, n.what, n.channel, n.tries, n.created_at
+        )
         SELECT n.id AS notice_id, n.what, n.channel, n.tries, n.created_at AS noted_at, {columns}
-        FROM notice n JOIN alert a ON a.id = n.alert_id
-        WHERE n.ended_at IS NULL AND n.due_at <= $2 AND n.channel = ANY($1)
-        ORDER BY n.id LIMIT $3 FOR UPDATE OF n SKIP LOCKED
+        FROM claimed n JOIN alert a ON a.id = n.alert_id ORDER BY n.id
         """,
         list(channels),
         now,
+        lease,
         limit,
     )
     return [
@@ -262,15 +271,19 @@ async def last_beat(db: Executor) -> Beat | None:
     return Beat(*row) if row is not None else None
 
 
-async def prune(db: Executor, before: datetime) -> None:
-    """Closed alerts, ended silences and reports that are older."""
-    await db.execute(
+async def prune(db: Executor, before: datetime, limit: int) -> int:
+    """Up to `limit` closed alerts that are older, and with them silences and reports; how many alerts went."""
+    gone = await db.fetchval(
         """
-        WITH a AS (DELETE FROM alert WHERE closed_at < $1), s AS (DELETE FROM silence WHERE ends_at < $1)
-        DELETE FROM report WHERE at < $1
+        WITH s AS (DELETE FROM silence WHERE ends_at < $1),
+        r AS (DELETE FROM report WHERE at < $1),
+        a AS (DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE closed_at < $1 LIMIT $2) RETURNING 1)
+        SELECT count(*) FROM a
         """,
         before,
+        limit,
     )
+    return int(gone)
 
 
 def _kept(row: asyncpg.Record) -> Kept:

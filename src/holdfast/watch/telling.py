@@ -1,5 +1,6 @@
 """Tells of alerts through every channel: grouped by runbook, not what is silenced, again when a channel fails."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ log = structlog.get_logger()
 
 TOLD = REGISTRY.add(Counter("alert_notices", "Notices of alerts by channel and outcome.", ("channel", "outcome")))
 GIVES_UP = timedelta(hours=24)
+LEASE = timedelta(seconds=60)
+"""How long a notice is one process's to tell; half of it is what a channel may take."""
 _SLOWEST = 900.0
 
 
@@ -32,42 +35,43 @@ class Teller:
     async def tick(self, pool: Pool, now: datetime | None = None) -> int:
         """Tell what is due; returns how many messages went out. Raises what `AWAY` lists.
 
-        What was told just before the store went away is told again: rather twice than never.
+        What was told just before the store or the process went away is told again: rather twice than never.
         """
         now = now or datetime.now(UTC)
-        async with pool.acquire() as connection, connection.transaction():
-            due = await store.due(connection, self.names, now)
-            if not due:
-                return 0
-            silences = await store.silences(connection, now)
-            silenced = [one.id for one in due if any(one.kept.alert.key.startswith(s.matches) for s in silences)]
-            if silenced:
-                await store.end_notices(connection, silenced, "silenced", now)
-            over = [one.id for one in due if one.what != "closed" and one.kept.alert.closed_at and one.tries == 0]
-            await store.end_notices(connection, over, "over", now)
-            left = [one for one in due if one.id not in {*silenced, *over}]
-            sent = 0
-            for group in _groups(left):
-                sent += await self._tell(connection, group, now)
-        return sent
+        if not self._channels:
+            return 0
+        claimed = await store.claim_notices(pool, self.names, LEASE, now)
+        if not claimed:
+            return 0
+        silences = await store.silences(pool, now)
+        silenced = [one.id for one in claimed if any(one.kept.alert.key.startswith(s.matches) for s in silences)]
+        over = [one.id for one in claimed if one.what != "closed" and one.kept.alert.closed_at and one.tries == 0]
+        for ids, outcome in ((silenced, "silenced"), (over, "over")):
+            if ids:
+                await store.end_notices(pool, ids, outcome, now)
+        left = [one for one in claimed if one.id not in {*silenced, *over}]
+        told = await asyncio.gather(*(self._tell(pool, group, now) for group in _groups(left)))
+        return sum(told)
 
-    async def _tell(self, connection: store.Executor, group: list[Notice], now: datetime) -> int:
+    async def _tell(self, pool: Pool, group: list[Notice], now: datetime) -> int:
         channel, ids = self._channels[group[0].channel], [notice.id for notice in group]
         try:
-            await channel.tell([(notice.what, notice.kept.alert) for notice in group], now)
-        except NotTold as error:
+            async with asyncio.timeout(LEASE.total_seconds() / 2):
+                await channel.tell([(notice.what, notice.kept.alert) for notice in group], now)
+        except (NotTold, TimeoutError) as error:
+            why = str(error) or "it took too long"
             TOLD.inc(len(ids), channel.name, "failed")
             tries = max(notice.tries for notice in group)
             if now - min(notice.created_at for notice in group) > GIVES_UP:
-                log.error("alert.not_told", channel=channel.name, reason=str(error), tries=tries + 1)
-                await store.end_notices(connection, ids, f"given up: {error}", now)
+                log.error("alert.not_told", channel=channel.name, reason=why, tries=tries + 1)
+                await store.end_notices(pool, ids, f"given up: {why}", now)
             else:
-                log.warning("alert.told_later", channel=channel.name, reason=str(error))
-                later = now + timedelta(seconds=min(_SLOWEST, 5.0 * 2**tries))
-                await store.postpone_notices(connection, ids, later, str(error))
+                log.warning("alert.told_later", channel=channel.name, reason=why)
+                later = now + timedelta(seconds=min(_SLOWEST, 5.0 * 2 ** min(tries, 10)))
+                await store.postpone_notices(pool, ids, later, why)
             return 0
         TOLD.inc(len(ids), channel.name, "sent")
-        await store.end_notices(connection, ids, "sent", now)
+        await store.end_notices(pool, ids, "sent", now)
         return 1
 
     async def tell_now(self, alert: Alert, now: datetime) -> set[str]:
@@ -75,10 +79,11 @@ class Teller:
         took = set()
         for channel in self._channels.values():
             try:
-                await channel.tell([("opened", alert)], now)
+                async with asyncio.timeout(LEASE.total_seconds() / 2):
+                    await channel.tell([("opened", alert)], now)
                 took.add(channel.name)
-            except NotTold as error:
-                log.error("alert.not_told", channel=channel.name, reason=str(error))
+            except (NotTold, TimeoutError) as error:
+                log.error("alert.not_told", channel=channel.name, reason=str(error) or "it took too long")
         return took
 
 
