@@ -9,7 +9,7 @@ import msgspec
 
 from holdfast.db.pool import Connection, Pool
 from holdfast.delivery.model import Attempt
-from holdfast.inbox.store import PATIENCE, RECEIVED
+from holdfast.inbox.window_store import PATIENCE, RECEIVED
 from holdfast.queue import store as queue
 from holdfast.queue.model import Stage, Work
 
@@ -226,7 +226,7 @@ GATHERED = "window_delivery"
 
 
 async def gather(db: Connection) -> int:
-    """Note the deliveries of a window's events (`inbox.store.gather`) until the transaction ends; how many."""
+    """Note the deliveries of a window's events (`inbox.window_store.gather`) until the transaction ends; how many."""
     await db.execute(f"CREATE TEMPORARY TABLE {GATHERED} (LIKE delivery) ON COMMIT DROP")
     status = await db.execute(
         f"""

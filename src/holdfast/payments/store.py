@@ -7,7 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.inbox.store import PATIENCE, RECEIVED
+from holdfast.inbox.window_store import PATIENCE, RECEIVED
 from holdfast.payments.model import Entry, State
 
 Executor = Connection | Pool
@@ -143,7 +143,7 @@ _REACHES = "c.created_at BETWEEN p.first_event_at AND p.last_event_at"
 
 
 async def proofs(db: Connection) -> list[asyncpg.Record]:
-    """Whether the ledger holds what a window's events (`inbox.store.gather`) are said to have been applied to.
+    """Whether the ledger holds what a window's events (`inbox.window_store.gather`) are said to have been applied to.
 
     Per lane: applied (events), missing (of those: without an entry), behind (with one that never took the event in),
     and up to five ids of such events.

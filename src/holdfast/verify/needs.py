@@ -48,7 +48,7 @@ def options(since: datetime, until: datetime) -> str:
 
 
 def events_in_trouble(rows: Iterable[asyncpg.Record], window: str) -> list[Need]:
-    """By `inbox.store.trouble`."""
+    """By `inbox.window_store.trouble`."""
     return [
         Need(
             f"{Lane(row['lane']).label} events, {row['state']}",
@@ -98,7 +98,7 @@ def not_in_ledger(lanes: Iterable[LaneResult], examples: Mapping[str, Sequence[s
 
 
 def late_events(rows: Iterable[asyncpg.Record], now: datetime) -> list[Need]:
-    """By `inbox.store.tally`."""
+    """By `inbox.window_store.tally`."""
     found: dict[Lane, tuple[int, datetime]] = {}
     for row in rows:
         if row["late"]:
@@ -145,7 +145,7 @@ def _of_destination(row: asyncpg.Record, names: Names, now: datetime) -> Iterabl
 def while_disabled(
     types: Iterable[asyncpg.Record], rows: Iterable[asyncpg.Record], names: Names, window: str
 ) -> tuple[list[Need], list[str]]:
-    """What disabled destinations subscribe to and was not planned for them, by `inbox.store.routed_types`.
+    """What disabled destinations subscribe to and was not planned for them, by `inbox.window_store.routed_types`.
 
     One that got nothing at all in the window was disabled before it: that is a note, for somebody wanted it so.
     """

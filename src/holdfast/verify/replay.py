@@ -8,6 +8,7 @@ from holdfast.delivery import replay as delivery_replay
 from holdfast.delivery import store as deliveries
 from holdfast.inbox import replay as inbox_replay
 from holdfast.inbox import store as inbox
+from holdfast.inbox import window_store
 from holdfast.merchants import store as merchants
 from holdfast.verify.model import DeadLetters
 
@@ -17,7 +18,7 @@ _CHUNK = 1000
 async def dead_letters(db: Connection | Pool, since: datetime, until: datetime) -> DeadLetters:
     """What is dead of the events received in the window, and of what was given up in it."""
     enabled = {found.id for found in await merchants.destinations(db) if found.enabled}
-    events = await inbox.given_up(db, since, until)
+    events = await window_store.given_up(db, since, until)
     sent = await deliveries.given_up(db, since, until)
     worth_it = tuple(row["id"] for row in sent if row["destination_id"] in enabled)
     return DeadLetters(

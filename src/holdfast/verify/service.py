@@ -9,7 +9,7 @@ import asyncpg
 from holdfast.db.pool import Connection, Pool
 from holdfast.delivery import store as deliveries
 from holdfast.health.probes import AGE_SECONDS
-from holdfast.inbox import store as inbox
+from holdfast.inbox import window_store
 from holdfast.inbox.service import Inbox
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY
@@ -93,8 +93,8 @@ async def _verify(
     db: Connection, since: datetime, until: datetime, now: datetime, *, stripe: AtStripe, advanced: Callable[[], None]
 ) -> Verification:
     late_since = [now - timedelta(seconds=AGE_SECONDS[lane].fail) for lane in Lane]
-    received = await inbox.gather(db, since, until)
-    routed = await inbox.tally(db, late_since)
+    received = await window_store.gather(db, since, until)
+    routed = await window_store.tally(db, late_since)
     advanced()
     proofs = {Lane(row["lane"]): row for row in await payments.proofs(db)}
     advanced()
@@ -110,15 +110,15 @@ async def _verify(
     lanes = tuple(_lane(lane, routed, sent, proofs.get(lane)) for lane in Lane)
     events = _events(routed, received)
     notifications = _notifications(sent, planned)
-    found = needs.events_in_trouble(await inbox.trouble(db, needs.MOST_GROUPS), window)
+    found = needs.events_in_trouble(await window_store.trouble(db, needs.MOST_GROUPS), window)
     found += needs.not_in_ledger(lanes, {lane.label: row["examples"] for lane, row in proofs.items()})
     found += needs.late_events(routed, now)
     found += needs.notifications(sent, names, now)
     found += needs.missing_here(stripe) + needs.earlier(letters)
     disabled = [key for key, destination in names.destinations.items() if not destination.enabled]
-    types = await inbox.routed_types(db) if disabled else []
+    types = await window_store.routed_types(db) if disabled else []
     unsent, notes = needs.while_disabled(types, sent, names, window)
-    repeated = await inbox.redelivered(db, since, until)
+    repeated = await window_store.redelivered(db, since, until)
     advanced()
     return Verification(
         since,
