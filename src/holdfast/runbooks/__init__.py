@@ -1,0 +1,1 @@
+"""Runbooks: Markdown files that people read, tick off, and that run."""
