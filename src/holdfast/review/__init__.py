@@ -1,0 +1,1 @@
+"""The post-incident review: figures, timeline, plots, root cause, what is to be done, and trends over months."""

@@ -1,0 +1,113 @@
+"""All SQL of the steps of incidents' runs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.incidents.model import StepRow, StepState
+from holdfast.runbooks.model import Step
+
+Executor = Connection | Pool
+_STEP = (
+    'incident_id, key, position, phase, "group", kind, text, action, parameters, role, every, state, runs, tries, '
+    "due_at, began_at, ended_at, actor, said, evidence, draft, answer"
+)
+
+
+async def add(db: Executor, incident_id: int, steps: Sequence[Step]) -> None:
+    """The steps of a new incident, all pending."""
+    await db.executemany(
+        """
+        INSERT INTO step (incident_id, key, position, phase, "group", kind, text, action, parameters, role, every)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        """,
+        [
+            (
+                incident_id,
+                step.key,
+                number,
+                step.phase,
+                step.group,
+                step.kind,
+                step.text,
+                step.action,
+                json.dumps(dict(step.parameters), default=str),
+                step.role,
+                step.every,
+            )
+            for number, step in enumerate(steps)
+        ],
+    )
+
+
+async def steps(db: Executor, incident_id: int) -> list[StepRow]:
+    """In the runbook's order."""
+    rows = await db.fetch(f"SELECT {_STEP} FROM step WHERE incident_id = $1 ORDER BY position", incident_id)
+    return [_step(row) for row in rows]
+
+
+async def step(db: Executor, incident_id: int, key: str) -> StepRow | None:
+    row = await db.fetchrow(f"SELECT {_STEP} FROM step WHERE incident_id = $1 AND key = $2", incident_id, key)
+    return _step(row) if row is not None else None
+
+
+async def begin(db: Executor, incident_id: int, key: str, *, runs: int, now: datetime) -> None:
+    """From now on it is under way: should this be the last that is heard of it, it is uncertain what it did."""
+    await db.execute(
+        """
+        UPDATE step SET state = 'running', runs = $3, tries = tries + 1, began_at = coalesce(began_at, $4),
+            due_at = NULL
+        WHERE incident_id = $1 AND key = $2
+        """,
+        incident_id,
+        key,
+        runs,
+        now,
+    )
+
+
+async def put(
+    db: Executor,
+    incident_id: int,
+    key: str,
+    state: StepState,
+    *,
+    said: str,
+    now: datetime,
+    actor: str | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    due_at: datetime | None = None,
+    draft: str | None = None,
+    answer: str | None = None,
+    tries: int | None = None,
+) -> None:
+    """How it stands now. What is None of actor, evidence, draft, answer and tries stays as it is."""
+    await db.execute(
+        """
+        UPDATE step SET state = $3, said = $4, actor = coalesce($5, actor), evidence = coalesce($6::jsonb, evidence),
+            due_at = $7, draft = coalesce($8, draft), answer = coalesce($9, answer), tries = coalesce($10, tries),
+            began_at = coalesce(began_at, CASE WHEN $3::text <> 'pending' THEN $11::timestamptz END),
+            ended_at = CASE WHEN $3::text IN ('done', 'not applicable', 'skipped', 'undone', 'failed')
+                       THEN $11::timestamptz END
+        WHERE incident_id = $1 AND key = $2
+        """,
+        incident_id,
+        key,
+        state,
+        said,
+        actor,
+        json.dumps(evidence, default=str) if evidence is not None else None,
+        due_at,
+        draft,
+        answer,
+        tries,
+        now,
+    )
+
+
+def _step(row: asyncpg.Record) -> StepRow:
+    return StepRow(**{**row, "parameters": json.loads(row["parameters"]), "evidence": json.loads(row["evidence"])})
