@@ -141,6 +141,10 @@ async def set_state(db: Executor, incident_id: int, state: State, now: datetime)
     )
 
 
+async def set_mitigating_at(db: Executor, incident_id: int, now: datetime) -> None:
+    await db.execute("UPDATE incident SET mitigating_at = coalesce(mitigating_at, $2) WHERE id = $1", incident_id, now)
+
+
 async def reopen(db: Executor, incident_id: int) -> None:
     await db.execute(
         """
@@ -205,6 +209,12 @@ async def renew(db: Executor, incident_id: int, lease: int, until: datetime) -> 
         "UPDATE incident SET leased_until = $3 WHERE id = $1 AND lease = $2", incident_id, lease, until
     )
     return bool(status.endswith(" 1"))
+
+
+async def holds(db: Connection, incident_id: int, lease: int) -> bool:
+    """Whether the incident is still the caller's; then it is until the transaction ends."""
+    found = await db.fetchval("SELECT 1 FROM incident WHERE id = $1 AND lease = $2 FOR UPDATE", incident_id, lease)
+    return found is not None
 
 
 async def release(db: Executor, incident_id: int, lease: int) -> None:

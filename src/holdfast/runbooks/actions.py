@@ -109,10 +109,14 @@ Offer = Callable[..., Awaitable[Outcome | None]]
 
 
 class Action:
-    """One action. `expires` None: it changes nothing that would have to be undone."""
+    """One action. `expires` None: it changes nothing that would have to be undone.
 
-    def __init__(self, name: str, function: Function, expires: timedelta | None) -> None:
+    A `proof` shows that nothing was lost: an incident does not resolve before its proofs are done.
+    """
+
+    def __init__(self, name: str, function: Function, expires: timedelta | None, *, proof: bool = False) -> None:
         self.name = name
+        self.is_proof = proof
         self.what = inspect.cleandoc(function.__doc__ or "").partition("\n")[0]
         self.expires = expires
         self.takes = _parameters(function)
@@ -169,22 +173,44 @@ class Action:
         return f"{self.name} changes something but has no {' and no '.join(missing)}" if missing else None
 
 
+@dataclass(frozen=True, slots=True)
+class Mitigation:
+    """Something that is not as usual because of an incident: what, by whom, since when, until when, how it ends."""
+
+    what: str
+    actor: str
+    since: datetime | None
+    expires_at: datetime | None
+    undo: str
+
+
+Ledger = Callable[[Pool, int], Awaitable[list[Mitigation]]]
+
+
 class Registry:
-    """The actions by name."""
+    """The actions by name, and who knows what is off its usual because of an incident."""
 
     def __init__(self) -> None:
         self.actions: dict[str, Action] = {}
+        self.ledgers: list[Ledger] = []
 
-    def action(self, name: str, *, expires: timedelta | None = None) -> Callable[[Function], Action]:
+    def action(
+        self, name: str, *, expires: timedelta | None = None, proof: bool = False
+    ) -> Callable[[Function], Action]:
         """Add the decorated function under `name`, such as `shop.warm_cache`. Raises ActionError if it is taken."""
 
         def add(function: Function) -> Action:
             if name in self.actions:
                 raise ActionError(f"there are two actions {name!r}")
-            self.actions[name] = made = Action(name, function, expires)
+            self.actions[name] = made = Action(name, function, expires, proof=proof)
             return made
 
         return add
+
+    def ledger(self, function: Ledger) -> Ledger:
+        """Add somebody who knows what an incident has changed, beside the steps themselves."""
+        self.ledgers.append(function)
+        return function
 
     def get(self, name: str) -> Action:
         """Raises ActionError, naming what comes near."""
