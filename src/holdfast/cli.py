@@ -21,6 +21,8 @@ GROUPS = {
     "signals": ("signals:app", "Signals: what is measured, by names that guards use."),
     "alerts": ("alerts:app", "Alerts: what health_watch sees, and what is kept quiet."),
     "reports": ("reports:app", "Reports: what merchants and customers say, as evidence."),
+    "people": ("people:app", "People: who works on incidents."),
+    "rota": ("people:rota_app", "The rota: whose week it is."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
     "db": ("run:db_app", "The database's schema."),
 }

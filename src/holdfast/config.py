@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     watch_file: Path | None = None
 
     api_token: SecretStr | None = None
+    person: str | None = None
 
     workers: int = Field(default=1, ge=0, le=64)
     router_concurrency: int = Field(default=2, ge=0, le=16)
