@@ -9,7 +9,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from importlib.resources.abc import Traversable
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -35,15 +34,14 @@ _TASK_FORM = "write `- [ ] what to do`"
 _PHASE_OF: dict[str, Phase] = {heading.casefold(): phase for phase, heading in PHASES.items()}
 
 
-def load(file: Path | Traversable, registry: Registry, *, shipped: bool, path: str | None = None) -> Runbook:
-    """Read and parse a file. `path`: how to call it. Raises RunbookError, also when it cannot be read."""
-    called = path or str(file)
+def load(file: Path, registry: Registry, *, shipped: bool) -> Runbook:
+    """Read and parse a file. Raises RunbookError, also when it cannot be read."""
     try:
         with file.open("rb") as stream:
             data = stream.read(LARGEST + 1)
     except OSError as error:
-        raise RunbookError([f"{called}:1: it cannot be read: {error.strerror}; see to its permissions"]) from None
-    return parse(text_of(data, called), called, registry, shipped=shipped)
+        raise RunbookError([f"{file}:1: it cannot be read: {error.strerror}; see to its permissions"]) from None
+    return parse(text_of(data, str(file)), file, registry, shipped=shipped)
 
 
 def text_of(data: bytes, path: str) -> str:
