@@ -7,7 +7,7 @@ from typing import Any
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.incidents.model import Incident
-from holdfast.runbooks.actions import Done, Failed, Outcome, Registry, Run
+from holdfast.runbooks.actions import Done, Failed, Outcome, Registry, Run, Waiting
 from holdfast.runbooks.engine import Engine
 from holdfast.runbooks.model import Clocks, Runbook, RunbookError, Step
 from holdfast.runbooks.working import Desk
@@ -20,7 +20,8 @@ STEPS = (
     Step("update", "every", "communication", "Tell", "Tell the team", 5, "shop.update", every=timedelta(minutes=30)),
     Step("warm", "do", "investigation", "Look deeper", "Fill the cache", 6, "shop.warm"),
     Step("ask-supplier", "person", "investigation", "Look deeper", "Ask the supplier", 7),
-    Step("count", "check", "recovery", "Prove", "No order was lost", 8, "shop.count"),
+    Step("calm", "check", "recovery", "Prove", "Wait until pages are fast", 8, "shop.calm"),
+    Step("count", "check", "recovery", "Prove", "No order was lost", 9, "shop.count"),
 )
 BOOK = Runbook(
     "shop-slow",
@@ -90,6 +91,11 @@ class Shop:
         async def warm(run: Run) -> Outcome:
             """Fill the cache."""
             return Failed("the cache is away") if self.is_broken else Done("100 pages are warm")
+
+        @made.action("shop.calm")
+        async def calm(run: Run) -> Outcome:
+            """Wait."""
+            return Done("calm") if run.incident.calm_at is not None else Waiting("pages are slow")
 
         @made.action("shop.count", proof=True)
         async def count(run: Run) -> Outcome:
