@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     alert_webhooks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     heartbeat_url: SecretStr | None = None
     watch_file: Path | None = None
+    runbooks_dir: Path | None = None
 
     api_token: SecretStr | None = None
 
@@ -152,6 +153,13 @@ class Settings(BaseSettings):
     def _heartbeat(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not _is_http(value.get_secret_value()):
             raise ValueError("this is not an http(s) address")
+        return value
+
+    @field_validator("runbooks_dir")
+    @classmethod
+    def _runbooks(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"there is no directory {value}; make it, or leave the setting out")
         return value
 
     @field_validator("listen")

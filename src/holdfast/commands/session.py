@@ -16,6 +16,8 @@ from holdfast.delivery.model import DeliveryError
 from holdfast.inbox.model import EventError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
+from holdfast.runbooks.actions import ActionError
+from holdfast.runbooks.model import RunbookError
 from holdfast.service import Database
 from holdfast.signals.readings import ReadingError
 from holdfast.verify.model import VerifyError
@@ -72,6 +74,8 @@ MENDABLE = (
     VerifyError,
     ReadingError,
     WatchError,
+    RunbookError,
+    ActionError,
     asyncpg.InsufficientPrivilegeError,
 )
 """Errors that people can do something about: one line and exit 1, never a traceback."""

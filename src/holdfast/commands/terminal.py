@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -45,6 +46,11 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
     width = max((len(label) for label, _ in shown), default=0)
     for label, value in shown:
         out.print(Text(f"{label:<{width}}  ", style="bold"), Text(value), sep="", end="\n")
+
+
+def print_markdown(source: str) -> None:
+    """Markdown as it is meant to look."""
+    Console(highlight=False, width=None if out.is_terminal else 100).print(Markdown(source))
 
 
 def say(message: str) -> None:

@@ -15,8 +15,7 @@ from holdfast.levers.actions import HOUR, clear, of_incident, turn, value_now
 from holdfast.levers.model import POOL, PROCESSES, RefusedError, Target, Turned
 from holdfast.merchants import store as merchants
 from holdfast.queue import service as queue
-from holdfast.queue.model import Stage
-from holdfast.queue.service import LaneStats
+from holdfast.queue.model import LaneStats, Stage
 from holdfast.runbooks.actions import Done, NotApplicable, Outcome, Run, Waiting, action
 from holdfast.runbooks.chasing import lasted
 
