@@ -77,9 +77,7 @@ async def states(pool) -> list[str]:
 
 
 async def test_the_team_reads_what_was_said(pool, settings, chat):
-    assert (
-        await to_team(pool, settings, "k", "team_update", "Update 1", "All is *well* <now>.", now()) == 1
-    )
+    assert await to_team(pool, settings, "k", "team_update", "Update 1", "All is *well* <now>.", now()) == 1
     async with deliverer(pool, settings) as sending:
         await work_off(sending)
     [text] = chat.texts
