@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from holdfast.config import Settings
+from holdfast.db.pool import Pool
 from holdfast.incidents import store
 from holdfast.incidents.model import Incident
 from holdfast.runbooks import store as steps_store
@@ -50,7 +51,7 @@ class Messages:
 
 @dataclass
 class World:
-    pool: object
+    pool: Pool
     books: tuple[Runbook, ...]
     settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
     registry: Registry = field(default_factory=Registry)
@@ -79,7 +80,8 @@ class World:
         async def run(run: Run) -> Outcome:
             """Something."""
             self.calls.append(f"{run.step}/{run.number}")
-            return left.pop(0) if len(left) > 1 else left[0]
+            outcome: Outcome = left.pop(0) if len(left) > 1 else left[0]
+            return outcome
 
         return self.registry.action(f"test.{key}", **options)(run)
 

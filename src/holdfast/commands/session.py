@@ -17,6 +17,7 @@ from holdfast.inbox.model import EventError
 from holdfast.incidents.model import IncidentError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
+from holdfast.runbooks.actions import ActionError
 from holdfast.runbooks.model import RunbookError
 from holdfast.service import Database
 from holdfast.signals.readings import ReadingError
@@ -76,6 +77,7 @@ MENDABLE = (
     WatchError,
     IncidentError,
     RunbookError,
+    ActionError,
     asyncpg.InsufficientPrivilegeError,
 )
 """Errors that people can do something about: one line and exit 1, never a traceback."""

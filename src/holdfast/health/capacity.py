@@ -187,7 +187,6 @@ async def observe(pool: Pool, settings: Settings, now: datetime | None = None) -
     await levers.refresh(pool, now)
     flow = tuple(await flows(pool, now))
     paces = tuple(await _paces(pool, settings, levers, now))
-    lately = await signals.read(pool, FINEST, at - RECENT, at, _NOW)
     return Observed(
         at,
         count,
@@ -195,7 +194,7 @@ async def observe(pool: Pool, settings: Settings, now: datetime | None = None) -
         {stage: _weights(levers.rules, stage) for stage in Stage},
         tuple(await _turned(pool, settings, flow, now)),
         paces,
-        _machine(Frame.of(lately, at)),
+        await machine(pool, at),
         await _best(pool, at),
     )
 
@@ -208,7 +207,9 @@ def _weights(rules: Rules, stage: Stage) -> dict[Lane, float]:
     return weights | dict.fromkeys(rules.paused_lanes, 0.0)
 
 
-def _machine(frame: Frame) -> Machine:
+async def machine(pool: Pool, at: datetime) -> Machine:
+    """How busy processors, pools and PostgreSQL are now."""
+    frame = Frame.of(await signals.read(pool, FINEST, at - RECENT, at, _NOW), at)
     waits = {name: frame.spread("pool_wait_seconds", name).quantile(0.5) for name in ("router", "delivery")}
     return Machine(
         {labels[0]: value for labels, value in frame.levels("system_cpu_ratio")},

@@ -14,7 +14,7 @@ async def in_force(
     found = [one for ledger in registry.ledgers for one in await ledger(pool, incident.id)]
     for step, run in steps:
         action = _changing(step, registry)
-        if action is None or step.state != "done" or not await holds(action, step, run):
+        if action is None or action.is_listed or step.state != "done" or not await holds(action, step, run):
             continue
         expires_at = step.ended_at + action.expires if step.ended_at and action.expires else None
         undo = f"holdfast incidents undo {incident.id} {step.key}"

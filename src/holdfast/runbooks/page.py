@@ -12,7 +12,7 @@ from holdfast.runbooks import needs
 from holdfast.runbooks import store as steps_store
 from holdfast.runbooks.actions import Mitigation
 from holdfast.runbooks.needs import Need
-from holdfast.runbooks.working import Desk
+from holdfast.runbooks.working import Desk, in_the_way
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,11 @@ async def read(desk: Desk, incident_id: int, now: datetime, *, lines: int = 8) -
     incident = await service.get(pool, incident_id)
     steps = await steps_store.steps(pool, incident_id)
     mitigations = await desk.ledger(incident, now)
-    obstacles = await desk.in_the_way(incident, steps, mitigations) if incident.is_open else []
     obligations = await store.obligations(pool, incident_id=incident_id)
     alerts = await store.alert_ids(pool, incident_id)
+    obstacles = []
+    if incident.is_open:
+        obstacles = in_the_way(incident, steps, mitigations, desk.registry, has_alerts=bool(alerts))
     return Page(
         incident,
         tuple(steps),

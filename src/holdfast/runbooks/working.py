@@ -122,30 +122,7 @@ class Desk:
 
     async def ledger(self, incident: Incident, now: datetime) -> list[Mitigation]:
         """What is not as usual because of the incident, and of those that were merged into it."""
-        found = []
-        for one in (incident, *await store.merged(self.pool, incident.id)):
-            rows = await steps_store.steps(self.pool, one.id)
-            runs = [(row, self._run(one, row, now, one.commander or "")) for row in rows]
-            found += await ledger.in_force(self.pool, self.registry, one, runs)
-        return found
-
-    async def obstacles(self, incident: Incident, now: datetime) -> list[str]:
-        """What keeps the incident from being resolved."""
-        rows = await steps_store.steps(self.pool, incident.id)
-        return await self.in_the_way(incident, rows, await self.ledger(incident, now))
-
-    async def in_the_way(
-        self, incident: Incident, rows: Sequence[StepRow], mitigations: Sequence[Mitigation]
-    ) -> list[str]:
-        """The same, by what is known of its steps and its ledger."""
-        found = [f"still in force: {one.what} (undo: {one.undo})" for one in mitigations]
-        missing = ledger.missing_proofs(rows, self.registry)
-        found += [f"not shown that nothing was lost: step {one.key} is {one.state}" for one in missing]
-        if incident.state == "detected":
-            found.append("nobody has acknowledged it")
-        if incident.calm_at is None:
-            found.append("its alerts are still open" if await store.alert_ids(self.pool, incident.id) else "not calm")
-        return found
+        return await mitigations(self.pool, self.settings, self.registry, incident, now)
 
     async def resolve(self, incident_id: int, *, actor: str, reason: str = "", now: datetime) -> Incident:
         """The end. Raises RefusedError over what `obstacles` finds, unless a person gives a reason."""
@@ -153,13 +130,13 @@ class Desk:
             service.bounded(reason, "a reason")
         before = await service.get(self.pool, incident_id)
         service.must_be_open(before)
-        obstacles = await self.obstacles(before, now)
-        if obstacles and not reason:
-            listed = "; ".join(obstacles)
+        found = await obstacles(self.pool, self.settings, self.registry, before, now)
+        if found and not reason:
+            listed = "; ".join(found)
             raise RefusedError(f"incident {incident_id} cannot be resolved: {listed}. Give a reason to do so anyway")
         async with service.working(self.pool, incident_id, actor) as (db, incident):
             service.must_be_open(incident)
-            await conclude(db, incident, actor=actor, now=now, reason=reason, obstacles=obstacles)
+            await conclude(db, incident, actor=actor, now=now, reason=reason, obstacles=found)
             return await service.get(db, incident_id)
 
     async def reopen(self, incident_id: int, *, actor: str, reason: str, now: datetime) -> Incident:
@@ -236,7 +213,50 @@ class Desk:
             return None
 
     def _run(self, incident: Incident, step: StepRow, now: datetime, actor: str) -> Run:
-        return Run(self.pool, self.settings, incident, step.key, max(1, step.runs), now, actor, step.answer)
+        return _run(self.pool, self.settings, incident, step, now=now, actor=actor)
+
+
+def _run(pool: Pool, settings: Settings, incident: Incident, step: StepRow, *, now: datetime, actor: str) -> Run:
+    return Run(pool, settings, incident, step.key, max(1, step.runs), now, actor, step.answer)
+
+
+async def mitigations(
+    pool: Pool, settings: Settings, registry: Registry, incident: Incident, now: datetime
+) -> list[Mitigation]:
+    """The mitigation ledger: what is not as usual because of the incident, and of those that were merged into it."""
+    found = []
+    for one in (incident, *await store.merged(pool, incident.id)):
+        rows = await steps_store.steps(pool, one.id)
+        runs = [(row, _run(pool, settings, one, row, now=now, actor=row.actor or ENGINE)) for row in rows]
+        found += await ledger.in_force(pool, registry, one, runs)
+    return found
+
+
+async def obstacles(pool: Pool, settings: Settings, registry: Registry, incident: Incident, now: datetime) -> list[str]:
+    """What keeps an incident from being resolved."""
+    rows = await steps_store.steps(pool, incident.id)
+    forgotten = await mitigations(pool, settings, registry, incident, now)
+    has_alerts = bool(await store.alert_ids(pool, incident.id))
+    return in_the_way(incident, rows, forgotten, registry, has_alerts=has_alerts)
+
+
+def in_the_way(
+    incident: Incident,
+    steps: Sequence[StepRow],
+    forgotten: Sequence[Mitigation],
+    registry: Registry,
+    *,
+    has_alerts: bool,
+) -> list[str]:
+    """The same, by what is known of its steps and its ledger."""
+    found = [f"still in force: {one.what} (undo: {one.undo})" for one in forgotten]
+    missing = ledger.missing_proofs(steps, registry)
+    found += [f"not shown that nothing was lost: step {one.key} is {one.state}" for one in missing]
+    if incident.state == "detected":
+        found.append("nobody has acknowledged it")
+    if incident.calm_at is None:
+        found.append("its alerts are still open" if has_alerts else "nobody has said that it is over")
+    return found
 
 
 def _not_asking(step: StepRow) -> str:
