@@ -24,6 +24,7 @@ from holdfast.config import Settings
 from holdfast.db.notifications import Listener, Notifier
 from holdfast.db.pool import Pool
 from holdfast.delivery import signals as delivery_signals
+from holdfast.desk import open_desk
 from holdfast.gateway.protocol import BoundedProtocol, HotDoor
 from holdfast.gateway.stripe import Message, Receive, Scope, Send, StripeDoor
 from holdfast.health.board import Board
@@ -125,7 +126,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
                 prepared=prepared,
             )
         )
-        api = ApiDoor(settings, general)
+        api = ApiDoor(settings, general, open_desk)
         app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box, health.board, api))
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 

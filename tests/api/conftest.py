@@ -7,6 +7,7 @@ from starlette.routing import Mount
 
 from holdfast.api.door import ApiDoor
 from holdfast.config import Settings
+from tests.incidents.shop import Shop, desk_of
 
 TOKEN = "a-token-of-some-length"
 
@@ -17,8 +18,14 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-async def door(pool, settings) -> ApiDoor:
-    return ApiDoor(settings, pool)
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture
+async def door(pool, settings, shop) -> ApiDoor:
+    """Where incidents are worked on, they are the shop's."""
+    return ApiDoor(settings, pool, lambda pool, settings: desk_of(pool, shop, settings))
 
 
 def client_of(door: ApiDoor, *, token: str | None = TOKEN) -> httpx.AsyncClient:

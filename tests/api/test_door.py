@@ -9,6 +9,7 @@ from holdfast.api import store
 from holdfast.api.door import ApiDoor
 from holdfast.config import Settings
 from holdfast.db.pool import create_pool
+from holdfast.desk import open_desk
 from tests.api.conftest import TOKEN, client_of
 
 
@@ -23,7 +24,7 @@ def problem(answer, status):
 
 
 async def test_without_a_token_set_every_call_says_which_setting_to_set(pool):
-    async with client_of(ApiDoor(Settings(), pool)) as client:
+    async with client_of(ApiDoor(Settings(), pool, open_desk)) as client:
         for method, path in (("GET", "/v1/levers"), ("POST", "/v1/ramps"), ("GET", "/v1/nothing")):
             answer = await client.request(method, path)
             assert "set HOLDFAST_API_TOKEN" in problem(answer, 401)
@@ -109,7 +110,7 @@ async def test_what_is_wrong_in_a_body_is_named(client, body, field, said):
 
 async def test_with_the_store_away_it_asks_to_come_again(settings):
     gone = await create_pool("postgresql:///x?host=/nowhere", size=1, name="gone")
-    async with client_of(ApiDoor(settings, gone)) as client:
+    async with client_of(ApiDoor(settings, gone, open_desk)) as client:
         answer = await client.get("/v1/levers")
         assert "the store cannot be reached" in problem(answer, 503)
         assert answer.headers["retry-after"] == "5"

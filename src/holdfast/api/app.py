@@ -14,11 +14,19 @@ from holdfast import __version__
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.durations import DurationError
+from holdfast.incidents import people_api as people
+from holdfast.incidents.model import IncidentError
+from holdfast.incidents.model import RefusedError as NotNowError
+from holdfast.incidents.model import UnknownError as NoIncidentError
 from holdfast.levers import api as levers
 from holdfast.levers.model import LeverError, RefusedError, UnknownError
 from holdfast.levers.turning import Turner
 from holdfast.merchants.names import Names
 from holdfast.problems import CONTENT_TYPE
+from holdfast.runbooks import api as incidents
+from holdfast.runbooks.actions import ActionError
+from holdfast.runbooks.model import RunbookError
+from holdfast.runbooks.working import Desk
 from holdfast.signals import api as signals
 from holdfast.signals.readings import ReadingError
 from holdfast.watch import api as watch
@@ -31,6 +39,11 @@ STATUSES: Mapping[type[Exception], int] = {
     ReadingError: 404,
     DurationError: 422,
     NotThereError: 404,
+    NoIncidentError: 404,
+    NotNowError: 409,
+    IncidentError: 422,
+    RunbookError: 422,
+    ActionError: 422,
 }
 """What the domains' errors mean to a caller; their messages say what to do."""
 _PROBLEM = {
@@ -56,7 +69,7 @@ _SCHEMA = {
 }
 
 
-def build(settings: Settings, pool: Pool) -> FastAPI:
+def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     """The application that is mounted at `/v1`, behind `door.ApiDoor`."""
     app = FastAPI(
         title="Holdfast",
@@ -72,6 +85,8 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     app.include_router(levers.router(pool, Turner(pool, settings, names)))
     app.include_router(signals.router(pool))
     app.include_router(watch.router(pool, names))
+    app.include_router(incidents.router(desk))
+    app.include_router(people.router(pool))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)

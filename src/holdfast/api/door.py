@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from holdfast import problems
 from holdfast.api import store
 from holdfast.config import Settings
 from holdfast.db.pool import AWAY, Pool
+from holdfast.runbooks.working import Desk
 
 log = structlog.get_logger()
 
@@ -50,9 +51,10 @@ class _Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error 
 class ApiDoor:
     """An ASGI application for everything under `/v1`."""
 
-    def __init__(self, settings: Settings, pool: Pool) -> None:
+    def __init__(self, settings: Settings, pool: Pool, open_desk: Callable[[Pool, Settings], Desk]) -> None:
         self._settings = settings
         self._pool = pool
+        self._open_desk = open_desk
         token = settings.api_token
         self._digest = hashlib.sha256(token.get_secret_value().encode()).digest() if token is not None else None
         self._app: Any = None
@@ -144,9 +146,12 @@ class ApiDoor:
     async def _load(self) -> Any:
         async with self._loading:
             if self._app is None:
-                module = await asyncio.to_thread(importlib.import_module, "holdfast.api.app")
-                self._app = module.build(self._settings, self._pool)
+                self._app = await asyncio.to_thread(self._build)
         return self._app
+
+    def _build(self) -> Any:
+        module = importlib.import_module("holdfast.api.app")
+        return module.build(self._settings, self._pool, self._open_desk(self._pool, self._settings))
 
 
 def _key(given: str) -> str:

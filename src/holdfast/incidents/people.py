@@ -34,7 +34,7 @@ async def add(
 
 async def remove(pool: Pool, key: str) -> None:
     """Take somebody off the team; what they did stays in the logs. Raises UnknownError, RefusedError."""
-    found = await store.person(pool, key)
+    found = await store.person(pool, key) if KEY.fullmatch(key) else None
     if found is None:
         raise _unknown(key)
     if found.position is not None:
@@ -58,6 +58,9 @@ async def set_rota(pool: Pool, keys: Sequence[str], handover: datetime) -> Rota:
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
         raise IncidentError(f"{twice} is named twice; everybody has one week in turn")
+    nobody = next((key for key in keys if not KEY.fullmatch(key)), None)
+    if nobody is not None:
+        raise _unknown(nobody)
     if handover.tzinfo is None:
         raise IncidentError("say in which time zone the handover is, such as 2026-11-30T09:00+01:00")
     return await store.set_rota(pool, keys, handover)

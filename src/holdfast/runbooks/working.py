@@ -71,6 +71,8 @@ class Desk:
 
     async def done(self, incident_id: int, key: str, *, actor: str, note: str, now: datetime) -> StepRow:
         """Somebody did it: a person's step, or by hand what could not be done otherwise."""
+        if note:
+            service.bounded(note, "a note")
         async with self._step(incident_id, key, actor) as (db, incident, step):
             if step.kind != "person" and step.state not in ("failed", "asking", "waiting"):
                 raise RefusedError(f"step {key} is {step.state}: it needs nobody")
