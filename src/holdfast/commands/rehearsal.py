@@ -118,7 +118,7 @@ def run_checks(runbook: Runbook, registry: Registry) -> dict[str, Found]:
 async def _run(action: Action, run: Run, step: Step) -> Found:
     try:
         async with asyncio.timeout(_LONGEST) as limit:
-            outcome = await action.run(run, **step.parameters)
+            outcome = await action.run(run, **action.read(step.parameters))
     except Exception as error:  # noqa: BLE001 - actions may be anybody's; the others are looked at all the same
         late = limit.expired()
         return Found(_WORDS[Failed], f"it took over {_LONGEST:.0f} s" if late else f"{type(error).__name__}: {error}")

@@ -56,7 +56,7 @@ def listing(json: Json = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="As `holdfast runbooks list` shows.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="As `holdfast runbooks list` shows.")] = None,
     actions_: Annotated[bool, typer.Option("--actions", help="Every action that a runbook can use.")] = False,
     json: Json = False,
 ) -> None:
@@ -101,7 +101,7 @@ def show(
 @app.command()
 def check(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files or directories; without, all in force.")
+        list[Path] | None, typer.Argument(metavar="PATH", help="Files or directories; without, all in force.")
     ] = None,
     json: Json = False,
 ) -> None:
