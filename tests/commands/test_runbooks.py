@@ -134,6 +134,7 @@ async def test_a_check_tells_every_mistake_and_fails(run, directories):
 
 
 async def test_a_check_says_that_all_is_well(run, directories):
+    assert (await run("check"))[:2] == (0, "There is no runbook to check.\n")
     (directories[1] / "shop-slow.md").write_text(runbook(BODY))
     assert (await run("check"))[:2] == (0, "1 runbook with 5 steps is right.\n")
     assert json.loads((await run("check", "--json"))[1]) == {"right": ["shop-slow"], "mistakes": []}

@@ -118,6 +118,8 @@ def check(
         for line in mistakes:
             terminal.say(line)
         terminal.note(f"{count(len(mistakes), 'mistake')}.")
+    elif not runbooks:
+        terminal.say("There is no runbook to check.")
     else:
         is_right = "is right" if len(runbooks) == 1 else "are right"
         steps = sum(len(one.steps) for one in runbooks)
