@@ -24,7 +24,7 @@ async def assign(run: Run) -> Outcome:
             said = f"{on_call.key} is commander: whose week it is"
             await store.write(db, incident.id, "person", said, actor=run.actor, now=run.now)
         return Done(said, {"commander": on_call.key})
-    return Waiting("there is no rota: who acknowledges the incident becomes its commander")
+    return NotApplicable("there is no rota: who acknowledges the incident becomes its commander")
 
 
 @action("incident.acknowledged")

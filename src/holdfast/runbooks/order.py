@@ -14,8 +14,8 @@ def next_step(
     """The first step that the engine has to do something about now, leaving out those it `passed` over already.
 
     Within a phase steps begin in their order. People and waits do not hold up what comes after them, but in Recovery
-    each step waits for all before it, and Recovery for the automatic ones among the immediate actions: nothing is
-    turned back while something is still being turned.
+    each step waits for all before it, and Recovery for what is still to be done among the immediate actions: nothing
+    is turned back while something is still being turned.
     """
     for step in steps:
         if step.key not in passed and _is_due(step, steps, incident, now):
@@ -42,9 +42,7 @@ def is_reached(step: StepRow, steps: Sequence[StepRow]) -> bool:
     if step.phase != "recovery":
         return not any(one.state in UNDER_WAY for one in before)
     immediate = [one for one in steps if one.phase == "immediate"]
-    begun = not any(
-        one.state in UNDER_WAY or (one.state == "waiting" and one.kind in ("do", "check")) for one in immediate
-    )
+    begun = not any(one.state in UNDER_WAY or (one.state == "waiting" and one.kind == "do") for one in immediate)
     return begun and all(one.is_finished for one in before)
 
 
