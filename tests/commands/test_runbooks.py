@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast import actions, durations
+from holdfast.incidents import service
 from holdfast.runbooks import library
 from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run
 from tests.processes import command_here
@@ -108,7 +109,7 @@ async def test_every_action_is_shown_with_its_parameters(run):
     _, out, _ = await run("show", "--actions")
     shown = words(out)
     for said in (
-        "shop.look pages=whole number, 100 if left out changes nothing See how slow it is.",
+        "shop.look pages=whole number, 100 if left out - See how slow it is.",
         "to=team or all, team if left out",
         "per_page=mapping, needed",
         "within=time such as 30m, 5m if left out",
@@ -213,12 +214,20 @@ async def test_with_checks_a_dry_run_looks_for_real_and_stores_nothing(run, dire
         number = await run.pool.fetchval("SELECT count(*) FROM incident")
         return NotApplicable(f"{number} incidents, this is {run.incident.id} at {run.key}", {"number": number})
 
-    (directories[1] / "shop-slow.md").write_text(runbook(BODY + "- [ ] Any? `check: shop.incidents`\n"))
+    @known.action("shop.log", proof=True)
+    async def log(run: Run) -> Outcome:
+        """Look at the incident itself."""
+        return Done((await service.get(run.pool, run.incident.id)).title)
+
+    more = "- [ ] Any? `check: shop.incidents`\n- [ ] Which? `check: shop.log`\n"
+    (directories[1] / "shop-slow.md").write_text(runbook(BODY + more))
     status, out, err = await run("test", "shop-slow", "--checks", database_url=database_url)
     assert status == 0, err
     assert "-> done: looked at 7 pages for shop.look pages: 7" in words(out)
     assert "-> not applicable: 0 incidents, this is 0 at incident-0/shop.incidents/1 number: 0" in words(out)
-    assert "2 checks ran, 0 failed." in out
+    assert "shop.log - looks by itself; the incident does not resolve before it is done" in words(out)
+    assert "-> not applicable: it wants what a dry run has not: there is no incident 0" in words(out)
+    assert "3 checks ran, 0 failed." in out
     assert await pool.fetchval("SELECT count(*) FROM incident") == 0
 
 

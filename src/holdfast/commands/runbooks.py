@@ -210,7 +210,7 @@ def _show_actions(registry: Registry, json: bool) -> None:
             (
                 one.name,
                 "\n".join(f"{name}={takes}" for name, takes in parameters(one).items()) or "-",
-                "changes nothing" if one.expires is None else f"after {durations.write(one.expires)}",
+                "-" if one.expires is None else f"after {durations.write(one.expires)}",
                 one.what,
             )
             for one in found
