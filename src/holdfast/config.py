@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     runbooks_dir: Path | None = None
 
     api_token: SecretStr | None = None
+    person: str | None = None
 
     workers: int = Field(default=1, ge=0, le=64)
     router_concurrency: int = Field(default=2, ge=0, le=16)

@@ -14,6 +14,7 @@ from holdfast.db.migrate import MigrationError, upgrade
 from holdfast.db.pool import AWAY, Pool, create_pool
 from holdfast.delivery.model import DeliveryError
 from holdfast.inbox.model import EventError
+from holdfast.incidents.model import IncidentError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
 from holdfast.runbooks.actions import ActionError
@@ -74,6 +75,7 @@ MENDABLE = (
     VerifyError,
     ReadingError,
     WatchError,
+    IncidentError,
     RunbookError,
     ActionError,
     asyncpg.InsufficientPrivilegeError,

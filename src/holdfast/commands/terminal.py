@@ -58,6 +58,17 @@ def say(message: str) -> None:
     out.print(Text(message))
 
 
+def lines(shown: Iterable[Text]) -> None:
+    """Lines as they are, each no wider than `width`."""
+    for line in shown:
+        out.print(line)
+
+
+def width() -> int:
+    """How wide what is printed may be; 80 where nobody looks."""
+    return out.width if out.is_terminal else 80
+
+
 def note(message: str) -> None:
     """For people only: on stderr, so that stdout holds the data alone."""
     err.print(Text(message))

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+import asyncpg
+
 from holdfast.db.pool import Connection, Pool
 from holdfast.incidents import people_store, store
 from holdfast.incidents.model import Incident, IncidentError, Person, RefusedError, UnknownError
@@ -15,13 +17,15 @@ LONGEST = 10_000
 async def who(db: Connection | Pool, actor: str) -> Person | None:
     """The person who acts; None where nobody was introduced yet, and anybody may. Raises RefusedError."""
     if not actor or len(actor) > 200 or not actor.isprintable():
-        raise IncidentError("say who you are: --as NAME")
+        raise IncidentError("say who acts: --as NAME")
     found = await people_store.person(db, actor)
     if found is None:
         known = await people_store.people(db)
         if known:
             names = ", ".join(person.key for person in known[:20])
-            raise RefusedError(f"{actor!r} is not on the team ({names}); say who you are with --as")
+            raise RefusedError(
+                f"{actor!r} is not on the team ({names}); say who acts: --as, HOLDFAST_PERSON, or `actor`"
+            )
     return found
 
 
@@ -71,6 +75,7 @@ async def assign(pool: Pool, incident_id: int, commander: str, *, actor: str, no
 
 async def _command(db: Connection, incident: Incident, commander: str, actor: str, now: datetime) -> None:
     await store.set_commander(db, incident.id, commander)
+    await store.hand_over(db, incident.id, commander)
     before = f" (was {incident.commander})" if incident.commander else ""
     said = f"{commander} takes command{before}" if actor == commander else f"{commander} is commander{before}"
     await store.write(db, incident.id, "person", said, actor=actor, now=now)
@@ -117,22 +122,28 @@ async def merge(pool: Pool, incident_id: int, into: int, *, actor: str, now: dat
         await store.write(db, incident_id, "state", f"merged into incident {into}", actor=actor, now=now)
         said = f"incident {incident_id} was merged into this: {one.title}"
         await store.write(db, into, "state", said, actor=actor, now=now, evidence={"incident": incident_id})
+        if one.severity == "critical" and other.severity != "critical":
+            await store.set_severity(db, into, "critical")
+            await store.write(db, into, "state", "severity is critical now", actor=actor, now=now)
         return await get(db, into)
 
 
-async def reopen(pool: Pool, incident_id: int, *, actor: str, reason: str, now: datetime) -> Incident:
+async def reopen(db: Connection, incident: Incident, *, actor: str, reason: str, now: datetime) -> Incident:
     """It was not over after all. Raises RefusedError while another one of its runbook and scope is open."""
     bounded(reason, "a reason")
-    async with working(pool, incident_id, actor) as (db, incident):
-        if incident.merged_into is not None or incident.is_open:
-            state = "merged" if incident.merged_into is not None else incident.state
-            raise RefusedError(f"incident {incident_id} is {state}: there is nothing to re-open")
-        other = await store.open_of(db, incident.runbook, incident.scope)
-        if other is not None:
-            raise RefusedError(f"incident {other.id} is open for the same; work on that one")
-        await store.reopen(db, incident_id)
-        await store.write(db, incident_id, "state", f"re-opened: {reason}", actor=actor, now=now)
-        return await get(db, incident_id)
+    if incident.merged_into is not None or incident.is_open:
+        state = "merged" if incident.merged_into is not None else incident.state
+        raise RefusedError(f"incident {incident.id} is {state}: there is nothing to re-open")
+    other = await store.open_of(db, incident.runbook, incident.scope)
+    if other is not None:
+        raise RefusedError(f"incident {other.id} is open for the same; work on that one")
+    try:
+        await store.reopen(db, incident.id)
+    except asyncpg.UniqueViolationError:
+        raise RefusedError("another incident was opened for the same at this moment; work on that one") from None
+    await store.meet(db, incident.id, "review", now)
+    await store.write(db, incident.id, "state", f"re-opened: {reason}", actor=actor, now=now)
+    return await get(db, incident.id)
 
 
 def must_be_open(incident: Incident) -> None:

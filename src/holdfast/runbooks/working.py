@@ -1,6 +1,6 @@
 """What people do with the steps of an incident: approve, do by hand, skip, try again, undo; and resolve it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -60,8 +60,10 @@ class Desk:
         if text is not None:
             service.bounded(text, "a text")
         async with self._step(incident_id, key, actor) as (db, incident, step):
-            if step.kind != "ask" or step.state != "asking":
-                raise RefusedError(f"step {key} is {step.state}: there is nothing to approve")
+            if step.kind != "ask":
+                raise RefusedError(f"step {key} asks for no approval")
+            if step.state != "asking":
+                raise RefusedError(_not_asking(step))
             await self._may_answer(db, incident, step, actor)
             edited = " with another text" if text is not None and text != step.draft else ""
             await self._turn(db, step, "pending", f"approved{edited}", actor=actor, now=now, answer=text, tries=0)
@@ -77,6 +79,7 @@ class Desk:
             await self._may_answer(db, incident, step, actor)
             said = note or "done"
             await self._turn(db, step, "done", said, actor=actor, now=now, answer=note or None)
+            await store.meet(db, incident_id, "update", now, step=key)
             return await self._shown(db, step)
 
     async def skip(self, incident_id: int, key: str, *, actor: str, reason: str, now: datetime) -> StepRow:
@@ -106,7 +109,7 @@ class Desk:
     async def undo(self, incident_id: int, key: str, *, actor: str, reason: str, now: datetime) -> StepRow:
         """Take back what a step changed. Raises RefusedError if it changed nothing."""
         service.bounded(reason, "a reason")
-        async with self._step(incident_id, key, actor) as (db, incident, step):
+        async with self._any_step(incident_id, key, actor) as (db, incident, step):
             action = self._action(step)
             if step.state != "done" or action is None or action.undoes is None:
                 raise RefusedError(f"step {key} is {step.state} and has nothing to undo")
@@ -118,11 +121,13 @@ class Desk:
     # The end
 
     async def ledger(self, incident: Incident, now: datetime) -> list[Mitigation]:
-        """What is not as usual because of the incident."""
+        """What is not as usual because of the incident, and of those that were merged into it."""
         return await mitigations(self.pool, self.settings, self.registry, incident, now)
 
     async def resolve(self, incident_id: int, *, actor: str, reason: str = "", now: datetime) -> Incident:
         """The end. Raises RefusedError over what `obstacles` finds, unless a person gives a reason."""
+        if reason:
+            service.bounded(reason, "a reason")
         before = await service.get(self.pool, incident_id)
         service.must_be_open(before)
         found = await obstacles(self.pool, self.settings, self.registry, before, now)
@@ -134,15 +139,34 @@ class Desk:
             await conclude(db, incident, actor=actor, now=now, reason=reason, obstacles=found)
             return await service.get(db, incident_id)
 
+    async def reopen(self, incident_id: int, *, actor: str, reason: str, now: datetime) -> Incident:
+        """It was not over after all: its updates go on, and what Recovery proved is to be proved again.
+
+        Raises RefusedError while another one of its runbook and scope is open.
+        """
+        async with service.working(self.pool, incident_id, actor) as (db, incident):
+            reopened = await service.reopen(db, incident, actor=actor, reason=reason, now=now)
+            await steps_store.resume(db, incident_id, ENGINE, now)
+            return reopened
+
     # Parts
 
     @asynccontextmanager
     async def _step(
         self, incident_id: int, key: str, actor: str
     ) -> AsyncIterator[tuple[Connection, Incident, StepRow]]:
-        async with service.working(self.pool, incident_id, actor) as (db, incident):
-            if incident.merged_into is not None:
+        """A step of an incident for which something still runs."""
+        async with self._any_step(incident_id, key, actor) as found:
+            incident = found[1]
+            if incident.merged_into is not None or incident.state == "reviewed":
                 service.must_be_open(incident)
+            yield found
+
+    @asynccontextmanager
+    async def _any_step(
+        self, incident_id: int, key: str, actor: str
+    ) -> AsyncIterator[tuple[Connection, Incident, StepRow]]:
+        async with service.working(self.pool, incident_id, actor) as (db, incident):
             step = await steps_store.step(db, incident_id, key)
             if step is None:
                 raise UnknownError(f"incident {incident_id} has no step {key!r}; see `holdfast incidents show`")
@@ -199,25 +223,47 @@ def _run(pool: Pool, settings: Settings, incident: Incident, step: StepRow, *, n
 async def mitigations(
     pool: Pool, settings: Settings, registry: Registry, incident: Incident, now: datetime
 ) -> list[Mitigation]:
-    """The mitigation ledger: what is not as usual because of the incident."""
-    rows = await steps_store.steps(pool, incident.id)
-    runs = [(row, _run(pool, settings, incident, row, now=now, actor=row.actor or ENGINE)) for row in rows]
-    return await ledger.in_force(pool, registry, incident, runs)
+    """The mitigation ledger: what is not as usual because of the incident, and of those that were merged into it."""
+    found = []
+    for one in (incident, *await store.merged(pool, incident.id)):
+        rows = await steps_store.steps(pool, one.id)
+        runs = [(row, _run(pool, settings, one, row, now=now, actor=row.actor or ENGINE)) for row in rows]
+        found += await ledger.in_force(pool, registry, one, runs)
+    return found
 
 
 async def obstacles(pool: Pool, settings: Settings, registry: Registry, incident: Incident, now: datetime) -> list[str]:
     """What keeps an incident from being resolved."""
     rows = await steps_store.steps(pool, incident.id)
     forgotten = await mitigations(pool, settings, registry, incident, now)
+    has_alerts = bool(await store.alert_ids(pool, incident.id))
+    return in_the_way(incident, rows, forgotten, registry, has_alerts=has_alerts)
+
+
+def in_the_way(
+    incident: Incident,
+    steps: Sequence[StepRow],
+    forgotten: Sequence[Mitigation],
+    registry: Registry,
+    *,
+    has_alerts: bool,
+) -> list[str]:
+    """The same, by what is known of its steps and its ledger."""
     found = [f"still in force: {one.what} (undo: {one.undo})" for one in forgotten]
-    missing = ledger.missing_proofs(rows, registry)
+    missing = ledger.missing_proofs(steps, registry)
     found += [f"not shown that nothing was lost: step {one.key} is {one.state}" for one in missing]
     if incident.state == "detected":
         found.append("nobody has acknowledged it")
     if incident.calm_at is None:
-        has_alerts = await store.alert_ids(pool, incident.id)
         found.append("its alerts are still open" if has_alerts else "nobody has said that it is over")
     return found
+
+
+def _not_asking(step: StepRow) -> str:
+    """Why there is nothing to approve, for whoever came second."""
+    if step.actor in (None, ENGINE):
+        return f"step {step.key} is {step.state}: there is nothing to approve"
+    return f"{step.actor} has answered step {step.key} already: it is {step.state} ({step.said})"
 
 
 async def conclude(
