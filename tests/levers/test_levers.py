@@ -92,7 +92,9 @@ def test_an_unknown_lever_and_a_target_that_does_not_fit_are_refused():
     with pytest.raises(LeverError, match=r"there are router\.concurrency"):
         lever("warp.speed")
     with pytest.raises(LeverError, match="takes no target, not lane:bulk"):
-        ROUTER_CONCURRENCY.accept(Target.read("lane:bulk"))
+        BACKOFF.accept(Target.read("lane:bulk"))
+    with pytest.raises(LeverError, match="takes no target or lane:…, not merchant:1"):
+        ROUTER_CONCURRENCY.accept(Target.read("merchant:1"))
     with pytest.raises(LeverError, match="takes lane:…"):
         WEIGHT.accept(EVERYTHING)
 
@@ -157,6 +159,26 @@ async def test_levers_on_lanes_merchants_and_destinations_become_rules_for_claim
         paused_merchants=frozenset({12}),
         paused_destinations=frozenset({7}),
     )
+
+
+async def test_a_limit_of_a_lane_leaves_the_limit_of_all_and_the_other_lanes_alone(pool):
+    await turn(pool, ROUTER_CONCURRENCY, 1, "lane:bulk")
+    await turn(pool, DELIVERY_CONCURRENCY, 8, "lane:standard")
+    levers = await in_force(pool)
+    assert (levers.routers, levers.deliveries, levers.rules) == (2, 256, Rules())
+    assert levers.lanes == {Stage.ROUTE: {Lane.BULK: 1}, Stage.DELIVER: {Lane.STANDARD: 8}}
+
+
+async def test_so_many_routers_claim_a_lane_as_its_limit_says(pool):
+    assert [*(await in_force(pool)).lanes_of_router(15)] == [*Lane], "without a limit, all do"
+    await turn(pool, ROUTER_CONCURRENCY, 1, "lane:bulk")
+    await turn(pool, ROUTER_CONCURRENCY, 0, "lane:standard")
+    levers = await in_force(pool)
+    assert [levers.lanes_of_router(number) for number in range(3)] == [
+        [Lane.CRITICAL, Lane.BULK],
+        [Lane.CRITICAL],
+        [Lane.CRITICAL],
+    ]
 
 
 async def test_a_ceiling_for_all_lowers_and_one_for_a_destination_decides(pool):

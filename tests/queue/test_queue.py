@@ -175,6 +175,41 @@ async def test_a_destination_of_many_merchants_and_lanes_gets_no_more_than_its_s
     assert len({work.merchant_id for work in claim}) == 7
 
 
+async def test_a_lane_gets_no_more_than_its_most_and_the_others_take_the_rest(pool):
+    await enqueue(pool, works(range(100), BULK))
+    await enqueue(pool, works(range(100, 200), CRITICAL))
+    claim = await claimed(pool, 42, most={BULK: 1, CRITICAL: 30})
+    assert Counter(work.lane for work in claim) == {CRITICAL: 30, BULK: 1}
+    assert Counter(work.lane for work in await claimed(pool, 42, most={CRITICAL: 0})) == {BULK: 42}
+    assert await claimed(pool, 42, most=dict.fromkeys(Lane, 0)) == []
+
+
+async def test_within_a_lane_at_its_most_all_merchants_have_their_turn(pool):
+    await enqueue(pool, [NewWork(n, BULK, n % 5, 0, NOW) for n in range(100)])
+    walking = claimer(pool)
+    served: Counter[int] = Counter()
+    for _ in range(10):
+        [work] = await walking.claim(50, most={BULK: 1}, now=NOW)
+        assert walking.exhausted, "there is more, but not for now"
+        served[work.merchant_id] += 1
+    assert served == dict.fromkeys(range(5), 2)
+
+
+async def test_a_full_destination_does_not_use_up_its_lanes_most(pool):
+    await enqueue(pool, [NewWork(n, BULK, n, 9, NOW) for n in range(20)], Stage.DELIVER)
+    await enqueue(pool, [NewWork(n, BULK, n, 8, NOW) for n in range(20, 30)], Stage.DELIVER)
+    claim = await claimed(pool, 100, stage=Stage.DELIVER, slots={9: 1}, most={BULK: 4})
+    assert Counter(work.destination_id for work in claim) == {9: 1, 8: 3}
+
+
+async def test_a_late_lane_at_its_most_still_serves_both_its_ends(pool):
+    await enqueue(pool, works(range(1000)))
+    walking = claimer(pool)
+    await walking.claim(10, now=second(3600))
+    claim = refs(await walking.claim(300, most={STANDARD: 8}, now=second(3600)))
+    assert (len(claim), len([ref for ref in claim if ref < 100])) == (8, 2)
+
+
 async def test_a_late_lane_serves_its_newest_first_and_still_drains_its_oldest(pool):
     await enqueue(pool, works(range(1000), received=NOW), now=NOW)
     now = second(3600)

@@ -10,13 +10,14 @@ from holdfast.db import processes
 from holdfast.db.pool import Pool
 from holdfast.delivery import store as deliveries
 from holdfast.health.limits import Limit, Machine, Pace, Turned, limits
+from holdfast.levers import model as levers_model
 from holdfast.levers import store as levers_store
 from holdfast.levers.model import DELIVERY_CONCURRENCY, DESTINATION_CONCURRENCY, PAUSED, ROUTER_CONCURRENCY
 from holdfast.levers.service import Levers
 from holdfast.merchants import store as merchants
 from holdfast.queue import service as queue
 from holdfast.queue.capacity import Flow, StageForecast, flows, forecast, needed, workers
-from holdfast.queue.model import ClaimPolicy, Lane, Rules, Stage
+from holdfast.queue.model import ClaimPolicy, Lane, Stage
 from holdfast.signals import store as signals
 from holdfast.signals.buckets import FINEST
 from holdfast.signals.frame import Frame
@@ -192,7 +193,7 @@ async def observe(pool: Pool, settings: Settings, now: datetime | None = None) -
         at,
         count,
         flow,
-        {stage: _weights(levers.rules, stage) for stage in Stage},
+        {stage: _weights(levers, stage) for stage in Stage},
         tuple(await _turned(pool, settings, flow, now)),
         paces,
         _machine(Frame.of(lately, at)),
@@ -200,12 +201,14 @@ async def observe(pool: Pool, settings: Settings, now: datetime | None = None) -
     )
 
 
-def _weights(rules: Rules, stage: Stage) -> dict[Lane, float]:
-    """Of the lanes in a stage; 0 for what is paused as a whole."""
+def _weights(levers: Levers, stage: Stage) -> dict[Lane, float]:
+    """Of the lanes in a stage; 0 for what is paused or stopped as a whole."""
+    rules = levers.rules
     weights: dict[Lane, float] = {**ClaimPolicy().weights, **rules.weights}
     if stage in rules.paused_stages:
         return dict.fromkeys(Lane, 0.0)
-    return weights | dict.fromkeys(rules.paused_lanes, 0.0)
+    stopped = (lane for lane, limit in levers.lanes[stage].items() if not limit)
+    return weights | dict.fromkeys((*rules.paused_lanes, *stopped), 0.0)
 
 
 def _machine(frame: Frame) -> Machine:
@@ -243,16 +246,22 @@ async def _turned(pool: Pool, settings: Settings, flow: Sequence[Flow], now: dat
             case PAUSED.name if one.value is True:
                 found += await _paused(pool, said, one.target, flow)
             case ROUTER_CONCURRENCY.name if int(one.value) < settings.router_concurrency:
-                found.append(_slower(said, one.value, settings.router_concurrency, Stage.ROUTE))
+                found += _slower(said, one, settings.router_concurrency, Stage.ROUTE, flow)
             case DELIVERY_CONCURRENCY.name if int(one.value) < settings.delivery_concurrency:
-                found.append(_slower(said, one.value, settings.delivery_concurrency, Stage.DELIVER))
+                found += _slower(said, one, settings.delivery_concurrency, Stage.DELIVER, flow)
             case DESTINATION_CONCURRENCY.name if not one.target and int(one.value) < settings.destination_concurrency:
-                found.append(_slower(said, one.value, settings.destination_concurrency, Stage.DELIVER))
+                found += _slower(said, one, settings.destination_concurrency, Stage.DELIVER, flow)
     return found
 
 
-def _slower(said: str, value: object, default: int, stage: Stage) -> Turned:
-    return Turned(f"{said} is {value}, {default} by the settings", stage)
+def _slower(said: str, one: levers_model.Turned, default: int, stage: Stage, flow: Sequence[Flow]) -> list[Turned]:
+    """What is set for a lane slows down only what waits in it."""
+    whole = f"{said} is {one.value}, {default} by the settings"
+    if not one.target:
+        return [Turned(whole, stage)]
+    lane = one.target.partition(":")[2]
+    held = sum(some.ready + some.later for some in flow if some.stage is stage and some.lane.label == lane)
+    return [Turned(whole, stage, held, stops=not one.value)] if held else []
 
 
 async def _paused(pool: Pool, said: str, target: str, flow: Sequence[Flow]) -> list[Turned]:

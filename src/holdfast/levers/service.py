@@ -1,6 +1,6 @@
 """Every process's view of the levers: read again within a second of a change, and used by every decision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -32,6 +32,7 @@ log = structlog.get_logger()
 CHANNEL = "holdfast_levers"
 """Notified at every change; payloads are empty."""
 EVERY = 1.0
+EVERY_LANE = tuple(Lane)
 _FACTORS: Mapping[str, float] = {"normal": 1.0, "slow": 4.0, "slower": 16.0}
 
 
@@ -42,6 +43,8 @@ class Levers:
         """The defaults: `routers` and `deliveries` at the same time in this process."""
         self.snapshot = Snapshot()
         self.rules = Rules()
+        self.lanes: Mapping[Stage, Mapping[Lane, int]] = _lanes(self.snapshot)
+        """The most at the same time in this process of those lanes that have a limit: batches, deliveries."""
         self._routers = routers
         self._deliveries = deliveries
         self._ignored: set[tuple[str, str, str]] = set()
@@ -55,8 +58,11 @@ class Levers:
         }
         if values != self.snapshot.values:
             _tell(self.snapshot.values, values)
-            self.snapshot = Snapshot(values)
-            self.rules = _rules(self.snapshot)
+            self.take(Snapshot(values))
+
+    def take(self, snapshot: Snapshot) -> None:
+        """From now on these are in force."""
+        self.snapshot, self.rules, self.lanes = snapshot, _rules(snapshot), _lanes(snapshot)
 
     def _understands(self, turned: Turned) -> bool:
         """A newer version may have turned what this one does not know: it goes on without, and says so once."""
@@ -86,6 +92,11 @@ class Levers:
     def routers(self) -> int:
         return self.snapshot.number(ROUTER_CONCURRENCY, self._routers)
 
+    def lanes_of_router(self, number: int) -> Sequence[Lane]:
+        """What router `number` (from 0) may claim: so many of them as a lane's limit says, without counting batches."""
+        limits = self.lanes[Stage.ROUTE]
+        return [lane for lane in EVERY_LANE if number < limits.get(lane, number + 1)] if limits else EVERY_LANE
+
     @property
     def deliveries(self) -> int:
         return self.snapshot.number(DELIVERY_CONCURRENCY, self._deliveries)
@@ -113,6 +124,14 @@ def _rules(snapshot: Snapshot) -> Rules:
         paused_merchants=frozenset(int(key) for key in snapshot.on(PAUSED, "merchant")),
         paused_destinations=frozenset(int(key) for key in snapshot.on(PAUSED, "destination")),
     )
+
+
+def _lanes(snapshot: Snapshot) -> dict[Stage, dict[Lane, int]]:
+    lanes = {lane.label: lane for lane in Lane}
+    return {
+        stage: {lanes[key]: number for key, number in snapshot.by_key(lever, "lane").items()}
+        for stage, lever in ((Stage.ROUTE, ROUTER_CONCURRENCY), (Stage.DELIVER, DELIVERY_CONCURRENCY))
+    }
 
 
 def _tell(before: Mapping[tuple[str, str], Value], now: Mapping[tuple[str, str], Value]) -> None:

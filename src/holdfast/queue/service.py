@@ -48,26 +48,31 @@ class Claimer:
         slots: Mapping[int, int] | None = None,
         default_slots: int = UNLIMITED,
         lanes: Iterable[Lane] = tuple(Lane),
+        most: Mapping[Lane, int] | None = None,
         now: datetime | None = None,
     ) -> list[Work]:
         """Up to `limit` due works, the lanes by weight, each lane fair across merchants; leased to the caller.
 
         `slots`: destination id → how many it may take now, 0 to skip it; a destination not named may take
-        `default_slots`. Few or none means that nothing else is due and allowed, unless `exhausted` is False.
+        `default_slots`. `most`: the most works of a lane; one that is not named may fill the claim.
+
+        Few or none means that nothing else is due and allowed, unless `exhausted` is False.
         """
-        wanted, free = sorted(set(lanes)), dict(slots or {})
+        wanted, free, room = sorted(set(lanes)), dict(slots or {}), dict(most or {})
         lease = secrets.randbits(62)
         works: list[Work] = []
         for _ in range(MOST_PAGES):
             rules = self._rules()  # what is paused meanwhile is not claimed any more
-            lanes_open = (
-                [] if self._stage in rules.paused_stages else [x for x in wanted if x not in rules.paused_lanes]
-            )
+            lanes_open = [
+                lane
+                for lane in (wanted if self._stage not in rules.paused_stages else ())
+                if lane not in rules.paused_lanes and room.get(lane, 1) > 0
+            ]
             if not lanes_open:
                 self.exhausted = True
                 return works
             free |= dict.fromkeys(rules.paused_destinations, 0)
-            parts = self._parts(lanes_open, limit - len(works), rules)
+            parts = self._parts(lanes_open, limit - len(works), rules, room)
             found, pages = await store.claim(
                 self._pool,
                 self._stage,
@@ -87,7 +92,10 @@ class Claimer:
                 self._walk_on(parts, pages)
                 self.exhausted = False
                 return works
-            wanted = self._unseen(parts, pages)
+            for work in found:
+                if work.lane in room:
+                    room[work.lane] -= 1
+            wanted = self._unseen(parts, pages, full={lane for lane, left in room.items() if left <= 0})
             if not wanted:
                 self.exhausted = True
                 return works
@@ -106,10 +114,16 @@ class Claimer:
             elif page.last_served is not None:
                 self._cursors[part.lane, part.newest] = page.last_served
 
-    def _unseen(self, parts: list[store.Part], pages: list[store.Page]) -> list[Lane]:
-        """There is room left: go on to the next page; returns the lanes that were not seen from beginning to end."""
+    def _unseen(self, parts: list[store.Part], pages: list[store.Page], full: set[Lane]) -> list[Lane]:
+        """There is room left: go on to the next page; returns the lanes that were not seen from beginning to end.
+
+        Not those that are `full`: as with a full batch, those come first next time who had no turn in this one.
+        """
         lanes = set()
         for part, page in zip(parts, pages, strict=True):
+            if part.lane in full:
+                self._walk_on([part], [page])
+                continue
             key = (part.lane, part.newest)
             if part.after == START:
                 self._from_start.add(key)
@@ -124,22 +138,26 @@ class Claimer:
         """To the next page; behind the last one, to the beginning."""
         self._cursors[part.lane, part.newest] = page.end if page.full and page.end is not None else START
 
-    def _parts(self, lanes: list[Lane], limit: int, rules: Rules) -> list[store.Part]:
+    def _parts(self, lanes: list[Lane], limit: int, rules: Rules, room: Mapping[Lane, int]) -> list[store.Part]:
         """Divide a batch: every lane its weight's share, at least one. Late lanes give most of theirs to the newest."""
         weights = {lane: rules.weights.get(lane, self._policy.weights[lane]) for lane in lanes}
         total = sum(weights.values())
         late = self._late | rules.newest_first
         parts = []
         for lane in lanes:
-            share = max(1, limit * weights[lane] // total)
+            most = room.get(lane)
+            share = max(1, min(limit * weights[lane] // total, limit if most is None else most))
             oldest = max(1, round(share * self._policy.late_oldest_share)) if lane in late else share
-            parts.append(self._part(lane, oldest, newest=False))
-            if share > oldest:
-                parts.append(self._part(lane, share - oldest, newest=True))
+            newest = share - oldest
+            # What the lane may take beyond its share is for the new end, if that is served at all.
+            at_old_end = most if most is None or not newest else oldest
+            parts.append(self._part(lane, oldest, newest=False, most=at_old_end))
+            if newest:
+                parts.append(self._part(lane, newest, newest=True, most=None if most is None else most - oldest))
         return parts
 
-    def _part(self, lane: Lane, share: int, *, newest: bool) -> store.Part:
-        return store.Part(lane, share, newest, self._cursors.get((lane, newest), START))
+    def _part(self, lane: Lane, share: int, *, newest: bool, most: int | None) -> store.Part:
+        return store.Part(lane, share, newest, self._cursors.get((lane, newest), START), most)
 
     def _notice_age(self, works: list[Work], now: datetime | None) -> None:
         """A lane is late when what was claimed from its old end is older than its promise; until all is young."""

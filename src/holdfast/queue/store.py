@@ -21,12 +21,16 @@ Bucket = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One lane's part in a claim: its share, from which end it is served, and behind which bucket the walk goes on."""
+    """One lane's part in a claim: its share, from which end it is served, and behind which bucket the walk goes on.
+
+    `most`: it may take no more, even if others leave theirs; None for no such limit.
+    """
 
     lane: Lane
     share: int
     newest: bool
     after: Bucket
+    most: int | None = None
 
 
 @dataclass(slots=True)
@@ -134,6 +138,18 @@ UNION ALL
 SELECT NULL, part, NULL, merchant_id, destination_id, NULL, NULL, round, nth FROM found WHERE ref IS NULL
 """
 
+# The same, where parts may have a most ($16), counted once destinations have had their say. A statement of its own, so
+# that nothing is slower while no lane has a limit.
+BOUNDED_CLAIM = CLAIM.replace(
+    "SELECT ref, part, round FROM (\n        SELECT ordered.*",
+    """SELECT ref, part, round FROM (
+    SELECT fitting.*, row_number() OVER (PARTITION BY part ORDER BY beyond, place) AS taken FROM (
+        SELECT ordered.*""",
+).replace(
+    "WHERE slot <= free ORDER BY",
+    "WHERE slot <= free) AS served\n    WHERE taken <= coalesce(($16::int[])[part], $14::int) ORDER BY",
+)
+
 
 async def claim(
     db: Executor,
@@ -153,8 +169,10 @@ async def claim(
 
     `slots`: destination id → how many it may take now (0 skips it); others may take `default_slots`.
     """
+    mosts = [part.most for part in parts]
+    is_bounded = any(most is not None for most in mosts)
     rows = await db.fetch(
-        CLAIM,
+        BOUNDED_CLAIM if is_bounded else CLAIM,
         stage,
         [part.lane for part in parts],
         [part.share for part in parts],
@@ -170,6 +188,7 @@ async def claim(
         lease,
         limit,
         list(paused_merchants),
+        *([mosts] if is_bounded else ()),
     )
     works: list[Work] = []
     pages = [Page() for _ in parts]
