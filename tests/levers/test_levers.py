@@ -20,7 +20,7 @@ from holdfast.levers.model import (
     lever,
 )
 from holdfast.levers.service import Levers, expire
-from holdfast.queue.model import Lane, Rules, Stage
+from holdfast.queue.model import Lane, Pause, Rules, Stage
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -201,3 +201,23 @@ def test_every_lever_says_what_it_does_and_can_be_read():
         assert one.what.endswith(".")
         assert one.targets
         one.accept(Target(one.targets[-1], "1"))
+
+
+async def test_the_levers_that_keep_work_from_being_claimed_are_told_with_what_they_hold(pool):
+    await turn(pool, PAUSED, True, "lane:bulk")
+    await turn(pool, PAUSED, False, "lane:critical")
+    await turn(pool, PAUSED, True, "stage:deliver")
+    await turn(pool, PAUSED, True, "merchant:12")
+    await turn(pool, PAUSED, True, "destination:7")
+    await turn(pool, ROUTER_CONCURRENCY, 0)
+    await turn(pool, DELIVERY_CONCURRENCY, 0, "lane:standard")
+    await turn(pool, DELIVERY_CONCURRENCY, 5, "lane:bulk")
+    found = (await in_force(pool)).pauses(lambda number: f"shop-{number}")
+    assert sorted(found, key=lambda one: one.lever) == [
+        Pause("delivery.concurrency lane:standard", Stage.DELIVER, Lane.STANDARD),
+        Pause("queue.paused destination:7", destination_id=7),
+        Pause("queue.paused lane:bulk", lane=Lane.BULK),
+        Pause("queue.paused merchant:shop-12", merchant_id=12),
+        Pause("queue.paused stage:deliver", Stage.DELIVER),
+        Pause("router.concurrency", Stage.ROUTE),
+    ]

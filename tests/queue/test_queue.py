@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from holdfast.queue import store
 from holdfast.queue.capacity import SLOTS, Flow, flows
-from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Postponed, Rules, Settled, Stage
-from holdfast.queue.service import Claimer, bucket_stats, drain_seconds, lane_stats
+from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Pause, Postponed, Rules, Settled, Stage
+from holdfast.queue.service import DEPTH, PAUSED, Claimer, bucket_stats, drain_seconds, lane_stats, measure
 
 pytestmark = pytest.mark.usefixtures("any_server")
 
@@ -412,3 +412,30 @@ async def test_the_store_tells_what_waits_and_what_came_and_went(pool):
     assert one.arrived == (1, 2, *[0] * 9, 1)
     assert one.served == (1, *[0] * 11)
     assert found[Stage.DELIVER, BULK] == Flow(Stage.DELIVER, BULK, arrived=(0,) * SLOTS, served=(0,) * SLOTS)
+
+
+async def test_what_levers_hold_is_measured_and_no_work_counts_twice(pool):
+    await enqueue(pool, works(range(5), BULK, merchant=1))
+    await enqueue(pool, works(range(10, 14), STANDARD, merchant=1))
+    await enqueue(pool, works(range(20, 23), STANDARD, merchant=2))
+    await enqueue(pool, works(range(30, 32), STANDARD, merchant=1, destination=7), Stage.DELIVER)
+    await enqueue(pool, works(range(40, 41), STANDARD, merchant=2, destination=7), Stage.DELIVER)
+    await measure(
+        pool,
+        [Pause("bulk", lane=BULK), Pause("bakery", merchant_id=1), Pause("seven", destination_id=7)],
+    )
+    assert PAUSED.values == {
+        ("route", "bulk", "bulk"): 5,
+        ("route", "standard", "bakery"): 4,
+        ("deliver", "standard", "bakery"): 2,
+        ("deliver", "standard", "seven"): 1,
+    }
+    await measure(pool, [Pause("all", stage=Stage.ROUTE), Pause("seven", stage=Stage.ROUTE, destination_id=7)])
+    assert PAUSED.values == {
+        ("route", "bulk", "all"): 5,
+        ("route", "standard", "all"): 7,
+        ("deliver", "standard", "seven"): 3,
+    }
+    await measure(pool)
+    assert PAUSED.values == {}
+    assert DEPTH.values["route", "standard"] == 7

@@ -1,6 +1,6 @@
 """Every process's view of the levers: read again within a second of a change, and used by every decision."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -25,7 +25,7 @@ from holdfast.levers.model import (
     Turned,
     Value,
 )
-from holdfast.queue.model import Lane, Rules, Stage
+from holdfast.queue.model import Lane, Pause, Rules, Stage
 
 log = structlog.get_logger()
 
@@ -33,6 +33,7 @@ CHANNEL = "holdfast_levers"
 """Notified at every change; payloads are empty."""
 EVERY = 1.0
 EVERY_LANE = tuple(Lane)
+_STAGES = {ROUTER_CONCURRENCY.name: Stage.ROUTE, DELIVERY_CONCURRENCY.name: Stage.DELIVER}
 _FACTORS: Mapping[str, float] = {"normal": 1.0, "slow": 4.0, "slower": 16.0}
 
 
@@ -101,6 +102,15 @@ class Levers:
     def deliveries(self) -> int:
         return self.snapshot.number(DELIVERY_CONCURRENCY, self._deliveries)
 
+    def pauses(self, merchant: Callable[[int], str]) -> list[Pause]:
+        """The levers that keep work from being claimed: pauses, and concurrency of 0. `merchant` tells a key by id."""
+        found = []
+        for (name, target), value in self.snapshot.values.items():
+            stage = _STAGES.get(name)
+            if (name == PAUSED.name and value is True) or (stage is not None and value == 0):
+                found.append(_pause(name, Target.read(target), stage, merchant))
+        return found
+
     @property
     def backoff(self) -> float:
         """By how much retries wait longer."""
@@ -129,9 +139,22 @@ def _rules(snapshot: Snapshot) -> Rules:
 def _lanes(snapshot: Snapshot) -> dict[Stage, dict[Lane, int]]:
     lanes = {lane.label: lane for lane in Lane}
     return {
-        stage: {lanes[key]: number for key, number in snapshot.by_key(lever, "lane").items()}
-        for stage, lever in ((Stage.ROUTE, ROUTER_CONCURRENCY), (Stage.DELIVER, DELIVERY_CONCURRENCY))
+        stage: {lanes[key]: number for key, number in snapshot.by_key(LEVERS[name], "lane").items()}
+        for name, stage in _STAGES.items()
     }
+
+
+def _pause(name: str, on: Target, stage: Stage | None, merchant: Callable[[int], str]) -> Pause:
+    match on.kind:
+        case "lane":
+            return Pause(f"{name} {on}", stage, next(lane for lane in Lane if lane.label == on.key))
+        case "stage":
+            return Pause(f"{name} {on}", Stage[on.key.upper()])
+        case "merchant":
+            return Pause(f"{name} merchant:{merchant(int(on.key))}", stage, merchant_id=int(on.key))
+        case "destination":
+            return Pause(f"{name} {on}", stage, destination_id=int(on.key))
+    return Pause(name, stage)
 
 
 def _tell(before: Mapping[tuple[str, str], Value], now: Mapping[tuple[str, str], Value]) -> None:

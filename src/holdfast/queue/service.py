@@ -1,16 +1,20 @@
 """Claiming by lane, merchant and destination; settling; and saying how the queue is doing."""
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from holdfast.db.pool import Pool
 from holdfast.queue import store
-from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Rules, Stage, Work
+from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Pause, Rules, Stage, Work
 from holdfast.signals.registry import REGISTRY, Gauge
 
 DEPTH = REGISTRY.add(Gauge("queue_depth", "Live works, by stage and lane.", ("stage", "lane")))
 IN_FLIGHT = REGISTRY.add(Gauge("queue_in_flight", "Works under a lease, by stage and lane.", ("stage", "lane")))
+PAUSED = REGISTRY.add(
+    Gauge("queue_paused", "Live works that a lever keeps from being claimed.", ("stage", "lane", "lever"))
+)
 OLDEST = REGISTRY.add(Gauge("queue_oldest_age_seconds", "Age of the oldest live work.", ("stage", "lane")))
 
 START: store.Bucket = (-1, -1)
@@ -182,8 +186,8 @@ class Claimer:
         return frozenset(self._late)
 
 
-async def measure(pool: Pool) -> None:
-    """Set the gauges of depth, work in flight and oldest age."""
+async def measure(pool: Pool, pauses: Sequence[Pause] = ()) -> None:
+    """Set the gauges of depth, work in flight, oldest age, and what these pauses hold."""
     rows = {(row["stage"], row["lane"]): row for row in await store.depths(pool)}
     for gauge, column in ((DEPTH, "depth"), (IN_FLIGHT, "in_flight"), (OLDEST, "oldest_age")):
         gauge.replace(
@@ -191,6 +195,33 @@ async def measure(pool: Pool) -> None:
             for stage in Stage
             for lane in Lane
         )
+    depths = {(Stage(stage), Lane(lane)): row["depth"] for (stage, lane), row in rows.items()}
+    PAUSED.replace((await _held(pool, pauses, depths)).items())
+
+
+async def _held(
+    pool: Pool, pauses: Sequence[Pause], depths: Mapping[tuple[Stage, Lane], int]
+) -> Mapping[tuple[str, str, str], float]:
+    """Works by stage, lane and lever. Each counts once: for what holds its whole lane, else its merchant, else it."""
+    held: Counter[tuple[str, str, str]] = Counter()
+    whole = {
+        (stage, lane): one.lever
+        for one in pauses
+        if one.is_whole
+        for stage in Stage
+        for lane in Lane
+        if one.stage in (None, stage) and one.lane in (None, lane)
+    }
+    for (stage, lane), lever in whole.items():
+        held[stage.name.lower(), lane.label, lever] = depths.get((stage, lane), 0)
+    merchants = {one.merchant_id: one.lever for one in pauses if one.merchant_id is not None}
+    destinations = {one.destination_id: one.lever for one in pauses if one.destination_id is not None}
+    if merchants or destinations:
+        for stage, lane, merchant, destination, depth in await store.depths_of(pool, [*merchants], [*destinations]):
+            if (stage, lane) not in whole:
+                lever = merchants[merchant] if merchant is not None else destinations[destination or 0]
+                held[stage.name.lower(), lane.label, lever] += depth
+    return {key: float(depth) for key, depth in held.items() if depth}
 
 
 async def lane_stats(pool: Pool, *, window: timedelta = WINDOW, now: datetime | None = None) -> list[LaneStats]:

@@ -319,6 +319,27 @@ async def depths(db: Executor) -> list[asyncpg.Record]:
     )
 
 
+async def depths_of(
+    db: Executor, merchants: Sequence[int], destinations: Sequence[int]
+) -> list[tuple[Stage, Lane, int | None, int | None, int]]:
+    """(stage, lane, merchant, destination, depth) of these merchants' work, and of that for these destinations.
+
+    What is of one of the merchants counts for that merchant, with no destination; the rest the other way round.
+    """
+    rows = await db.fetch(
+        """
+        SELECT stage, lane, CASE WHEN of_merchant THEN merchant_id END,
+               CASE WHEN NOT of_merchant THEN destination_id END, count(*)
+        FROM work, LATERAL (SELECT merchant_id = ANY($1::bigint[]) AS of_merchant) AS which
+        WHERE of_merchant OR destination_id = ANY($2::bigint[])
+        GROUP BY 1, 2, 3, 4
+        """,
+        merchants,
+        destinations,
+    )
+    return [(Stage(stage), Lane(lane), *others) for stage, lane, *others in rows]
+
+
 async def lane_stats(db: Executor, window: timedelta, *, now: datetime | None) -> list[asyncpg.Record]:
     """Per stage and lane: depth, waiting, in_flight, delayed, oldest, arrived and served in the window."""
     return await db.fetch(_stats("lane"), window, now)
