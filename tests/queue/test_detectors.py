@@ -109,3 +109,34 @@ def test_what_levers_hold_since_long_ago_does_not_explain_what_is_late_now():
     assert found.cause == "sustained"
     assert found.why.startswith("Less is sent than has to be")
     assert "queue.paused stage:deliver (5,000)" in found.why
+
+
+def drains(found):
+    return [(one.observed, one.compared, one.to) for one in found.evidence if one.what == "drains in"]
+
+
+def test_a_backlog_says_how_long_it_drains_at_the_rates_of_now():
+    depths = {"critical": (300.0, 30.0), "standard": (100.0, 30.0)}
+    frames = routing()[:180] + [frame(180 + tick, came=50, routed=90, depths=depths) for tick in range(12)]
+    found = seen(RouteBacklog(), frames)
+    assert drains(found) == [(50.0, 60.0, "promise")], "400 events at 18 - 10 a second, against the last lane's promise"
+    assert "does not drain" not in found.why
+
+
+def test_a_backlog_that_grows_says_that_it_does_not_drain():
+    found = seen(RouteBacklog(), routing(depths={"critical": (300, 30)}))
+    assert drains(found) == []
+    assert found.why.endswith("At these rates it does not drain.")
+
+
+def test_what_a_lever_holds_is_not_said_to_drain_or_not():
+    found = seen(RouteBacklog(), routing(depths={"bulk": (600, 1800)}, paused={("bulk", BULK): 600}))
+    assert (drains(found), "drain" in found.why) == ([], False)
+
+
+def test_late_notifications_say_how_long_they_drain():
+    depths = {"standard": (300.0, 90.0)}
+    frames = [frame(number, planned=10, sent=25, depths=depths, stage="deliver") for number in range(70)]
+    assert drains(seen(DeliverBacklog(), frames)) == [(100.0, 30.0, "promise")]
+    stuck = seen(DeliverBacklog(), [frame(n, planned=10, depths=depths, stage="deliver") for n in range(70)])
+    assert (drains(stuck), stuck.why.endswith("does not drain.")) == ([], True)

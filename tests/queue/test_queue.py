@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from holdfast.queue import store
 from holdfast.queue.capacity import SLOTS, Flow, flows
 from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Pause, Postponed, Rules, Settled, Stage
-from holdfast.queue.service import DEPTH, PAUSED, Claimer, bucket_stats, drain_seconds, lane_stats, measure
+from holdfast.queue.service import DEPTH, PAUSED, Claimer, bucket_stats, lane_stats, measure
 
 pytestmark = pytest.mark.usefixtures("any_server")
 
@@ -335,12 +335,6 @@ async def test_stats_by_merchant_and_destination(pool):
     assert [(item.key, item.depth) for item in by_merchant] == [(5, 3), (6, 1)]
     by_destination = await bucket_stats(pool, "destination_id", now=NOW)
     assert [(item.key, item.depth) for item in by_destination] == [(8, 3), (9, 1)]
-
-
-def test_the_forecast_is_depth_over_the_surplus_of_service():
-    assert drain_seconds(0, 5, 0) == 0
-    assert drain_seconds(100, 5, 15) == 10
-    assert drain_seconds(100, 15, 15) is None
 
 
 async def test_only_old_history_is_pruned(pool):

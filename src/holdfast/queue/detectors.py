@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from holdfast.queue.capacity import emptied_in
 from holdfast.queue.model import Lane
 from holdfast.signals.frame import Frame
 from holdfast.watch.model import Evidence, Severity, Sighting
@@ -20,6 +21,8 @@ _FEW = 3
 """Works of a lane from which on their age counts: one that is odd is no backlog."""
 _MOST_OF = 0.5
 """What a lever holds, of what waits, from which on that is the cause."""
+_FOR_EVER = 86_400.0
+"""Seconds to drain, from which on the rates are as good as the same."""
 _EXPLAINED = ("performance-degradation/", "stripe-retry-storm")
 
 
@@ -110,6 +113,16 @@ def _ordered(found: Iterable[_Sign]) -> tuple[list[_Sign], bool]:
     return (signs if is_paused else sorted(signs, key=lambda sign: sign.is_held)), is_paused
 
 
+def _draining(depth: float, came: Window, went: Window, promise: float) -> tuple[tuple[Evidence, ...], str]:
+    """How long what waits takes to drain at the present rates, as evidence; or that it does not, as a sentence."""
+    if depth < _FEW:
+        return (), ""
+    seconds = emptied_in(depth, came.rate, went.rate)
+    if seconds is None or seconds > _FOR_EVER:
+        return (), " At these rates it does not drain."
+    return (Evidence("drains in", seconds, promise, "s", "promise"),), ""
+
+
 class RouteBacklog:
     """Events wait for the router: depth against service rate, oldest age against promise."""
 
@@ -120,6 +133,11 @@ class RouteBacklog:
         self._arrived, self._served = Window(30), Window(30)
         self._usual_arrived, self._usual_served = Usual(), Usual()
         self._depth, self._total = Window(20), Window(20)
+        self._promises = {
+            Lane.CRITICAL: self._settings.critical,
+            Lane.STANDARD: self._settings.standard,
+            Lane.BULK: self._settings.bulk,
+        }
         self._restart = _Restart(self._settings.restart)
         self._began: datetime | None = None
 
@@ -129,11 +147,12 @@ class RouteBacklog:
         served = frame.count("events_routed")
         self._arrived.add(arrived)
         self._served.add(served)
-        depths = {lane: frame.level("queue_depth", "route", lane.label) for lane in Lane}
-        if all(depth is None for depth in depths.values()):
+        measured = {lane: frame.level("queue_depth", "route", lane.label) for lane in Lane}
+        if all(depth is None for depth in measured.values()):
             return []
+        depths = {lane: depth or 0.0 for lane, depth in measured.items()}
         held = _Held.of(frame, "route")
-        found = self._weigh(frame, {lane: depth or 0.0 for lane, depth in depths.items()}, held)
+        found = self._weigh(frame, depths, held)
         weight = max((sign.weight for sign in found), default=0.0)
         self._usual_arrived.add(arrived, strange=weight >= 1)
         self._usual_served.add(served, strange=weight >= 1)
@@ -142,13 +161,12 @@ class RouteBacklog:
             return []
         if weight >= 1 and self._began is None:
             self._began = frame.at
-        return [self._sighting(frame, found, held, in_restart=in_restart)]
+        return [self._sighting(frame, found, depths, held, in_restart=in_restart)]
 
     def _weigh(self, frame: Frame, depths: Mapping[Lane, float], held: _Held) -> list[_Sign]:
         chosen = self._settings
         found: list[_Sign] = []
-        promises = {Lane.CRITICAL: chosen.critical, Lane.STANDARD: chosen.standard, Lane.BULK: chosen.bulk}
-        for lane, promise in promises.items():
+        for lane, promise in self._promises.items():
             age = frame.level("queue_oldest_age_seconds", "route", lane.label) or 0.0
             if depths[lane] >= _FEW:
                 evidence = Evidence(f"oldest {lane.label} event waits", age, promise, "s", "promise")
@@ -173,15 +191,23 @@ class RouteBacklog:
         """Events a second that are served now, or usually, if they are not kept from it."""
         return max(self._served.rate, self._usual_served.rate, 0.2)
 
-    def _sighting(self, frame: Frame, found: Sequence[_Sign], held: _Held, *, in_restart: bool) -> Sighting:
+    def _sighting(
+        self, frame: Frame, found: Sequence[_Sign], depths: Mapping[Lane, float], held: _Held, *, in_restart: bool
+    ) -> Sighting:
         reports = reports_of_delay(frame)
         eager = 2.0 if reports.count >= self._settings.reports else 1.0
         weight = max(sign.weight for sign in found)
         signs, is_paused = _ordered(found)
         cause, why = (PAUSED, held.said("events", "routed")) if is_paused else self._cause(frame)
+        drains: tuple[Evidence, ...] = ()
         if held.total and not is_paused:
             why = f"{why} {held.said('events', 'routed')}"
-        evidence = (*(sign.evidence for sign in signs if sign.weight >= 0.5), *reports.evidence)
+        elif not is_paused:
+            # All of it is drained when its last lane is: the promise of that one is what counts.
+            last = max((lane for lane in Lane if depths[lane] >= _FEW), default=Lane.CRITICAL)
+            drains, never = _draining(sum(depths.values()), self._arrived, self._served, self._promises[last])
+            why += never
+        evidence = (*(sign.evidence for sign in signs if sign.weight >= 0.5), *drains, *reports.evidence)
         is_critical = signs[0].weight >= 3 or "critical" in signs[0].evidence.what
         severity: Severity = "critical" if is_critical else "warning"
         return Sighting(
@@ -268,8 +294,13 @@ class DeliverBacklog:
         weight = max(sign.weight for sign in found)
         signs, is_paused = _ordered(found)
         cause, why = (PAUSED, held.said("notifications", "sent")) if is_paused else self._cause()
+        drains: tuple[Evidence, ...] = ()
         if held.total and not is_paused:
             why = f"{why} {held.said('notifications', 'sent')}"
+        elif not is_paused:
+            depth = sum(frame.level("queue_depth", "deliver", lane.label) or 0.0 for lane in Lane)
+            drains, never = _draining(depth, self._planned, self._settled, self._settings.delivered)
+            why += never
         return Sighting(
             key=self.key,
             runbook=RUNBOOK,
@@ -278,7 +309,7 @@ class DeliverBacklog:
             title=f"Notifications wait to be sent: {signs[0].evidence}",
             why=why,
             since=self._began or frame.at,
-            evidence=(*(sign.evidence for sign in signs), *reports.evidence),
+            evidence=(*(sign.evidence for sign in signs), *drains, *reports.evidence),
             certain=weight * eager >= 1 and not in_restart,
             patience=3,
             explained_by=(*_EXPLAINED, RouteBacklog.key),

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from holdfast.db.pool import Pool
 from holdfast.queue import store
+from holdfast.queue.capacity import emptied_in
 from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Pause, Rules, Stage, Work
 from holdfast.signals.registry import REGISTRY, Gauge
 
@@ -245,7 +246,7 @@ async def lane_stats(pool: Pool, *, window: timedelta = WINDOW, now: datetime | 
                     oldest_age=max(0.0, (row["oldest_age"] if row else None) or 0.0),
                     arrival_rate=arrival,
                     service_rate=service,
-                    drain_seconds=drain_seconds(depth, arrival, service),
+                    drain_seconds=emptied_in(depth, arrival, service),
                 )
             )
     return stats
@@ -264,7 +265,7 @@ async def bucket_stats(
             oldest_age=max(0.0, row["oldest_age"] or 0.0),
             arrival_rate=row["arrived"] / window.total_seconds(),
             service_rate=row["served"] / window.total_seconds(),
-            drain_seconds=drain_seconds(
+            drain_seconds=emptied_in(
                 row["depth"],
                 row["arrived"] / window.total_seconds(),
                 row["served"] / window.total_seconds(),
@@ -273,10 +274,3 @@ async def bucket_stats(
         for row in await store.bucket_stats(pool, key, window, now=now)
         if key == "merchant_id" or row["stage"] == Stage.DELIVER
     ]
-
-
-def drain_seconds(depth: int, arrival: float, service: float) -> float | None:
-    """Seconds until the backlog is gone if both rates (works/s) stay; None when it does not shrink."""
-    if depth == 0:
-        return 0.0
-    return depth / (service - arrival) if service > arrival else None
