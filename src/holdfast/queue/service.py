@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from holdfast.db.pool import Pool
-from holdfast.queue import store
+from holdfast.queue import claim_store, store
 from holdfast.queue.capacity import emptied_in
 from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Pause, Rules, Stage, Work
 from holdfast.signals.registry import REGISTRY, Gauge
@@ -18,7 +18,7 @@ PAUSED = REGISTRY.add(
 )
 OLDEST = REGISTRY.add(Gauge("queue_oldest_age_seconds", "Age of the oldest live work.", ("stage", "lane")))
 
-START: store.Bucket = (-1, -1)
+START: claim_store.Bucket = (-1, -1)
 UNLIMITED = 1 << 30
 MOST_PAGES = 8
 """Statements of one claim: with very many merchants or blocked destinations, the walk goes on in the next one."""
@@ -40,7 +40,7 @@ class Claimer:
         self._stage = stage
         self._policy = policy
         self._rules = rules
-        self._cursors: dict[tuple[Lane, bool], store.Bucket] = {}
+        self._cursors: dict[tuple[Lane, bool], claim_store.Bucket] = {}
         self._from_start: set[tuple[Lane, bool]] = set()
         self._late: set[Lane] = set()
         self.exhausted = True
@@ -78,7 +78,7 @@ class Claimer:
                 return works
             free |= dict.fromkeys(rules.paused_destinations, 0)
             parts = self._parts(lanes_open, limit - len(works), rules, room)
-            found, pages = await store.claim(
+            found, pages = await claim_store.claim(
                 self._pool,
                 self._stage,
                 parts,
@@ -110,7 +110,7 @@ class Claimer:
         self.exhausted = False
         return works
 
-    def _walk_on(self, parts: list[store.Part], pages: list[store.Page]) -> None:
+    def _walk_on(self, parts: list[claim_store.Part], pages: list[claim_store.Page]) -> None:
         """The batch is full: next time, those come first who had no turn in this one."""
         for part, page in zip(parts, pages, strict=True):
             self._from_start.discard((part.lane, part.newest))  # something may be left behind the cursor
@@ -119,7 +119,7 @@ class Claimer:
             elif page.last_served is not None:
                 self._cursors[part.lane, part.newest] = page.last_served
 
-    def _unseen(self, parts: list[store.Part], pages: list[store.Page], full: set[Lane]) -> list[Lane]:
+    def _unseen(self, parts: list[claim_store.Part], pages: list[claim_store.Page], full: set[Lane]) -> list[Lane]:
         """There is room left: go on to the next page; returns the lanes that were not seen from beginning to end.
 
         Not those that are `full`: as with a full batch, those come first next time who had no turn in this one.
@@ -139,11 +139,11 @@ class Claimer:
                 self._from_start.discard(key)
         return sorted(lanes)
 
-    def _move(self, part: store.Part, page: store.Page) -> None:
+    def _move(self, part: claim_store.Part, page: claim_store.Page) -> None:
         """To the next page; behind the last one, to the beginning."""
         self._cursors[part.lane, part.newest] = page.end if page.full and page.end is not None else START
 
-    def _parts(self, lanes: list[Lane], limit: int, rules: Rules, room: Mapping[Lane, int]) -> list[store.Part]:
+    def _parts(self, lanes: list[Lane], limit: int, rules: Rules, room: Mapping[Lane, int]) -> list[claim_store.Part]:
         """Divide a batch: every lane its weight's share, at least one. Late lanes give most of theirs to the newest."""
         weights = {lane: rules.weights.get(lane, self._policy.weights[lane]) for lane in lanes}
         total = sum(weights.values())
@@ -161,8 +161,8 @@ class Claimer:
                 parts.append(self._part(lane, newest, newest=True, most=None if most is None else most - oldest))
         return parts
 
-    def _part(self, lane: Lane, share: int, *, newest: bool, most: int | None) -> store.Part:
-        return store.Part(lane, share, newest, self._cursors.get((lane, newest), START), most)
+    def _part(self, lane: Lane, share: int, *, newest: bool, most: int | None) -> claim_store.Part:
+        return claim_store.Part(lane, share, newest, self._cursors.get((lane, newest), START), most)
 
     def _notice_age(self, works: list[Work], now: datetime | None) -> None:
         """A lane is late when what was claimed from its old end is older than its promise; until all is young."""
