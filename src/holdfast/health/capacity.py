@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from holdfast.config import Settings
@@ -16,7 +16,7 @@ from holdfast.levers.model import DELIVERY_CONCURRENCY, DESTINATION_CONCURRENCY,
 from holdfast.levers.service import Levers
 from holdfast.merchants import store as merchants
 from holdfast.queue import service as queue
-from holdfast.queue.capacity import Flow, StageForecast, flows, forecast, needed, workers
+from holdfast.queue.capacity import Flow, Forecast, StageForecast, flows, forecast, needed, workers
 from holdfast.queue.model import ClaimPolicy, Lane, Stage
 from holdfast.signals import store as signals
 from holdfast.signals.buckets import FINEST
@@ -171,6 +171,54 @@ def _not_known(seen: Observed) -> tuple[str, ...]:
         ("what was done in the last hour", not seen.best),
     )
     return tuple(what for what, is_missing in missing if is_missing)
+
+
+def document(found: Capacity) -> dict[str, object]:
+    """For programs: what commands and the API print as JSON."""
+
+    def emptied(one: Forecast) -> dict[str, object]:
+        return asdict(one) | {"confidence": one.confidence}
+
+    return {
+        "at": found.at,
+        "within_seconds": found.within_seconds,
+        "workers": found.workers,
+        "workers_needed": found.workers_needed,
+        "more_workers_help": found.more_workers_help,
+        "drain_seconds": found.drain_seconds,
+        "stages": [
+            {
+                "stage": stage.stage.name.lower(),
+                "ready": stage.ready,
+                "arrival": stage.arrival,
+                "capacity": stage.capacity,
+                "keeps_up": stage.keeps_up,
+                "empty": emptied(stage.empty),
+                "work_needed": found.work_needed[stage.stage],
+                "per_worker": asdict(one) | {"stage": one.stage.name.lower()},
+                "lanes": [
+                    {
+                        "lane": lane.flow.lane.label,
+                        "due": lane.flow.due,
+                        "in_flight": lane.flow.in_flight,
+                        "later": lane.flow.later,
+                        "arrival": lane.arrival,
+                        "service": lane.service,
+                        "wait_seconds": lane.wait,
+                        "empty": emptied(lane.empty),
+                    }
+                    for lane in stage.lanes
+                ],
+            }
+            for stage, one in zip(found.stages, found.per_worker, strict=True)
+        ],
+        "destinations": found.destinations,
+        "limits": [
+            asdict(limit) | {"stage": limit.stage.name.lower() if limit.stage is not None else None}
+            for limit in found.limits
+        ],
+        "not_known": found.not_known,
+    }
 
 
 # Gathering
