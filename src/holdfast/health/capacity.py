@@ -233,7 +233,7 @@ async def observe(pool: Pool, settings: Settings, now: datetime | None = None) -
     at = now or datetime.now(UTC)
     count = sum(process.kind == "worker" for process in await processes.alive(pool))
     levers = Levers(routers=settings.router_concurrency, deliveries=settings.delivery_concurrency)
-    await levers.refresh(pool, now)
+    await levers.look(pool, now)
     flow = tuple(await flows(pool, now))
     paces = tuple(await _paces(pool, settings, levers, now))
     lately = await signals.read(pool, FINEST, at - RECENT, at, _NOW)

@@ -52,14 +52,21 @@ class Levers:
 
     async def refresh(self, pool: Pool, now: datetime | None = None) -> None:
         """Read them again. Raises what `AWAY` lists."""
-        values = {
+        values = await self._read(pool, now)
+        if values != self.snapshot.values:
+            _tell(self.snapshot.values, values)
+            self.take(Snapshot(values))
+
+    async def look(self, pool: Pool, now: datetime | None = None) -> None:
+        """Read them once, for a question: it is no news for the log that they are in force."""
+        self.take(Snapshot(await self._read(pool, now)))
+
+    async def _read(self, pool: Pool, now: datetime | None) -> dict[tuple[str, str], Value]:
+        return {
             (turned.name, turned.target): turned.value
             for turned in await store.current(pool, now)
             if self._understands(turned)
         }
-        if values != self.snapshot.values:
-            _tell(self.snapshot.values, values)
-            self.take(Snapshot(values))
 
     def take(self, snapshot: Snapshot) -> None:
         """From now on these are in force."""
