@@ -172,7 +172,15 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             ),
             after(prepared, repeat("guard_watch", lambda: guard.tick(general), every=5.0, stop=stop)),
             after(prepared, repeat("tell_alerts", lambda: teller.tick(general), every=2.0, stop=stop)),
-            after(prepared, repeat("queue_gauges", lambda: queue.measure(general), every=5.0, stop=stop)),
+            after(
+                prepared,
+                repeat(
+                    "queue_gauges",
+                    lambda: queue.measure(general, levers.pauses(catalogue.key_of)),
+                    every=5.0,
+                    stop=stop,
+                ),
+            ),
             stop=stop,
         ):
             log.info("web.listening", address=settings.listen)
