@@ -1,94 +1,18 @@
 """Whom an incident affects: by what happened to their events, each with figures of its own."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
-from holdfast.comms.affected import affected
 from holdfast.comms.messages import to_mailboxes
 from holdfast.delivery import store as deliveries
 from holdfast.inbox import replay
 from holdfast.inbox import store as inbox
-from holdfast.incidents.model import Incident
 from holdfast.merchants import store as merchants
-from holdfast.merchants.catalogue import Catalogue
-from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
-from holdfast.payments.router import StripeWebhookRouter
+from holdfast.merchants.model import COMPANY, NewDestination
 from holdfast.queue import store as queue
-from holdfast.queue.model import ClaimPolicy, Lane, Postponed, Settled, Stage
-from holdfast.queue.service import Claimer
-from tests.inbox.events import event, new
+from holdfast.queue.model import Lane, NewWork, Stage
+from tests.comms.town import MINUTE, incident
 
 pytestmark = pytest.mark.usefixtures("any_server")
-MINUTE = timedelta(minutes=1)
-
-
-def incident(since: datetime, **changes) -> Incident:
-    fields = {
-        "id": 7,
-        "runbook": "webhook-backlog",
-        "version": "0",
-        "scope": "",
-        "title": "Events wait",
-        "severity": "critical",
-        "state": "detected",
-        "cause": "spike",
-        "commander": None,
-        "since": since,
-        "opened_at": since,
-        "opened_by": "holdfast",
-    }
-    return Incident(**(fields | changes))
-
-
-class Town:
-    """Merchants with a webhook each, whose events come in, are routed and delivered at chosen times."""
-
-    def __init__(self, pool) -> None:
-        self.pool = pool
-        self.now = datetime.now(UTC)
-        self.incident = incident(self.now - 30 * MINUTE)
-
-    async def merchant(self, key, email=None) -> int:
-        made = await merchants.insert(self.pool, NewMerchant(key, key.title(), email, f"acct_{key}"))
-        new = NewDestination(made.id, "webhook", f"https://{key}.example", (), ("*",))
-        await merchants.insert_destination(self.pool, new)
-        return made.id
-
-    async def receive(self, key, count=1, ago=0.0, lane=Lane.CRITICAL) -> None:
-        found = await merchants.find(self.pool, key)
-        at = (self.now - ago * MINUTE).timestamp()
-        made = [new(event(account=f"acct_{key}"), at) for _ in range(count)]
-        await inbox.append(self.pool, made, [lane] * count, [found.id] * count)
-
-    async def route(self, ago=0.0) -> None:
-        router = StripeWebhookRouter(self.pool, Claimer(self.pool, Stage.ROUTE, ClaimPolicy()), Catalogue())
-        while await router.tick():
-            pass
-        at = self.now - ago * MINUTE
-        await self.pool.execute("UPDATE done SET done_at = $1 WHERE stage = 1 AND done_at > $2", at, self.now)
-        await self.pool.execute("UPDATE delivery SET created_at = $1 WHERE created_at > $2", at, self.now)
-        await self.pool.execute("UPDATE work SET received_at = $1 WHERE stage = 2 AND received_at > $2", at, self.now)
-
-    async def claim(self):
-        return await Claimer(self.pool, Stage.DELIVER, ClaimPolicy()).claim(1000)
-
-    async def deliver(self, ago=0.0, outcome="delivered") -> None:
-        works = await self.claim()
-        settled = [Settled(work.ref, outcome) for work in works]
-        await queue.settle(self.pool, Stage.DELIVER, works, settled, now=self.now - ago * MINUTE)
-
-    async def fail(self) -> None:
-        works = await self.claim()
-        await queue.postpone(self.pool, Stage.DELIVER, works, [Postponed(work.ref, 60.0) for work in works], now=None)
-
-    async def affected(self, **options):
-        return await affected(self.pool, self.incident, self.now, **options)
-
-
-@pytest.fixture
-async def town(pool) -> Town:
-    return Town(pool)
 
 
 async def test_who_was_served_in_time_is_not_affected(town):
@@ -165,7 +89,7 @@ async def test_what_was_given_up_is_told_and_not_once_it_was_sent_after_all(town
     [found] = await town.affected()
     assert (found.delayed, found.given_up, found.longest_s) == (0, 2, 0.0)
     rows = await deliveries.matching(town.pool, deliveries.Filter(), after=0, limit=9)
-    works = [queue.NewWork(r["id"], r["lane"], r["merchant_id"], r["destination_id"], town.now) for r in rows]
+    works = [NewWork(r["id"], r["lane"], r["merchant_id"], r["destination_id"], town.now) for r in rows]
     await queue.enqueue(town.pool, Stage.DELIVER, works, now=None)
     await town.deliver()
     assert [(one.delayed, one.given_up) for one in await town.affected()] == [(2, 0)]

@@ -80,7 +80,8 @@ async def late(
         silent AS (
             SELECT merchant_id, array_agg(DISTINCT destination_id) AS down FROM unsent
             WHERE tried AND destination_id NOT IN (
-                SELECT destination_id FROM done WHERE stage = 2 AND outcome = 'delivered' AND done_at > $3 - $5::interval)
+                SELECT destination_id FROM done
+                WHERE stage = 2 AND outcome = 'delivered' AND done_at > $3 - $5::interval)
             GROUP BY merchant_id
         )
         SELECT merchant_id, count(DISTINCT seq) AS delayed, count(DISTINCT seq) FILTER (WHERE waits) AS waiting,
