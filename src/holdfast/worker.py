@@ -17,6 +17,7 @@ from holdfast.delivery.http import HttpSender
 from holdfast.delivery.limiter import Limiter
 from holdfast.delivery.mail import MailSender
 from holdfast.delivery.service import Deliverer, Limits, Sender
+from holdfast.delivery.team import TeamSender
 from holdfast.levers import driver
 from holdfast.levers.model import ROUTER_CONCURRENCY
 from holdfast.levers.service import CHANNEL, EVERY, Levers, expire
@@ -203,10 +204,10 @@ class _Routers:
 
 async def _senders(settings: Settings, stack: AsyncExitStack) -> dict[Kind, Sender]:
     http = await stack.enter_async_context(HttpSender(settings.networks))
-    senders: dict[Kind, Sender] = {"webhook": http, "application": http}
+    senders: dict[Kind, Sender] = {"webhook": http, "application": http, "team": TeamSender(settings.team_channels)}
     if settings.smtp_url is not None:
         url = settings.smtp_url.get_secret_value()
-        senders["email"] = await stack.enter_async_context(MailSender(url, settings.mail_from))
+        senders["email"] = senders["contact"] = await stack.enter_async_context(MailSender(url, settings.mail_from))
     return senders
 
 

@@ -153,6 +153,8 @@ class Deliverer:
 
     async def _begin(self, works: Sequence[Work]) -> None:
         loaded = await store.load(self._pool, [work.ref for work in works])
+        if any(self._catalogue.destination(work.destination_id) is None for work in works):
+            await self._catalogue.refresh(self._pool)  # it may have been added together with what goes there
         clock = self._clock()
         for work in works:
             self._in_hand[work.ref] = (work, clock)

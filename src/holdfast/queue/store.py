@@ -13,6 +13,10 @@ Executor = Connection | Pool
 
 ADD = "INSERT INTO work (stage, ref, lane, merchant_id, destination_id, due_at, received_at)"
 """For rooms that store something and queue it in one statement, so that there is never one without the other."""
+ADD_DONE = (
+    "INSERT INTO done (stage, ref, lane, merchant_id, destination_id, received_at, done_at, attempts, outcome, note)"
+)
+"""The same for what is done as soon as it is stored."""
 
 LANES = tuple(Lane)
 Bucket = tuple[int, int]
