@@ -20,6 +20,7 @@ GROUPS = {
     "levers": ("levers:app", "Levers: what an operator turns while it runs, and who turned what."),
     "signals": ("signals:app", "Signals: what is measured, by names that guards use."),
     "alerts": ("alerts:app", "Alerts: what health_watch sees, and what is kept quiet."),
+    "status": ("status:app", "The public status page: what it says, publishing, subscribers, files."),
     "reports": ("reports:app", "Reports: what merchants and customers say, as evidence."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
     "db": ("run:db_app", "The database's schema."),

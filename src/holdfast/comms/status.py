@@ -60,6 +60,13 @@ OVERALL: Final[Mapping[Impact, str]] = {
     "critical": "Major Service Outage",
 }
 """Statuspage's own words. Source: https://metastatuspage.com/api/v2"""
+HEADLINES: Final[Mapping[Impact, str]] = {
+    "none": "All systems operational",
+    "minor": "Some of our service is degraded",
+    "major": "Part of our service is disturbed",
+    "critical": "Major outage",
+}
+"""The same for people: a delay is no outage."""
 _INDICATES: Final[Mapping[ComponentState, Impact]] = {
     "operational": "none",
     "under_maintenance": "none",
