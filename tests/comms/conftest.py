@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from holdfast.comms.status_board import StatusBoard
+from holdfast.comms.status_board import Page, StatusBoard
 from holdfast.comms.status_page import StatusPage
 from holdfast.config import Settings
 
@@ -24,6 +24,13 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def board(settings: Settings) -> StatusBoard:
     return StatusBoard(settings)
+
+
+def shown(board: StatusBoard, path: str = "/status") -> Page:
+    """The page as it is in memory."""
+    page = board.page(path)
+    assert page is not None, path
+    return page
 
 
 @pytest.fixture

@@ -157,8 +157,9 @@ async def test_an_incident_that_is_opened_again_is_open_on_the_page_again(pool):
     incident = await moved(pool, incident, "resolved")
     assert await publishing.follow(pool, incident, "f1", now=NOON) == "resolved"
     await incidents.reopen(pool, incident.id)
-    incident = await incidents.get(pool, incident.id)
-    assert await publishing.follow(pool, incident, "f2", now=NOON) == "investigating"
+    reopened = await incidents.get(pool, incident.id)
+    assert reopened is not None
+    assert await publishing.follow(pool, reopened, "f2", now=NOON) == "investigating"
     update = await latest(pool, incident)
     assert (update.impact, update.components) == ("major", {"payments": "degraded_performance"})
 

@@ -1,6 +1,7 @@
 """The page in memory and in files, with PostgreSQL there, away, and away from the start."""
 
 import asyncio
+import html
 import json
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.db.migrate import upgrade
 from holdfast.db.pool import AWAY, create_pool
 from holdfast.health.probes import read_status_page
+from tests.comms.conftest import shown
 from tests.comms.incidents import opened
 from tests.processes import running
 
@@ -57,15 +59,15 @@ async def published(pool, body="We look into it."):
 async def test_a_page_is_rendered_when_it_changed_and_once_a_minute(pool, board):
     began = now()
     await board.tick(pool, prepared=True, now=began)
-    first = board.page("/status")
+    first = shown(board)
     await board.tick(pool, prepared=True, now=began + SECOND)
-    assert board.page("/status") is first
+    assert shown(board) is first
     await board.tick(pool, prepared=True, now=began + RENDERED)
-    second = board.page("/status")
+    second = shown(board)
     assert second is not first
     await published(pool)
     await board.tick(pool, prepared=True, now=began + RENDERED + SECOND)
-    assert b"We look into it." in board.page("/status").body
+    assert b"We look into it." in shown(board).body
 
 
 async def test_the_files_are_the_page_and_its_snapshot(pool, board, settings):
@@ -87,6 +89,7 @@ async def test_the_files_are_the_page_and_its_snapshot(pool, board, settings):
     assert "We look into it." in index
     assert "As of " in index
     assert "<form" not in index
+    assert "default-src 'none'" in html.unescape(index)
     assert 'href="/' not in index, "it works wherever it is put"
     assert read_status_page((directory / "api/v2/summary.json").read_bytes())[1] == "minor"
     assert ElementTree.fromstring((directory / "feed.atom").read_bytes()).tag.endswith("feed")
@@ -98,10 +101,10 @@ async def test_a_board_begins_with_the_last_snapshot_and_says_how_old_it_is(pool
     await board.tick(pool, prepared=True, now=began)
     later = StatusBoard(settings)
     await later.recall(began + timedelta(hours=2))
-    page = later.page("/status").body.decode()
+    page = shown(later).body.decode()
     assert "We look into it." in page
     assert "This page may be out of date" in page
-    summary = json.loads(later.page("/api/v2/summary.json").body)
+    summary = json.loads(shown(later, "/api/v2/summary.json").body)
     assert summary["page"]["stale_since"] == began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     assert summary["status"]["indicator"] == "minor"
 
@@ -123,7 +126,7 @@ async def test_a_disk_that_cannot_be_written_costs_the_files_alone(pool, tmp_pat
     (tmp_path / "file").write_text("")
     board = StatusBoard(Settings(data_dir=tmp_path / "file"))
     await board.tick(pool, prepared=True)
-    assert board.page("/status") is not None
+    assert shown(board) is not None
 
 
 async def test_nothing_half_written_is_left_behind(tmp_path):
@@ -149,16 +152,16 @@ def test_with_postgresql_away_the_last_page_stays_and_says_since_when(postgres, 
             await asyncio.to_thread(postgres.stop, immediate=True)
             with pytest.raises(AWAY):
                 await board.tick(pool, prepared=True, now=began + SECOND)
-            assert b"out of date" not in board.page("/status").body, "a moment is no news"
+            assert b"out of date" not in shown(board).body, "a moment is no news"
             with pytest.raises(AWAY):
                 await board.tick(pool, prepared=True, now=began + STALE + SECOND)
-            page = board.page("/status").body.decode()
+            page = shown(board).body.decode()
             assert "This page may be out of date" in page
             assert f'datetime="{began.isoformat(timespec="seconds")}"' in page
             assert "We look into it." in page
             await asyncio.to_thread(postgres.start)
             await board.tick(pool, prepared=True, now=began + STALE + 2 * SECOND)
-            assert b"out of date" not in board.page("/status").body
+            assert b"out of date" not in shown(board).body
         finally:
             pool.terminate()
 

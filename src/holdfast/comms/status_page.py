@@ -52,13 +52,13 @@ class StatusPage:
             Route("/status/history", self.status_page),
             Route("/status/feed.atom", self.status_page),
             Route("/status/incidents/{number}", self.status_incident),
+            Route("/status/unsubscribe/{token}", self.status_unsubscribe, methods=["GET", "POST"]),
             *(Route(f"/api/v2/{path}", self.status_json, methods=["GET", "OPTIONS"]) for path in _JSON_PATHS),
         ]
         if self._settings.smtp_url is not None:
             routes += [
                 Route("/status/subscribe", self.status_subscribe, methods=["POST"]),
                 Route("/status/confirm/{token}", self.status_confirm, methods=["GET", "POST"]),
-                Route("/status/unsubscribe/{token}", self.status_unsubscribe, methods=["GET", "POST"]),
             ]
         return routes
 
