@@ -20,6 +20,7 @@ GROUPS = {
     "levers": ("levers:app", "Levers: what an operator turns while it runs, and who turned what."),
     "signals": ("signals:app", "Signals: what is measured, by names that guards use."),
     "alerts": ("alerts:app", "Alerts: what health_watch sees, and what is kept quiet."),
+    "status": ("status:app", "The public status page: what it says, publishing, subscribers, files."),
     "reports": ("reports:app", "Reports: what merchants and customers say, as evidence."),
     "incidents": ("incidents:app", "Incidents: what needs people now, and how to work on it."),
     "people": ("people:app", "People: who works on incidents."),

@@ -8,6 +8,7 @@ import asyncpg
 import typer
 
 from holdfast import config, logs
+from holdfast.comms.status import StatusError
 from holdfast.config import Settings, SettingsError
 from holdfast.db.embedded_account import EmbeddedError
 from holdfast.db.migrate import MigrationError, upgrade
@@ -74,6 +75,7 @@ MENDABLE = (
     LeverError,
     VerifyError,
     ReadingError,
+    StatusError,
     WatchError,
     IncidentError,
     RunbookError,
