@@ -77,6 +77,12 @@ async def alert(db: Executor, alert_id: int) -> Kept | None:
     return _kept(row) if row is not None else None
 
 
+async def by_ids(db: Executor, ids: Sequence[int]) -> list[Kept]:
+    """The oldest first."""
+    rows = await db.fetch(f"SELECT {_ALERT} FROM alert WHERE id = ANY($1::bigint[]) ORDER BY opened_at, id", list(ids))
+    return [_kept(row) for row in rows]
+
+
 async def told(db: Executor, alert_id: int) -> list[asyncpg.Record]:
     """What was told of an alert: what, channel, created_at, tries, ended_at, outcome."""
     return await db.fetch(
