@@ -167,12 +167,3 @@ def _turn(change: Change, incident_id: int, entries: Sequence[Entry]) -> Turn:
     if step is None and f"incident-{incident_id}/" in change.reason:
         step = change.reason.partition(f"incident-{incident_id}/")[2].partition("/")[0] or None
     return replace(turn, step=step)
-
-
-def verified(entries: Sequence[Entry], actions: Mapping[str, str | None]) -> list[Entry]:
-    """What the steps that verify said; `actions` are those of the steps, by key."""
-    return [
-        entry
-        for entry in entries
-        if entry.kind == "step" and entry.step is not None and (actions.get(entry.step) or "").startswith("verify.")
-    ]

@@ -22,7 +22,8 @@ INK = "#1c2833"
 _COLOURS = ("#2f7fd1", "#e0762f", "#3a9d5d", "#b05fc4", "#c9453b", "#8a8f98")
 """Apart for the colour-blind, and seen on white as on black."""
 _MARKS = "#8a8f98"
-_WIDTH, _PANEL_HEIGHT, _TOP = 10.5, 1.75, 0.55
+_WIDTH, _PANEL_HEIGHT, _TOP, _BOTTOM = 10.5, 1.7, 0.6, 0.5
+"""Inches."""
 _one_at_a_time = Lock()
 """Settings of matplotlib are the whole process's."""
 
@@ -42,7 +43,12 @@ def _drawn(plots: Plots, marks: Sequence[Line], form: Literal["svg", "png"]) -> 
     panels = [panel for panel in plots.panels if _measured(panel)]
     out = BytesIO()
     with _one_at_a_time, mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "holdfast", "font.size": 9}):
-        figure = Figure(figsize=(_WIDTH, _TOP + _PANEL_HEIGHT * max(len(panels), 1)), layout="constrained")
+        height = _TOP + _BOTTOM + _PANEL_HEIGHT * max(len(panels), 1)
+        figure = Figure(figsize=(_WIDTH, height))
+        # Fixed margins: to have them found takes longer than to draw.
+        figure.subplots_adjust(
+            left=0.062, right=0.845, top=1 - (_TOP + 0.15) / height, bottom=_BOTTOM / height, hspace=0.28
+        )
         axes: list[Axes] = list(figure.subplots(max(len(panels), 1), 1, sharex=True, squeeze=False)[:, 0])
         if not panels:
             axes[0].text(
@@ -68,7 +74,8 @@ def _measured(panel: Panel) -> bool:
 
 
 def _draw(axes: Axes, panel: Panel, plots: Plots) -> None:
-    at = [date2num(plots.start + timedelta(seconds=plots.step * number)) for number in range(plots.count)]
+    start, day = date2num(plots.start), timedelta(days=1).total_seconds()
+    at = [start + plots.step * number / day for number in range(plots.count)]
     shown = [series for series in panel.series if any(value is not None for value in series.values)]
     for number, series in enumerate(shown):
         values = [float("nan") if value is None else value for value in series.values]

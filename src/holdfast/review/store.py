@@ -75,5 +75,9 @@ async def close(db: Executor, incident_id: int, actor: str, now: datetime) -> No
     await db.execute("UPDATE review SET closed_at = $3, closed_by = $2 WHERE incident_id = $1", incident_id, actor, now)
 
 
+async def open_again(db: Executor, incident_id: int) -> None:
+    await db.execute("UPDATE review SET closed_at = NULL, closed_by = NULL WHERE incident_id = $1", incident_id)
+
+
 def _review(row: asyncpg.Record) -> Review:
     return Review(**{**row, "figures": _decode(row["figures"])})
