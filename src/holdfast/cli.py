@@ -21,6 +21,7 @@ GROUPS = {
     "signals": ("signals:app", "Signals: what is measured, by names that guards use."),
     "alerts": ("alerts:app", "Alerts: what health_watch sees, and what is kept quiet."),
     "reports": ("reports:app", "Reports: what merchants and customers say, as evidence."),
+    "reviews": ("review:app", "Reviews of incidents: root cause, action items, plots, trends."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
     "db": ("run:db_app", "The database's schema."),
 }

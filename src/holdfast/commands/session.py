@@ -14,8 +14,11 @@ from holdfast.db.migrate import MigrationError, upgrade
 from holdfast.db.pool import AWAY, Pool, create_pool
 from holdfast.delivery.model import DeliveryError
 from holdfast.inbox.model import EventError
+from holdfast.incidents.model import IncidentError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
+from holdfast.review.model import ReviewError
+from holdfast.runbooks.model import RunbookError
 from holdfast.service import Database
 from holdfast.signals.readings import ReadingError
 from holdfast.verify.model import VerifyError
@@ -68,9 +71,12 @@ MENDABLE = (
     MerchantError,
     DeliveryError,
     EventError,
+    IncidentError,
     LeverError,
     VerifyError,
     ReadingError,
+    ReviewError,
+    RunbookError,
     WatchError,
     asyncpg.InsufficientPrivilegeError,
 )
