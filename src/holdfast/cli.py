@@ -26,6 +26,7 @@ GROUPS = {
     "people": ("people:app", "People: who works on incidents."),
     "rota": ("people:rota_app", "The rota: whose week it is."),
     "runbooks": ("runbooks:app", "Runbooks: what is done in an incident, by whom or by itself."),
+    "reviews": ("review:app", "Reviews of incidents: root cause, action items, plots, trends."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
     "db": ("run:db_app", "The database's schema."),
 }

@@ -19,6 +19,7 @@ from holdfast.incidents.model import IncidentError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
 from holdfast.runbooks.actions import ActionError
+from holdfast.review.model import ReviewError
 from holdfast.runbooks.model import RunbookError
 from holdfast.service import Database
 from holdfast.signals.readings import ReadingError
@@ -72,10 +73,12 @@ MENDABLE = (
     MerchantError,
     DeliveryError,
     EventError,
+    IncidentError,
     LeverError,
     VerifyError,
     ReadingError,
     StatusError,
+    ReviewError,
     WatchError,
     IncidentError,
     RunbookError,

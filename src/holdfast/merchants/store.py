@@ -116,6 +116,12 @@ async def keys(db: Executor, chosen: Sequence[int]) -> dict[int, str]:
     return {row["id"]: row["key"] for row in rows}
 
 
+async def named(db: Executor, chosen: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """The keys and names of merchants, by id."""
+    rows = await db.fetch("SELECT id, key, name FROM merchant WHERE id = ANY($1::bigint[])", chosen)
+    return {row["id"]: (row["key"], row["name"]) for row in rows}
+
+
 async def accounts(db: Executor, chosen: Sequence[str]) -> dict[str, str]:
     """account → key of the merchant that has it."""
     rows = await db.fetch(
