@@ -20,11 +20,13 @@ GROUPS = {
     "levers": ("levers:app", "Levers: what an operator turns while it runs, and who turned what."),
     "signals": ("signals:app", "Signals: what is measured, by names that guards use."),
     "alerts": ("alerts:app", "Alerts: what health_watch sees, and what is kept quiet."),
+    "status": ("status:app", "The public status page: what it says, publishing, subscribers, files."),
     "reports": ("reports:app", "Reports: what merchants and customers say, as evidence."),
     "incidents": ("incidents:app", "Incidents: what needs people now, and how to work on it."),
     "people": ("people:app", "People: who works on incidents."),
     "rota": ("people:rota_app", "The rota: whose week it is."),
     "runbooks": ("runbooks:app", "Runbooks: what is done in an incident, by whom or by itself."),
+    "reviews": ("review:app", "Reviews of incidents: root cause, action items, plots, trends."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
     "db": ("run:db_app", "The database's schema."),
 }

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     mail_from: str = "Holdfast <holdfast@localhost>"
 
+    status_name: str = Field(default="Holdfast", min_length=1, max_length=60)
+
     team_channels: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     alert_webhooks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     heartbeat_url: SecretStr | None = None
@@ -137,6 +139,13 @@ class Settings(BaseSettings):
             if not _is_http(url.get_secret_value()):
                 raise ValueError(f"address {number} is not an http(s) address")
         return value
+
+    @field_validator("status_name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not value.isprintable() or not value.strip():
+            raise ValueError("write the name of your company or service, in one line")
+        return value.strip()
 
     @field_validator("api_token")
     @classmethod

@@ -92,11 +92,13 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
         )
         deliverer.progress = to_deliver
 
-        def router() -> StripeWebhookRouter:
+        def router(number: int) -> StripeWebhookRouter:
             claimer = Claimer(route_pool, Stage.ROUTE, ClaimPolicy(), lambda: levers.rules)
-            return StripeWebhookRouter(route_pool, claimer, catalogue, stripe=stripe, planned=planned, levers=levers)
+            return StripeWebhookRouter(
+                route_pool, claimer, catalogue, number=number, stripe=stripe, planned=planned, levers=levers
+            )
 
-        routers = _Routers([router() for _ in range(ROUTER_CONCURRENCY.high)], levers)
+        routers = _Routers([router(number) for number in range(ROUTER_CONCURRENCY.high)], levers)
         turned = asyncio.Event()
 
         async def heed() -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast import actions, durations
+from holdfast.incidents import service
 from holdfast.runbooks import library
 from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run
 from tests.processes import command_here
@@ -93,7 +94,7 @@ async def test_a_runbook_is_shown_as_people_read_it_and_with_what_its_steps_run(
         "Read this first.",
         "shop.look pages=7",
         "See how slow it is.",
-        "shop.tell text='still slow' to=team",
+        "shop.tell text='still slow'",
         "commander",
         "thank-everybody",
     ):
@@ -108,7 +109,7 @@ async def test_every_action_is_shown_with_its_parameters(run):
     _, out, _ = await run("show", "--actions")
     shown = words(out)
     for said in (
-        "shop.look pages=whole number, 100 if left out changes nothing See how slow it is.",
+        "shop.look pages=whole number, 100 if left out - See how slow it is.",
         "to=team or all, team if left out",
         "per_page=mapping, needed",
         "within=time such as 30m, 5m if left out",
@@ -134,6 +135,7 @@ async def test_a_check_tells_every_mistake_and_fails(run, directories):
 
 
 async def test_a_check_says_that_all_is_well(run, directories):
+    assert (await run("check"))[:2] == (0, "There is no runbook to check.\n")
     (directories[1] / "shop-slow.md").write_text(runbook(BODY))
     assert (await run("check"))[:2] == (0, "1 runbook with 5 steps is right.\n")
     assert json.loads((await run("check", "--json"))[1]) == {"right": ["shop-slow"], "mistakes": []}
@@ -193,7 +195,7 @@ async def test_a_dry_run_tells_what_would_happen_in_order_and_runs_nothing(run, 
         "Immediate actions 1. Look: How slow is it? check: shop.look pages=7 - looks by itself",
         "2. Look: Nobody buys for now ask: shop.read_only - the commander is asked first",
         "changes something: it is verified, can be undone, and expires after 2h",
-        "Communication 3. Say so every: shop.tell text='still slow' to=team - runs by itself every 45m while",
+        "Communication 3. Say so every: shop.tell text='still slow' - runs by itself every 45m while",
         "4. Say it once do: shop.tell",
         "Recovery 5. Thank everybody person: id=thank-everybody - a responder does it and ticks it off",
         "7 steps: 2 check, 1 ask, 1 every, 2 do, 1 person; nothing was run.",
@@ -212,12 +214,20 @@ async def test_with_checks_a_dry_run_looks_for_real_and_stores_nothing(run, dire
         number = await run.pool.fetchval("SELECT count(*) FROM incident")
         return NotApplicable(f"{number} incidents, this is {run.incident.id} at {run.key}", {"number": number})
 
-    (directories[1] / "shop-slow.md").write_text(runbook(BODY + "- [ ] Any? `check: shop.incidents`\n"))
+    @known.action("shop.log", proof=True)
+    async def log(run: Run) -> Outcome:
+        """Look at the incident itself."""
+        return Done((await service.get(run.pool, run.incident.id)).title)
+
+    more = "- [ ] Any? `check: shop.incidents`\n- [ ] Which? `check: shop.log`\n"
+    (directories[1] / "shop-slow.md").write_text(runbook(BODY + more))
     status, out, err = await run("test", "shop-slow", "--checks", database_url=database_url)
     assert status == 0, err
     assert "-> done: looked at 7 pages for shop.look pages: 7" in words(out)
     assert "-> not applicable: 0 incidents, this is 0 at incident-0/shop.incidents/1 number: 0" in words(out)
-    assert "2 checks ran, 0 failed." in out
+    assert "shop.log - looks by itself; the incident does not resolve before it is done" in words(out)
+    assert "-> not applicable: it wants what a dry run has not: there is no incident 0" in words(out)
+    assert "3 checks ran, 0 failed." in out
     assert await pool.fetchval("SELECT count(*) FROM incident") == 0
 
 

@@ -1,15 +1,19 @@
 """Which runbooks there are, which answers an alert, and that an edit never takes a working one away."""
 
 import subprocess
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
+from structlog.testing import LogCapture
 
 from holdfast import config
 from holdfast.config import SettingsError
+from holdfast.runbooks import library
 from holdfast.runbooks.library import Library, patch
 from holdfast.runbooks.model import Runbook, RunbookError
 from tests.runbooks.written import registry, runbook
@@ -46,13 +50,23 @@ def at(tmp_path) -> Directories:
     return Directories(tmp_path)
 
 
-def answer(library: Library, runbook: str, key: str) -> str | None:
-    found = library.for_alert(runbook, key)
-    return None if found is None else found.id
+@pytest.fixture
+def logged(monkeypatch) -> list[MutableMapping[str, Any]]:
+    """What the library logs, whatever logging was set up for."""
+    kept = LogCapture()
+    monkeypatch.setattr(
+        library, "log", structlog.wrap_logger(None, processors=[kept], wrapper_class=structlog.stdlib.BoundLogger)
+    )
+    return kept.entries
 
 
-def only(library: Library) -> Runbook:
-    (found,) = library.all()
+def answer(found: Library, runbook: str, key: str) -> str | None:
+    answering = found.for_alert(runbook, key)
+    return None if answering is None else answering.id
+
+
+def only(all_: Library) -> Runbook:
+    (found,) = all_.all()
     return found
 
 
@@ -112,16 +126,15 @@ def test_a_changed_file_is_read_again_and_a_removed_one_is_gone(at):
     assert (only(found).shipped, len(only(found).steps)) == (True, 2)
 
 
-def test_a_bad_edit_takes_no_working_runbook_away_and_is_logged_once(at):
+def test_a_bad_edit_takes_no_working_runbook_away_and_is_logged_once(at, logged):
     at.add("slow", "slow")
     found = at.library()
     good = found.get("slow")
-    with capture_logs() as logged:
-        at.add("slow", "slow", body="## Recovery\n- [ ] Look `check: shop.lok`\n")
-        assert found.get("slow") == good
-        assert found.all() == [good]
-    (line,) = [one for one in logged if one["event"] == "runbook.broken"]
-    assert (line["runbook"], line["in_force"]) == ("slow", good.version)
+    at.add("slow", "slow", body="## Recovery\n- [ ] Look `check: shop.lok`\n")
+    assert found.get("slow") == good
+    assert found.all() == [good]
+    (line,) = logged
+    assert (line["event"], line["runbook"], line["in_force"]) == ("runbook.broken", "slow", good.version)
     (mistake,) = found.mistakes()
     assert "slow.md:12: there is no action 'shop.lok'" in mistake
     at.add("slow", "slow", body="## Recovery\n- [ ] Look again `check: shop.look`\n")
@@ -160,14 +173,13 @@ def test_two_runbooks_can_swap_their_triggers(at):
     assert (answer(found, "first", ""), answer(found, "second", "")) == ("two", "one")
 
 
-def test_a_directory_that_is_away_for_a_moment_takes_nothing_away(at):
+def test_a_directory_that_is_away_for_a_moment_takes_nothing_away(at, logged):
     at.add("slow", "slow")
     found = at.library()
     assert only(found).id == "slow"
     at.own.rename(at.own.with_name("away"))
-    with capture_logs() as logged:
-        assert [one.id for one in found.all()] == ["slow"]
-        assert "own:1: it cannot be read" in found.mistakes()[0]
+    assert [one.id for one in found.all()] == ["slow"]
+    assert "own:1: it cannot be read" in found.mistakes()[0]
     assert [one["event"] for one in logged] == ["runbooks.unreadable"]
     at.own.with_name("away").rename(at.own)
     assert found.mistakes() == []

@@ -1,5 +1,6 @@
 """What a runbook's file means, and what is said of a file that means nothing."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -76,11 +77,20 @@ def test_a_runbook_is_read_with_its_phases_groups_and_steps():
     ]
 
 
-def test_parameters_are_as_the_action_takes_them_and_there_is_no_shell():
-    steps = {step.key: step for step in parse(runbook(WHOLE)).steps}
-    assert steps["shop.look"].parameters == {"pages": 7}
-    assert steps["first-word"].parameters == {"text": "we're at it; $HOME $(date)", "to": "all"}
-    assert steps["shop.limits"].parameters == {"per_page": {"home": 5, "cart": 9}, "within": timedelta(seconds=90)}
+def test_parameters_are_kept_as_written_and_there_is_no_shell():
+    steps = {step.key: step.parameters for step in parse(runbook(WHOLE)).steps}
+    assert steps["shop.look"] == {"pages": "7"}
+    assert steps["first-word"] == {"text": "we're at it; $HOME $(date)", "to": "all"}
+    assert steps["shop.limits"] == {"per_page": {"home": 5, "cart": 9}, "within": "90s"}
+
+
+def test_an_action_takes_the_parameters_also_after_they_were_stored():
+    for step in parse(runbook(WHOLE)).steps:
+        stored = json.loads(json.dumps(step.parameters))
+        assert stored == step.parameters
+        if step.key == "shop.limits":
+            taken = REGISTRY.get("shop.limits").read(stored)
+            assert taken == {"per_page": {"home": 5, "cart": 9}, "within": timedelta(seconds=90)}
 
 
 def test_every_takes_its_own_time_or_the_cadence():

@@ -14,6 +14,7 @@ from holdfast import __version__
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.durations import DurationError
+from holdfast.health import api as health
 from holdfast.incidents import people_api as people
 from holdfast.incidents.model import IncidentError
 from holdfast.incidents.model import RefusedError as NotNowError
@@ -29,6 +30,8 @@ from holdfast.runbooks.model import RunbookError
 from holdfast.runbooks.working import Desk
 from holdfast.signals import api as signals
 from holdfast.signals.readings import ReadingError
+from holdfast.verify import api as verify
+from holdfast.verify.model import VerifyError
 from holdfast.watch import api as watch
 from holdfast.watch.settings import UnknownError as NotThereError
 
@@ -38,6 +41,7 @@ STATUSES: Mapping[type[Exception], int] = {
     LeverError: 422,
     ReadingError: 404,
     DurationError: 422,
+    VerifyError: 422,
     NotThereError: 404,
     NoIncidentError: 404,
     NotNowError: 409,
@@ -87,6 +91,8 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     app.include_router(watch.router(pool, names))
     app.include_router(incidents.router(desk))
     app.include_router(people.router(pool))
+    app.include_router(health.router(pool, settings))
+    app.include_router(verify.router(pool, settings))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -13,12 +13,13 @@ from holdfast.commands.phrases import call
 from holdfast.commands.session import with_store
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
-from holdfast.incidents.model import Incident
+from holdfast.incidents.model import Incident, UnknownError
 from holdfast.runbooks.actions import Action, Done, Failed, NotApplicable, Outcome, Registry, Run, Waiting
 from holdfast.runbooks.model import PHASES, Runbook, Step
 
 _LONGEST = 60.0
 """Seconds that a check may take."""
+_PROOF = "; the incident does not resolve before it is done"
 _WORDS: Mapping[type[Outcome], str] = {
     Done: "done",
     NotApplicable: "not applicable",
@@ -69,7 +70,7 @@ def plan(runbook: Runbook, registry: Registry) -> list[Planned]:
                 text=step.text,
                 call=call(step),
                 what=action.what if action else "",
-                how=_how(step, action),
+                how=_how(step, action) + (_PROOF if action is not None and action.is_proof else ""),
                 undo=_undo(action) if action else None,
             )
         )
@@ -118,7 +119,9 @@ def run_checks(runbook: Runbook, registry: Registry) -> dict[str, Found]:
 async def _run(action: Action, run: Run, step: Step) -> Found:
     try:
         async with asyncio.timeout(_LONGEST) as limit:
-            outcome = await action.run(run, **step.parameters)
+            outcome = await action.run(run, **action.read(step.parameters))
+    except UnknownError as error:
+        return Found(_WORDS[NotApplicable], f"it wants what a dry run has not: {error}")
     except Exception as error:  # noqa: BLE001 - actions may be anybody's; the others are looked at all the same
         late = limit.expired()
         return Found(_WORDS[Failed], f"it took over {_LONGEST:.0f} s" if late else f"{type(error).__name__}: {error}")

@@ -56,7 +56,7 @@ def listing(json: Json = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="As `holdfast runbooks list` shows.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="As `holdfast runbooks list` shows.")] = None,
     actions_: Annotated[bool, typer.Option("--actions", help="Every action that a runbook can use.")] = False,
     json: Json = False,
 ) -> None:
@@ -101,7 +101,7 @@ def show(
 @app.command()
 def check(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files or directories; without, all in force.")
+        list[Path] | None, typer.Argument(metavar="PATH", help="Files or directories; without, all in force.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -118,6 +118,8 @@ def check(
         for line in mistakes:
             terminal.say(line)
         terminal.note(f"{count(len(mistakes), 'mistake')}.")
+    elif not runbooks:
+        terminal.say("There is no runbook to check.")
     else:
         is_right = "is right" if len(runbooks) == 1 else "are right"
         steps = sum(len(one.steps) for one in runbooks)
@@ -208,7 +210,7 @@ def _show_actions(registry: Registry, json: bool) -> None:
             (
                 one.name,
                 "\n".join(f"{name}={takes}" for name, takes in parameters(one).items()) or "-",
-                "changes nothing" if one.expires is None else f"after {durations.write(one.expires)}",
+                "-" if one.expires is None else f"after {durations.write(one.expires)}",
                 one.what,
             )
             for one in found

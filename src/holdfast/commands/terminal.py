@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -50,6 +49,8 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
 
 def print_markdown(source: str) -> None:
     """Markdown as it is meant to look."""
+    from rich.markdown import Markdown  # of all commands, one needs it
+
     Console(highlight=False, width=None if out.is_terminal else 100).print(Markdown(source))
 
 

@@ -163,6 +163,21 @@ async def history(
     return [_change(row) for row in rows]
 
 
+async def turns(db: Executor, incident_id: int, since: datetime, until: datetime, limit: int = 500) -> Sequence[Change]:
+    """What was turned for an incident, and what was turned in its time for none; the oldest first."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_CHANGE} FROM lever_history
+        WHERE incident_id = $1 OR (incident_id IS NULL AND at >= $2 AND at <= $3) ORDER BY id LIMIT $4
+        """,
+        incident_id,
+        since,
+        until,
+        limit,
+    )
+    return [_change(row) for row in rows]
+
+
 async def lock(db: Connection) -> None:
     """Only one at a time decides by what levers and ramps are; until the transaction ends."""
     await db.execute("SELECT pg_advisory_xact_lock($1)", int(Lock.LEVERS))

@@ -39,12 +39,12 @@ class Library:
         found = self._now()
         return [found[one] for one in sorted(found)]
 
-    def get(self, id: str) -> Runbook:  # noqa: A002 - what it is called in every file
+    def get(self, runbook_id: str) -> Runbook:
         """Raises RunbookError if there is none."""
         found = self._now()
-        if id not in found:
-            raise self._unknown(id)
-        return found[id]
+        if runbook_id not in found:
+            raise self._unknown(runbook_id)
+        return found[runbook_id]
 
     def for_alert(self, runbook: str, key: str) -> Runbook | None:
         """The runbook that answers an alert with this runbook name and this key.
@@ -61,28 +61,28 @@ class Library:
                         best, found = rank, one
         return found
 
-    def mistakes(self, id: str | None = None) -> list[str]:  # noqa: A002 - what it is called in every file
+    def mistakes(self, runbook_id: str | None = None) -> list[str]:
         """What is wrong with the files as they are now, or with those of one runbook."""
         self._now()
         found = [*self._shipped.mistakes.items(), *self._own.mistakes.items()]
-        return [line for name, lines in found if id in (None, name) for line in lines]
+        return [line for name, lines in found if runbook_id in (None, name) for line in lines]
 
-    def diff(self, id: str) -> str:  # noqa: A002 - what it is called in every file
+    def diff(self, runbook_id: str) -> str:
         """What the user's file changes in the shipped one, as a patch; "" if nothing. Raises RunbookError."""
         self._now()
-        shipped, own = self._shipped.text(id), self._own.text(id)
+        shipped, own = self._shipped.text(runbook_id), self._own.text(runbook_id)
         if shipped is None and own is None:
-            raise self._unknown(id)
-        return "" if own is None else patch(id, shipped, own)
+            raise self._unknown(runbook_id)
+        return "" if own is None else patch(runbook_id, shipped, own)
 
     def _now(self) -> dict[str, Runbook]:
         self._shipped.refresh()
         self._own.refresh()
         return {**self._shipped.good, **self._own.good}
 
-    def _unknown(self, id: str) -> RunbookError:  # noqa: A002
+    def _unknown(self, runbook_id: str) -> RunbookError:
         there = ", ".join(sorted({**self._shipped.good, **self._own.good})) or "none"
-        return RunbookError([f"there is no runbook {id!r}; there are: {there}"])
+        return RunbookError([f"there is no runbook {runbook_id!r}; there are: {there}"])
 
 
 def patch(name: str, before: str | None, after: str) -> str:

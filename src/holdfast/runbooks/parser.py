@@ -299,7 +299,8 @@ class _Body:
         if span.kind == "check" and action.changes:
             raise ActionError(f"a check only looks, and {action.name} changes something; write `do: …` or `ask: …`")
         every = self._head.clocks.update if span.cadence else span.every
-        return replace(step, action=action.name, parameters=action.read(given), every=every)
+        action.read(given)
+        return replace(step, action=action.name, parameters=given, every=every)
 
     def _find_twins(self) -> None:
         first: dict[str, Step] = {}

@@ -1,0 +1,27 @@
+"""What runbooks may do about the review."""
+
+from datetime import timedelta
+
+from holdfast.review import service
+from holdfast.review.service import NotYetError
+from holdfast.runbooks.actions import Done, Outcome, Run, Waiting, action
+
+
+@action("review.draft")
+async def draft(run: Run) -> Outcome:
+    """Draft the review: times, impact, timeline, plots, and what the run says about the runbook."""
+    try:
+        made = await service.draft(run.pool, run.incident.id, run.now)
+    except NotYetError as error:
+        return Waiting(str(error), again=timedelta(seconds=30))
+    impact = made.figures.impact
+    evidence = {
+        "events": impact.received,
+        "late": impact.late,
+        "merchants": impact.merchants_affected,
+        "suggestions": len(made.figures.suggestions),
+    }
+    said = f"The review is drafted: `holdfast reviews show {run.incident.id}`"
+    if impact.failed:
+        said += f"; the impact is not in it yet: {impact.failed}"
+    return Done(said, evidence)
