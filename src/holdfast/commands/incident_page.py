@@ -213,10 +213,11 @@ def _entry(entry: Entry, *, whole: bool) -> Iterator[Text]:
     at = moment(entry.at) if whole else moment(entry.at)[11:]
     indent = len(at) + 4
     text = entry.text if whole else entry.text.partition("\n")[0]
+    who = "" if entry.actor == ENGINE else f"{entry.actor}: "
     style = {"note": "bold", "state": "bold", "obligation": "yellow"}.get(entry.kind, "")
-    parts = [part for line in text.splitlines() for part in _wrapped(line, indent)]
-    yield Text(f"  {at}  ", style="dim").append(entry.actor, style="cyan")
-    yield from (Text(" " * indent + part, style=style) for part in parts)
+    first, *rest = [part for line in f"{who}{text}".splitlines() for part in _wrapped(line, indent)] or [who]
+    yield Text(f"  {at}  ", style="dim").append(first, style=style)
+    yield from (Text(" " * indent + part, style=style) for part in rest)
 
 
 # Words
