@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from holdfast.comms import actions, texts
-from holdfast.comms.paging import Speaker, page
+from holdfast.comms.paging import page
+from holdfast.comms.speaking import Speaker
 from holdfast.config import Settings
 from holdfast.delivery import store as deliveries
 from holdfast.incidents import store as incidents
