@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil  # type: ignore[import-untyped]
 
 from holdfast import actions
@@ -25,7 +26,7 @@ from holdfast.drills.receivers import Mailboxes, WebhookReceivers
 from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
 from holdfast.drills.team_chat import TeamChat
 from holdfast.incidents import store
-from holdfast.incidents.model import Incident
+from holdfast.incidents.model import Incident, StepRow
 from holdfast.runbooks import store as steps_store
 from holdfast.runbooks.library import SHIPPED, Library
 from holdfast.runbooks.working import Desk
@@ -80,11 +81,14 @@ class Story:
     def worker(self) -> psutil.Process:
         return self.children("worker")[0]
 
-    async def killed_watch(self) -> None:
+    def kill_watch(self) -> None:
         """As by the kernel: the supervisor starts another, which goes on."""
-        (watch,) = self.children("watch")
-        watch.kill()
-        await asyncio.sleep(0)
+        for watch in self.children("watch"):
+            watch.kill()
+
+    async def steps(self) -> list[StepRow]:
+        incident = await self.incident()
+        return await steps_store.steps(self.pool, incident.id) if incident is not None else []
 
     async def until(self, what: str, found: Callable[[], Any], patience: float = 100.0) -> Any:
         end = time.monotonic() + patience
@@ -116,20 +120,46 @@ class Story:
 
         await self.until(f"the incident is not {state}", reached)
 
-    async def check(self) -> None:
-        """Every step came to a good end, everybody was told, and the sums add up."""
+    async def check(self) -> Incident:
+        """Every step came to a good end, everybody was told, and the sums add up; returns the incident."""
         incident = await self.incident()
         assert incident is not None
-        states = {row.key: row.state for row in await steps_store.steps(self.pool, incident.id)}
-        assert set(states.values()) <= {"done", "not applicable"}, await self.told()
-        texts = "\n".join(self.chat.texts)
-        assert f"incident {incident.id}" in texts.lower()
+        rows = await steps_store.steps(self.pool, incident.id)
+        assert {row.state for row in rows} <= {"done", "not applicable"}, await self.told()
         assert await store.obligations(self.pool, incident_id=incident.id, kind="update") == []
         assert await self.desk.ledger(incident, datetime.now(UTC)) == []
-        status, out, err = await command_here("verify", "--since", "15m", "--json", **self.settings)
-        assert json.loads(out)["adds_up"], err
+        out = (await command_here("verify", "--since", "15m", "--json", **self.settings))[1]
+        verified = json.loads(out)
+        assert (verified["ok"], verified["adds_up"]) == (True, True), verified["needs"]
+        text = "\n".join(self.chat.texts)
+        for said in (incident.title, "update 1"):
+            assert said.lower() in text.lower(), (said, text)
+        return incident
+
+    async def check_the_public(self, incident: Incident) -> None:
+        """Merchants got a mail when it began and one when it was over; the status page tells the whole story."""
+        for number in range(3):
+            subjects = [mail["subject"] for mail in self.mail.messages(f"shop{number}@shops.example")]
+            assert len([one for one in subjects if "delayed" in one]) == 1, subjects
+            assert len([one for one in subjects if "in time again" in one]) == 1, subjects
+        page = json.loads(await self.get("/api/v2/incidents.json"))
+        (shown,) = page["incidents"]
+        assert shown["status"] == "resolved"
+        assert shown["incident_updates"][0]["status"] == "resolved"
+        assert json.loads(await self.get("/api/v2/summary.json"))["status"]["indicator"] == "none"
+        assert "shop1" not in await self.get(f"/status/incidents/{incident.id}")
+
+    async def check_the_review(self, incident: Incident) -> None:
+        """It is drafted, and can be read."""
         status, out, err = await command_here("reviews", "show", str(incident.id), "--json", **self.settings)
         assert status == 0, err
+        assert json.loads(out)["incident"]["id"] == incident.id
+        for form, begins in (("md", b"# "), ("html", b"<!"), ("pdf", b"%PDF")):
+            file = Path(self.settings["data_dir"]).parent / f"review.{form}"
+            arguments = ("reviews", "export", str(incident.id), "--format", form, "--out", str(file))
+            status, _, err = await command_here(*arguments, **self.settings)
+            assert status == 0, err
+            assert file.read_bytes().startswith(begins)
 
     async def get(self, path: str) -> str:
         async with aiohttp.ClientSession() as session, session.get(self.up.url + path) as answer:
