@@ -40,7 +40,9 @@ def load(file: Path, registry: Registry, *, shipped: bool) -> Runbook:
         with file.open("rb") as stream:
             data = stream.read(LARGEST + 1)
     except OSError as error:
-        raise RunbookError([f"{file}:1: it cannot be read: {error.strerror}; see to its permissions"]) from None
+        raise RunbookError(
+            [f"{file}:1: it cannot be read: {error.strerror}; see that it is there and may be read"]
+        ) from None
     return parse(text_of(data, str(file)), file, registry, shipped=shipped)
 
 
