@@ -75,9 +75,9 @@ async def test_somebody_is_asked_with_a_draft_that_has_the_live_figure(pool, run
     assert await offered(run(incident)) is None
     text = await drafted(run(incident))
     assert text == (
-        "Payment events are being processed with a delay since 12:00 UTC, at present by up to 12 minutes. No payment "
-        "is affected and no event is lost: each one is stored when it reaches us and is being processed. We are "
-        "working on it and keep this page up to date."
+        "Payment events are being processed with a delay since 4 May, 12:00 UTC, at present by up to 12 minutes. "
+        "No event is lost: each one that reaches us is stored and will be processed. We are working on it and keep "
+        "this page up to date."
     )
 
 
@@ -104,7 +104,7 @@ async def test_without_an_edit_the_draft_is_published(pool, run):
     incident = await moved(pool, await opened(pool, "webhook-backlog"), "mitigating")
     assert isinstance(await PUBLISH.run(run(incident), delay=DELAY), Done)
     (update,) = await status_store.published(pool, NOON - DELAY, 10)
-    assert update.body.startswith("Notifications to merchants are being sent with a delay since 12:00 UTC.")
+    assert update.body.startswith("Notifications to merchants are being sent with a delay since 4 May, 12:00 UTC.")
     assert update.state == "identified"
 
 
