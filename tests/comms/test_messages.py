@@ -1,7 +1,6 @@
 """Messages of ours go out as deliveries: once a key, to the team and to mailboxes, over real sockets."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,66 +9,23 @@ from holdfast.comms.messages import to_mailboxes, to_team
 from holdfast.config import Settings
 from holdfast.delivery import store
 from holdfast.delivery.backoff import Backoff
-from holdfast.delivery.mail import MailSender
-from holdfast.delivery.service import Deliverer, Sender
 from holdfast.delivery.store import Filter
-from holdfast.delivery.team import TeamSender
-from holdfast.drills.receivers import Mailboxes
-from holdfast.drills.team_chat import TeamChat
 from holdfast.inbox import replay
 from holdfast.inbox import store as inbox
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
-from holdfast.merchants.model import COMPANY, Kind, NewDestination, NewMerchant
+from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
 from holdfast.payments.router import StripeWebhookRouter
 from holdfast.queue.channels import DELIVER
 from holdfast.queue.model import ClaimPolicy, Stage
 from holdfast.queue.service import Claimer
 from holdfast.verify.service import verify
+from tests.comms.town import FROM, deliverer, work_off
 from tests.processes import running
-
-AGAIN = Backoff(base=0.0, cap=0.0, tries=5)
-FROM = "Holdfast <ops@holdfast.example>"
-
-
-@pytest.fixture
-async def chat():
-    async with TeamChat() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def post():
-    async with Mailboxes() as opened:
-        yield opened
-
-
-@pytest.fixture
-def settings(chat):
-    return Settings(team_channels=chat.url)
 
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-@asynccontextmanager
-async def deliverer(pool, settings, post=None, backoff=AGAIN):
-    senders: dict[Kind, Sender] = {"team": TeamSender(settings.team_channels)}
-    if post is None:
-        yield Deliverer(pool, Catalogue(), senders, backoff=backoff)
-        return
-    async with MailSender(post.url, FROM) as mail:
-        senders["contact"] = mail
-        yield Deliverer(pool, Catalogue(), senders, backoff=backoff)
-
-
-async def work_off(sending, patience=15.0) -> None:
-    async with asyncio.timeout(patience):
-        while await sending.tick() or sending.in_flight or sending.ended.is_set():
-            sending.ended.clear()
-            await sending.settle()
-            await asyncio.sleep(0.005)
 
 
 async def states(pool) -> list[str]:
@@ -77,9 +33,7 @@ async def states(pool) -> list[str]:
 
 
 async def test_the_team_reads_what_was_said(pool, settings, chat):
-    assert (
-        await to_team(pool, settings, "k", "team_update", "Update 1", "All is *well* <now>.", now()) == 1
-    )
+    assert await to_team(pool, settings, "k", "team_update", "Update 1", "All is *well* <now>.", now()) == 1
     async with deliverer(pool, settings) as sending:
         await work_off(sending)
     [text] = chat.texts

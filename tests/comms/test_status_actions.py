@@ -29,9 +29,9 @@ async def drafted(run: Run) -> str:
 
 
 @pytest.fixture
-def run(pool, settings):
+def run(pool, page_settings):
     def made(incident, number=1, now=NOON, **more) -> Run:
-        return Run(pool, settings, incident, "external/status", number, now, **more)
+        return Run(pool, page_settings, incident, "external/status", number, now, **more)
 
     return made
 

@@ -140,9 +140,7 @@ def subscribe(
     async def body(pool: Pool, _settings: Settings) -> Destination:
         old = await _find(pool, destination)
         if old.kind in FOR_MESSAGES:
-            raise CommandError(
-                f"destination {destination} gets messages, and cannot subscribe to events"
-            )
+            raise CommandError(f"destination {destination} gets messages, and cannot subscribe to events")
         changed = await store.set_subscription(pool, old.id, checked_events(events), ceiling or old.ceiling)
         assert changed is not None
         return changed

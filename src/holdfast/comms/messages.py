@@ -77,6 +77,11 @@ async def to_mailboxes(  # noqa: PLR0917 - where, what, and when
     return len(chosen)
 
 
+async def prepare_mailboxes(db: Connection | Pool, mailboxes: Sequence[tuple[int, str]]) -> None:
+    """Before many mails, one each: every new mailbox makes all processes read who is who again, so all at once."""
+    await merchants.message_destinations(db, "contact", mailboxes)
+
+
 async def _send(
     db: Connection | Pool,
     key: str,

@@ -158,18 +158,18 @@ async def append_own(
     return seq
 
 
-async def own_events(db: Executor, prefix: str, event_type: str) -> list[str]:
-    """Ids of our own events of a type that begin with `prefix`, oldest first."""
+async def own_events(db: Executor, prefix: str, event_type: str) -> list[tuple[str, datetime]]:
+    """Our own events of a type whose ids begin with `prefix`, oldest first: ids, and when they were made."""
     rows = await db.fetch(
         """
-        SELECT event_id FROM event
+        SELECT event_id, created_at FROM event
         WHERE provider = $1 AND event_id >= $2 AND event_id < $2 || chr(1114111) AND type = $3 ORDER BY seq
         """,
         OWN,
         prefix,
         event_type,
     )
-    return [row[0] for row in rows]
+    return [(row[0], row[1]) for row in rows]
 
 
 async def load(db: Executor, seqs: Sequence[int]) -> list[Event]:

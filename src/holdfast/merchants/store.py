@@ -99,6 +99,17 @@ async def ids(db: Executor, keys: Sequence[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+async def by_ids(db: Executor, chosen: Sequence[int]) -> dict[int, Merchant]:
+    rows = await db.fetch(f"SELECT {_MERCHANT} FROM merchant WHERE id = ANY($1::bigint[])", list(chosen))
+    return {row["id"]: Merchant(*row) for row in rows}
+
+
+async def addresses(db: Executor, chosen: Sequence[int]) -> dict[int, tuple[int, str]]:
+    """(merchant id, address) of destinations, by their ids."""
+    rows = await db.fetch("SELECT id, merchant_id, address FROM destination WHERE id = ANY($1::bigint[])", list(chosen))
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
 async def keys(db: Executor, chosen: Sequence[int]) -> dict[int, str]:
     """The keys of merchants, by id."""
     rows = await db.fetch("SELECT id, key FROM merchant WHERE id = ANY($1::bigint[])", chosen)
