@@ -44,7 +44,7 @@ _TOLD: Mapping[str, _Told] = {
         "Payment events are delayed",
         {"payments": "degraded_performance"},
         "Payment events are being processed with a delay",
-        "No payment is affected and no event is lost: each one is stored when it reaches us and is being processed.",
+        "No event is lost: each one that reaches us is stored and will be processed.",
     ),
     "webhook-backlog": _Told(
         "Notifications to merchants are delayed",
@@ -188,7 +188,8 @@ def public_title(incident: Incident) -> str:
 def draft(incident: Incident, oldest: timedelta | None) -> str:
     """What to say at first: what is affected, since when, how late, what we do. `oldest`: of what waits."""
     told = _TOLD.get(incident.runbook, _OTHERWISE)
-    since = f"{incident.since.astimezone(UTC):%H:%M} UTC"
+    began = incident.since.astimezone(UTC)
+    since = f"{began.day} {began:%b, %H:%M} UTC"
     minutes = round(oldest.total_seconds() / 60) if oldest is not None else 0
     late = f", at present by up to {minutes} minutes" if minutes > 1 else ""
     parts = (f"{told.what} since {since}{late}.", told.safe, "We are working on it and keep this page up to date.")

@@ -14,10 +14,9 @@ from holdfast.comms.status_page import StatusPage
 from holdfast.config import Settings
 from holdfast.delivery.mail import MailSender
 from holdfast.delivery.service import Deliverer
-from holdfast.drills.receivers import Mailboxes
 from holdfast.merchants.catalogue import Catalogue
-from tests.comms_status.conftest import PUBLIC
-from tests.comms_status.incidents import moved, opened
+from tests.comms.incidents import moved, opened
+from tests.comms.pages import PUBLIC
 
 NEVER = ("", "x", "a@b", "@b.example", "a b@c.example", "a@b.example, c@d.example", "a@b.example\nBcc: x@y.example")
 ANN = "ann@shop.example"
@@ -30,12 +29,6 @@ def now():
 @pytest.fixture(autouse=True)
 def _prompt(monkeypatch):
     monkeypatch.setattr("holdfast.comms.status_page.EVEN", 0.0)
-
-
-@pytest.fixture
-async def post():
-    async with Mailboxes() as opened_post:
-        yield opened_post
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.db.migrate import upgrade
 from holdfast.db.pool import AWAY, create_pool
 from holdfast.health.probes import read_status_page
-from tests.comms_status.conftest import shown
-from tests.comms_status.incidents import opened
+from tests.comms.incidents import opened
+from tests.comms.pages import shown
 from tests.processes import running
 
 SECOND = timedelta(seconds=1)
@@ -70,10 +70,10 @@ async def test_a_page_is_rendered_when_it_changed_and_once_a_minute(pool, board)
     assert b"We look into it." in shown(board).body
 
 
-async def test_the_files_are_the_page_and_its_snapshot(pool, board, settings):
+async def test_the_files_are_the_page_and_its_snapshot(pool, board, page_settings):
     await published(pool)
     await board.tick(pool, prepared=True)
-    directory = settings.data_dir / "status"
+    directory = page_settings.data_dir / "status"
     files = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
     assert files == {
         "index.html",
@@ -95,11 +95,11 @@ async def test_the_files_are_the_page_and_its_snapshot(pool, board, settings):
     assert ElementTree.fromstring((directory / "feed.atom").read_bytes()).tag.endswith("feed")
 
 
-async def test_a_board_begins_with_the_last_snapshot_and_says_how_old_it_is(pool, board, settings):
+async def test_a_board_begins_with_the_last_snapshot_and_says_how_old_it_is(pool, board, page_settings):
     await published(pool)
     began = now()
     await board.tick(pool, prepared=True, now=began)
-    later = StatusBoard(settings)
+    later = StatusBoard(page_settings)
     await later.recall(began + timedelta(hours=2))
     page = shown(later).body.decode()
     assert "We look into it." in page
@@ -112,14 +112,14 @@ async def test_a_board_begins_with_the_last_snapshot_and_says_how_old_it_is(pool
 @pytest.mark.parametrize(
     "text", ["", "{}", '{"version":2,"read_at":"2026-01-01T00:00:00Z","updates":[]}', "[1", "\xff"]
 )
-async def test_a_snapshot_that_cannot_be_read_is_left_alone(pool, board, settings, text):
-    (settings.data_dir / "status").mkdir()
-    (settings.data_dir / "status" / "snapshot.json").write_bytes(text.encode("latin-1"))
+async def test_a_snapshot_that_cannot_be_read_is_left_alone(pool, board, page_settings, text):
+    (page_settings.data_dir / "status").mkdir()
+    (page_settings.data_dir / "status" / "snapshot.json").write_bytes(text.encode("latin-1"))
     await board.recall(now())
     assert not board.is_known
     await board.tick(pool, prepared=True)
     assert board.is_known
-    assert status_files.read_snapshot(settings.data_dir / "status") is not None
+    assert status_files.read_snapshot(page_settings.data_dir / "status") is not None
 
 
 async def test_a_disk_that_cannot_be_written_costs_the_files_alone(pool, tmp_path):

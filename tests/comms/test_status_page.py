@@ -16,8 +16,8 @@ from holdfast.comms import publishing
 from holdfast.comms.status_board import StatusBoard
 from holdfast.config import Settings
 from holdfast.health.probes import StripeProbe, read_status_page
-from tests.comms_status.conftest import shown
-from tests.comms_status.incidents import moved, opened
+from tests.comms.incidents import moved, opened
+from tests.comms.pages import shown
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 PATHS = ("/status", "/status/history", "/status/feed.atom", "/api/v2/summary.json", "/api/v2/incidents.json")
@@ -269,12 +269,12 @@ async def test_a_resolved_incident_is_in_the_past_and_in_the_history(visit, boar
     assert listed["incidents"][0]["resolved_at"] is not None
 
 
-async def test_without_a_mail_server_there_is_no_form_and_no_door(pool, settings, visit):
-    quiet = Settings(data_dir=settings.data_dir, public_url=settings.public_url)
+async def test_without_a_mail_server_there_is_no_form_and_no_door(pool, page_settings):
+    quiet = Settings(data_dir=page_settings.data_dir, public_url=page_settings.public_url)
     silent = StatusBoard(quiet)
     await silent.tick(pool, prepared=True)
     assert b"<form" not in shown(silent).body
-    with_mail = StatusBoard(settings)
+    with_mail = StatusBoard(page_settings)
     await with_mail.tick(pool, prepared=True)
     assert b'<form class="card" method="post" action="/status/subscribe">' in shown(with_mail).body
 

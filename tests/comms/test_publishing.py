@@ -8,7 +8,7 @@ import pytest
 from holdfast.comms import publishing, status_store
 from holdfast.comms.status import StatusError
 from holdfast.incidents import store as incidents
-from tests.comms_status.incidents import NOON, moved, opened
+from tests.comms.incidents import NOON, moved, opened
 
 MINUTE = timedelta(minutes=1)
 

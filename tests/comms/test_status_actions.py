@@ -12,7 +12,7 @@ from holdfast.incidents import store as incidents
 from holdfast.incidents.model import State
 from holdfast.queue.model import Lane
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, NotApplicable, Outcome, Run, Waiting
-from tests.comms_status.incidents import NOON, moved, opened
+from tests.comms.incidents import NOON, moved, opened
 from tests.inbox.events import event, new
 
 PUBLISH, FOLLOW = REGISTRY.get("status.publish"), REGISTRY.get("status.follow")
@@ -29,9 +29,9 @@ async def drafted(run: Run) -> str:
 
 
 @pytest.fixture
-def run(pool, settings):
+def run(pool, page_settings):
     def made(incident, number=1, now=NOON, **more) -> Run:
-        return Run(pool, settings, incident, "external/status", number, now, **more)
+        return Run(pool, page_settings, incident, "external/status", number, now, **more)
 
     return made
 
@@ -75,9 +75,9 @@ async def test_somebody_is_asked_with_a_draft_that_has_the_live_figure(pool, run
     assert await offered(run(incident)) is None
     text = await drafted(run(incident))
     assert text == (
-        "Payment events are being processed with a delay since 12:00 UTC, at present by up to 12 minutes. No payment "
-        "is affected and no event is lost: each one is stored when it reaches us and is being processed. We are "
-        "working on it and keep this page up to date."
+        "Payment events are being processed with a delay since 4 May, 12:00 UTC, at present by up to 12 minutes. "
+        "No event is lost: each one that reaches us is stored and will be processed. We are working on it and keep "
+        "this page up to date."
     )
 
 
@@ -104,7 +104,7 @@ async def test_without_an_edit_the_draft_is_published(pool, run):
     incident = await moved(pool, await opened(pool, "webhook-backlog"), "mitigating")
     assert isinstance(await PUBLISH.run(run(incident), delay=DELAY), Done)
     (update,) = await status_store.published(pool, NOON - DELAY, 10)
-    assert update.body.startswith("Notifications to merchants are being sent with a delay since 12:00 UTC.")
+    assert update.body.startswith("Notifications to merchants are being sent with a delay since 4 May, 12:00 UTC.")
     assert update.state == "identified"
 
 
