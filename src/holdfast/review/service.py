@@ -279,7 +279,7 @@ def _fuller(old: Impact, new: Impact) -> Impact:
 def _finer(old: Plots | None, new: Plots | None) -> Plots | None:
     if old is None or new is None:
         return new or old
-    return old if new.step > old.step else new
+    return old if new.width > old.width else new
 
 
 async def _announce(db: Connection, incident: Incident, resolved_at: datetime, now: datetime) -> None:
