@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from tests.inbox.events import SECRET
 REPO = Path(__file__).parents[1]
 OFFLINE = {"HOLDFAST_STRIPE_STATUS_URL": "http://127.0.0.1:9/summary.json"}
 """Nothing here asks the real Stripe."""
+PLACE = tempfile.TemporaryDirectory(prefix="holdfast-test-")
+"""The data directory where a test names none: nothing is written to that of a real installation."""
 ONLY: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HOLDFAST_")}
 """Settings of the surroundings, to be unset."""
 
@@ -79,7 +82,16 @@ def environment(**settings: str) -> dict[str, str]:
     """A clean environment with these settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
     named = {f"HOLDFAST_{name.upper()}": value for name, value in settings.items()}
-    return {**kept, "HOLDFAST_LOG_FORMAT": "json", "HOLDFAST_STRIPE_WEBHOOK_SECRETS": SECRET} | OFFLINE | named
+    return (
+        {
+            **kept,
+            "HOLDFAST_LOG_FORMAT": "json",
+            "HOLDFAST_STRIPE_WEBHOOK_SECRETS": SECRET,
+            "HOLDFAST_DATA_DIR": PLACE.name,
+        }
+        | OFFLINE
+        | named
+    )
 
 
 @asynccontextmanager

@@ -60,12 +60,16 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     mail_from: str = "Holdfast <holdfast@localhost>"
 
+    status_name: str = Field(default="Holdfast", min_length=1, max_length=60)
+
     team_channels: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     alert_webhooks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     heartbeat_url: SecretStr | None = None
     watch_file: Path | None = None
+    runbooks_dir: Path | None = None
 
     api_token: SecretStr | None = None
+    person: str | None = None
 
     workers: int = Field(default=1, ge=0, le=64)
     router_concurrency: int = Field(default=2, ge=0, le=16)
@@ -136,6 +140,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"address {number} is not an http(s) address")
         return value
 
+    @field_validator("status_name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not value.isprintable() or not value.strip():
+            raise ValueError("write the name of your company or service, in one line")
+        return value.strip()
+
     @field_validator("api_token")
     @classmethod
     def _token(cls, value: SecretStr | None) -> SecretStr | None:
@@ -152,6 +163,13 @@ class Settings(BaseSettings):
     def _heartbeat(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not _is_http(value.get_secret_value()):
             raise ValueError("this is not an http(s) address")
+        return value
+
+    @field_validator("runbooks_dir")
+    @classmethod
+    def _runbooks(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"there is no directory {value}; make it, or leave the setting out")
         return value
 
     @field_validator("listen")

@@ -17,3 +17,10 @@ def read(text: str) -> timedelta:
     if not found or not int(found[1]):
         raise DurationError(f"{text!r} is not a length of time: write 90s, 30m, 2h or 1d")
     return timedelta(seconds=int(found[1]) * UNITS[found[2]])
+
+
+def write(length: timedelta) -> str:
+    """As `read` takes it, in the largest unit that divides it: `90s`, `30m`, `2h`."""
+    seconds = round(length.total_seconds())
+    unit = next((one for one in ("w", "d", "h", "m") if seconds and seconds % UNITS[one] == 0), "s")
+    return f"{seconds // UNITS[unit]}{unit}"

@@ -1,4 +1,7 @@
-"""The watch process: `health_watch`. One leads; others, as many as wanted, take over when it is gone."""
+"""The watch process: `health_watch`, and the engine that runs runbooks.
+
+One `health_watch` leads; others, as many as wanted, take over when it is gone. Engines share the incidents.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,12 +11,15 @@ from typing import Any
 import aiohttp
 import structlog
 
-from holdfast import detectors
+from holdfast import actions, detectors
+from holdfast.comms.speaking import Speaker
 from holdfast.config import Settings
 from holdfast.db.leadership import Leadership
 from holdfast.db.locks import Lock
 from holdfast.db.pool import AWAY
 from holdfast.loops import repeat
+from holdfast.runbooks import engine
+from holdfast.runbooks.library import Library
 from holdfast.service import Database, background, common_loops, pool, settle_memory
 from holdfast.signals.system import System
 from holdfast.watch.channels import open_channels
@@ -34,7 +40,7 @@ async def watch(settings: Settings, database: Database, stop: asyncio.Event) -> 
     if not await database.bring_up(stop):
         return 0
     async with AsyncExitStack() as stack:
-        general = await stack.enter_async_context(pool(database.url, size=3, name="watch"))
+        general = await stack.enter_async_context(pool(database.url, size=6, name="watch"))
         prepared = asyncio.Event()
         prepared.set()
         system = System("watch", settings.data_dir, {"general": general})
@@ -66,10 +72,17 @@ async def watch(settings: Settings, database: Database, stop: asyncio.Event) -> 
             if leadership.is_held and watching.is_well and settings.heartbeat_url is not None:
                 await _ping(session, settings.heartbeat_url.get_secret_value())
 
-        log.info("watch.started", channels=teller.names)
+        registry = actions.registry()
+        for line in actions.missing():
+            log.error("actions.not_loaded", reason=line)
+        library = Library(settings.runbooks_dir, registry)
+        running = engine.Engine(general, settings, library, registry, Speaker(settings))
+
+        log.info("watch.started", channels=teller.names, runbooks=[book.id for book in library.all()])
         settle_memory()
         async with background(
             repeat("tell_alerts", tell, every=1.0, stop=stop),
+            repeat("run_runbooks", running.tick, every=engine.EVERY, stop=stop),
             repeat("heartbeat_out", ping, every=HEARTBEAT, stop=stop),
             stop=stop,
         ):

@@ -1,10 +1,10 @@
-"""The web process: the providers' front doors, health and metrics."""
+"""The web process: the providers' front doors, health, metrics and the public status page."""
 
 import asyncio
 import errno
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Any, cast
@@ -20,6 +20,7 @@ from starlette.routing import Mount, Route
 
 from holdfast import __version__, problems
 from holdfast.api.door import ApiDoor
+from holdfast.comms.status_service import PublicStatus
 from holdfast.config import Settings
 from holdfast.db.notifications import Listener, Notifier
 from holdfast.db.pool import Pool
@@ -126,7 +127,8 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             )
         )
         api = ApiDoor(settings, general)
-        app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box, health.board, api))
+        status = PublicStatus(settings, general, prepared)
+        app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box, health.board, api, public=status.routes))
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
         async def refresh() -> None:
@@ -164,6 +166,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             stop_serving(),
             repeat("hang_up", hang_up, every=1.0, stop=stop),
             *health.loops(stop),
+            *status.loops(stop),
             after(prepared, repeat("refresh_catalogue", refresh, every=1.0, stop=stop)),
             after(prepared, repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned)),
             after(
@@ -172,7 +175,15 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             ),
             after(prepared, repeat("guard_watch", lambda: guard.tick(general), every=5.0, stop=stop)),
             after(prepared, repeat("tell_alerts", lambda: teller.tick(general), every=2.0, stop=stop)),
-            after(prepared, repeat("queue_gauges", lambda: queue.measure(general), every=5.0, stop=stop)),
+            after(
+                prepared,
+                repeat(
+                    "queue_gauges",
+                    lambda: queue.measure(general, levers.pauses(catalogue.key_of)),
+                    every=5.0,
+                    stop=stop,
+                ),
+            ),
             stop=stop,
         ):
             log.info("web.listening", address=settings.listen)
@@ -227,7 +238,9 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _rest(general: Pool, totals: Totals, box: Inbox, board: Board, api: ApiDoor) -> Starlette:
+def _rest(
+    general: Pool, totals: Totals, box: Inbox, board: Board, api: ApiDoor, *, public: Sequence[Route]
+) -> Starlette:
     async def health(_request: Request) -> Response:
         body = f'{{"status":"pass","version":"{__version__}","serviceId":"holdfast"}}'
         return Response(body, media_type="application/health+json")
@@ -259,6 +272,7 @@ def _rest(general: Pool, totals: Totals, box: Inbox, board: Board, api: ApiDoor)
             Route("/health/ready", ready),
             Route("/health/report", report),
             Route("/metrics", metrics),
+            *public,
             Mount("/v1", api),
         ],
         exception_handlers={HTTPException: refuse, Exception: refuse},

@@ -17,6 +17,7 @@ from holdfast.delivery.http import HttpSender
 from holdfast.delivery.limiter import Limiter
 from holdfast.delivery.mail import MailSender
 from holdfast.delivery.service import Deliverer, Limits, Sender
+from holdfast.delivery.team import TeamSender
 from holdfast.levers import driver
 from holdfast.levers.model import ROUTER_CONCURRENCY
 from holdfast.levers.service import CHANNEL, EVERY, Levers, expire
@@ -91,11 +92,13 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
         )
         deliverer.progress = to_deliver
 
-        def router() -> StripeWebhookRouter:
+        def router(number: int) -> StripeWebhookRouter:
             claimer = Claimer(route_pool, Stage.ROUTE, ClaimPolicy(), lambda: levers.rules)
-            return StripeWebhookRouter(route_pool, claimer, catalogue, stripe=stripe, planned=planned, levers=levers)
+            return StripeWebhookRouter(
+                route_pool, claimer, catalogue, number=number, stripe=stripe, planned=planned, levers=levers
+            )
 
-        routers = _Routers([router() for _ in range(ROUTER_CONCURRENCY.high)], levers)
+        routers = _Routers([router(number) for number in range(ROUTER_CONCURRENCY.high)], levers)
         turned = asyncio.Event()
 
         async def heed() -> None:
@@ -203,10 +206,10 @@ class _Routers:
 
 async def _senders(settings: Settings, stack: AsyncExitStack) -> dict[Kind, Sender]:
     http = await stack.enter_async_context(HttpSender(settings.networks))
-    senders: dict[Kind, Sender] = {"webhook": http, "application": http}
+    senders: dict[Kind, Sender] = {"webhook": http, "application": http, "team": TeamSender(settings.team_channels)}
     if settings.smtp_url is not None:
         url = settings.smtp_url.get_secret_value()
-        senders["email"] = await stack.enter_async_context(MailSender(url, settings.mail_from))
+        senders["email"] = senders["contact"] = await stack.enter_async_context(MailSender(url, settings.mail_from))
     return senders
 
 

@@ -42,6 +42,15 @@ async def test_switches_and_words_and_times(client):
     assert abs(datetime.fromisoformat(expires) - datetime.fromisoformat(end)) < timedelta(seconds=5)
 
 
+async def test_concurrency_is_turned_for_a_lane_beside_that_for_all(client):
+    assert (await put(client, "router.concurrency", value=1, target="lane:bulk")).json()["target"] == "lane:bulk"
+    assert (await put(client, "router.concurrency", value=2)).status_code == 200
+    turned = (await client.get("/v1/levers")).json()["turned"]
+    assert {(one["target"], one["value"]) for one in turned} == {("lane:bulk", 1), ("", 2)}
+    answer = await client.delete("/v1/levers/router.concurrency", params={"target": "lane:bulk"})
+    assert answer.json()["cleared"] is True
+
+
 async def test_a_merchant_is_named_by_its_key(client, pool):
     await merchants.insert(pool, NewMerchant("bakery", "The Bakery"))
     answer = await put(client, "queue.paused", value=True, target="merchant:bakery")

@@ -13,7 +13,8 @@ import pytest
 from aiosmtpd.controller import UnthreadedController
 from aiosmtpd.smtp import AuthResult
 
-from holdfast.delivery.mail import MailSender, MailSettingsError, describe
+from holdfast.delivery.mail import MailSender, MailSettingsError
+from holdfast.delivery.mail_content import describe
 from holdfast.delivery.model import Outcome
 from holdfast.money import money
 from tests.delivery.deliveries import PAYMENT, destination, event, message, now

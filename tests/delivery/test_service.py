@@ -364,7 +364,7 @@ async def test_long_waits_renew_their_lease(pool, receiver):
 
 def turned(values: dict[tuple[str, str], Value]) -> Levers:
     levers = Levers(routers=0, deliveries=256)
-    levers.snapshot = Snapshot(values)
+    levers.take(Snapshot(values))
     return levers
 
 
@@ -383,6 +383,28 @@ async def test_no_more_is_under_way_than_the_lever_says(pool, receiver):
         levers.snapshot = Snapshot()
         await work_off(sending)
     assert set(await states(pool)) == {"delivered"}
+
+
+async def test_a_lane_has_no_more_under_way_than_its_lever_says_and_the_others_go_on(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id, count=6, lane=Lane.BULK)
+    await plan(pool, owner, destination_id, count=3, lane=Lane.CRITICAL)
+    levers = turned({("delivery.concurrency", "lane:bulk"): 2})
+    async with deliverer(pool, levers=levers) as sending:
+        assert [await sending.tick() for _ in range(3)] == [5, 0, 0]
+        await sending.drain(5.0)
+        assert sorted(await lanes_done(pool)) == [*[Lane.CRITICAL] * 3, *[Lane.BULK] * 2]
+        assert await sending.tick() == 2, "those that ended make room for others"
+        await sending.drain(5.0)
+        levers.take(Snapshot({("delivery.concurrency", "lane:bulk"): 0}))
+        assert await sending.tick() == 0
+        levers.take(Snapshot())
+        await work_off(sending)
+    assert set(await states(pool)) == {"delivered"}
+
+
+async def lanes_done(pool) -> list[Lane]:
+    return [Lane(row[0]) for row in await pool.fetch("SELECT lane FROM done WHERE stage = 2")]
 
 
 async def test_a_destinations_ceiling_is_turned_at_once(pool, receiver):

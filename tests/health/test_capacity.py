@@ -249,6 +249,24 @@ async def test_a_pause_that_holds_what_waits_is_found(pool, settings):
     assert (bulk.flow.ready, bulk.empty.seconds) == (60, None)
 
 
+async def test_a_limit_of_a_lane_counts_for_what_waits_in_it(pool, settings):
+    await worker(pool)
+    await backlog(pool, 60, lane=Lane.BULK)
+    for lane, limit in ("bulk", 1), ("standard", 1):
+        target = Target.read(f"lane:{lane}")
+        await levers.turn(pool, ROUTER_CONCURRENCY.name, target, limit, actor="ana", reason="storm", lasts=None)
+    found = await capacity(pool, settings)
+    [held] = found.limits
+    assert held.what.endswith("router.concurrency lane:bulk (by ana: storm) is 1, 2 by the settings; 60 wait for it")
+    assert held.more_workers_help is None, "another worker would route as much of it again"
+    await levers.turn(
+        pool, ROUTER_CONCURRENCY.name, Target.read("lane:bulk"), 0, actor="ana", reason="storm", lasts=None
+    )
+    stopped = await capacity(pool, settings)
+    assert stopped.limits[0].more_workers_help is False
+    assert [load.weight for load in stopped.stages[0].loads] == [16, 4, 0]
+
+
 async def test_a_failing_destination_is_found_by_its_attempts(pool, settings):
     merchant = await merchants.insert(pool, NewMerchant("bakery", "Bakery"))
     made = await merchants.insert_destination(

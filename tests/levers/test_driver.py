@@ -195,6 +195,18 @@ async def test_merchants_are_let_go_on_in_batches_and_paused_again_when_it_gets_
     assert await value(pool, "queue.paused", "lane:bulk") is True
 
 
+async def test_a_lane_comes_back_until_it_has_no_limit_of_its_own(pool, turner):
+    bulk = Target.read("lane:bulk")
+    await turned(pool, value=20, target=bulk)
+    ramp = await started(turner, targets=["lane:bulk"], steps=(50, 100))
+    assert (ramp.plan.origin, ramp.plan.goal, ramp.plan.clears) == (20, 200, True)
+    await looks(pool, (0,))
+    assert await value(pool, target="lane:bulk") == 110
+    await looks(pool, range(5, 130, 5))
+    assert await value(pool, target="lane:bulk") is None
+    assert (await found(pool, ramp)).state == "done"
+
+
 async def test_a_ramp_to_a_value_stays_there(pool, turner):
     await turned(pool, value=10)
     await started(turner, to="12", steps=[50, 100], guards=[], hold=5)
@@ -207,7 +219,8 @@ async def test_a_ramp_to_a_value_stays_there(pool, turner):
     [
         ("router.concurrency", (), {}, "is at its default: there is nothing to bring back"),
         ("warp.speed", (), {}, "there is no lever"),
-        ("delivery.concurrency", ["lane:bulk"], {}, "takes no target"),
+        ("delivery.concurrency", ["lane:bulk"], {}, "is at its default"),
+        ("retry.backoff", ["lane:bulk"], {}, "takes no target"),
         ("delivery.concurrency", ["merchant:*"], {}, "has one value a target"),
         ("delivery.concurrency", (), {"to": "9999"}, "a number from 0 to 4096"),
         ("delivery.concurrency", (), {"to": "0"}, "is 0 already"),

@@ -20,7 +20,7 @@ from holdfast.levers.model import (
     lever,
 )
 from holdfast.levers.service import Levers, expire
-from holdfast.queue.model import Lane, Rules, Stage
+from holdfast.queue.model import Lane, Pause, Rules, Stage
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -92,7 +92,9 @@ def test_an_unknown_lever_and_a_target_that_does_not_fit_are_refused():
     with pytest.raises(LeverError, match=r"there are router\.concurrency"):
         lever("warp.speed")
     with pytest.raises(LeverError, match="takes no target, not lane:bulk"):
-        ROUTER_CONCURRENCY.accept(Target.read("lane:bulk"))
+        BACKOFF.accept(Target.read("lane:bulk"))
+    with pytest.raises(LeverError, match="takes no target or lane:…, not merchant:1"):
+        ROUTER_CONCURRENCY.accept(Target.read("merchant:1"))
     with pytest.raises(LeverError, match="takes lane:…"):
         WEIGHT.accept(EVERYTHING)
 
@@ -159,6 +161,26 @@ async def test_levers_on_lanes_merchants_and_destinations_become_rules_for_claim
     )
 
 
+async def test_a_limit_of_a_lane_leaves_the_limit_of_all_and_the_other_lanes_alone(pool):
+    await turn(pool, ROUTER_CONCURRENCY, 1, "lane:bulk")
+    await turn(pool, DELIVERY_CONCURRENCY, 8, "lane:standard")
+    levers = await in_force(pool)
+    assert (levers.routers, levers.deliveries, levers.rules) == (2, 256, Rules())
+    assert levers.lanes == {Stage.ROUTE: {Lane.BULK: 1}, Stage.DELIVER: {Lane.STANDARD: 8}}
+
+
+async def test_so_many_routers_claim_a_lane_as_its_limit_says(pool):
+    assert [*(await in_force(pool)).lanes_of_router(15)] == [*Lane], "without a limit, all do"
+    await turn(pool, ROUTER_CONCURRENCY, 1, "lane:bulk")
+    await turn(pool, ROUTER_CONCURRENCY, 0, "lane:standard")
+    levers = await in_force(pool)
+    assert [levers.lanes_of_router(number) for number in range(3)] == [
+        [Lane.CRITICAL, Lane.BULK],
+        [Lane.CRITICAL],
+        [Lane.CRITICAL],
+    ]
+
+
 async def test_a_ceiling_for_all_lowers_and_one_for_a_destination_decides(pool):
     await turn(pool, DESTINATION_CONCURRENCY, 4)
     await turn(pool, DESTINATION_CONCURRENCY, 100, "destination:7")
@@ -179,3 +201,23 @@ def test_every_lever_says_what_it_does_and_can_be_read():
         assert one.what.endswith(".")
         assert one.targets
         one.accept(Target(one.targets[-1], "1"))
+
+
+async def test_the_levers_that_keep_work_from_being_claimed_are_told_with_what_they_hold(pool):
+    await turn(pool, PAUSED, True, "lane:bulk")
+    await turn(pool, PAUSED, False, "lane:critical")
+    await turn(pool, PAUSED, True, "stage:deliver")
+    await turn(pool, PAUSED, True, "merchant:12")
+    await turn(pool, PAUSED, True, "destination:7")
+    await turn(pool, ROUTER_CONCURRENCY, 0)
+    await turn(pool, DELIVERY_CONCURRENCY, 0, "lane:standard")
+    await turn(pool, DELIVERY_CONCURRENCY, 5, "lane:bulk")
+    found = (await in_force(pool)).pauses(lambda number: f"shop-{number}")
+    assert sorted(found, key=lambda one: one.lever) == [
+        Pause("delivery.concurrency lane:standard", Stage.DELIVER, Lane.STANDARD),
+        Pause("queue.paused destination:7", destination_id=7),
+        Pause("queue.paused lane:bulk", lane=Lane.BULK),
+        Pause("queue.paused merchant:shop-12", merchant_id=12),
+        Pause("queue.paused stage:deliver", Stage.DELIVER),
+        Pause("router.concurrency", Stage.ROUTE),
+    ]

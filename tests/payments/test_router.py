@@ -17,6 +17,8 @@ from holdfast.drills.stripe_stories import Narrator, from_start
 from holdfast.inbox import replay
 from holdfast.inbox import store as inbox
 from holdfast.inbox.store import Filter
+from holdfast.levers.model import Snapshot
+from holdfast.levers.service import Levers
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
@@ -92,6 +94,21 @@ async def test_an_event_of_an_unknown_account_is_applied_kept_and_visible(pool):
     assert await outcome(pool, seq) == ("unmatched", "no merchant has the account acct_1Stranger")
     assert len(await store.find(pool, [made["data"]["object"]["id"]])) == 1
     assert await inbox.count(pool, Filter(state="unmatched")) == 1
+
+
+async def test_routers_beyond_a_lanes_limit_leave_it_to_the_first_ones(pool):
+    [seq] = await receive(pool, event())
+    levers = Levers(routers=2, deliveries=0)
+    levers.take(Snapshot({("router.concurrency", "lane:critical"): 1}))
+    first, second = (router(pool, number=number, levers=levers) for number in range(2))
+    assert await second.tick() == 0
+    assert await first.tick() == 1
+    assert (await outcome(pool, seq))[0] == "unmatched"
+    levers.take(Snapshot({("router.concurrency", "lane:critical"): 0}))
+    await receive(pool, event())
+    assert await first.tick() == 0
+    levers.take(Snapshot())
+    assert await second.tick() == 1
 
 
 async def test_once_its_merchant_is_known_a_replay_gives_it_the_event(pool):

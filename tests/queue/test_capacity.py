@@ -10,6 +10,7 @@ from holdfast.queue.capacity import (
     Load,
     Rate,
     drain,
+    emptied_in,
     forecast,
     needed,
     rate,
@@ -44,6 +45,12 @@ def longer(one: float | None, other: float | None) -> bool:
 def test_more_workers_never_lengthen_any_lanes_drain(some, capacity, times):
     few, many = drain(some, capacity), drain(some, capacity * (1 + times))
     assert not any(longer(more, less) for more, less in zip(many, few, strict=True))
+
+
+def test_a_queue_by_itself_drains_in_its_depth_over_the_surplus_of_service():
+    assert emptied_in(0, 5, 0) == 0
+    assert emptied_in(100, 5, 15) == 10
+    assert emptied_in(100, 15, 15) is None
 
 
 @given(loads, capacities, st.integers(0, 2), st.floats(0.1, 1e5))

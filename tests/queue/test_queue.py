@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from holdfast.queue import store
 from holdfast.queue.capacity import SLOTS, Flow, flows
-from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Postponed, Rules, Settled, Stage
-from holdfast.queue.service import Claimer, bucket_stats, drain_seconds, lane_stats
+from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Pause, Postponed, Rules, Settled, Stage
+from holdfast.queue.service import DEPTH, PAUSED, Claimer, bucket_stats, lane_stats, measure
 
 pytestmark = pytest.mark.usefixtures("any_server")
 
@@ -175,6 +175,41 @@ async def test_a_destination_of_many_merchants_and_lanes_gets_no_more_than_its_s
     assert len({work.merchant_id for work in claim}) == 7
 
 
+async def test_a_lane_gets_no_more_than_its_most_and_the_others_take_the_rest(pool):
+    await enqueue(pool, works(range(100), BULK))
+    await enqueue(pool, works(range(100, 200), CRITICAL))
+    claim = await claimed(pool, 42, most={BULK: 1, CRITICAL: 30})
+    assert Counter(work.lane for work in claim) == {CRITICAL: 30, BULK: 1}
+    assert Counter(work.lane for work in await claimed(pool, 42, most={CRITICAL: 0})) == {BULK: 42}
+    assert await claimed(pool, 42, most=dict.fromkeys(Lane, 0)) == []
+
+
+async def test_within_a_lane_at_its_most_all_merchants_have_their_turn(pool):
+    await enqueue(pool, [NewWork(n, BULK, n % 5, 0, NOW) for n in range(100)])
+    walking = claimer(pool)
+    served: Counter[int] = Counter()
+    for _ in range(10):
+        [work] = await walking.claim(50, most={BULK: 1}, now=NOW)
+        assert walking.exhausted, "there is more, but not for now"
+        served[work.merchant_id] += 1
+    assert served == dict.fromkeys(range(5), 2)
+
+
+async def test_a_full_destination_does_not_use_up_its_lanes_most(pool):
+    await enqueue(pool, [NewWork(n, BULK, n, 9, NOW) for n in range(20)], Stage.DELIVER)
+    await enqueue(pool, [NewWork(n, BULK, n, 8, NOW) for n in range(20, 30)], Stage.DELIVER)
+    claim = await claimed(pool, 100, stage=Stage.DELIVER, slots={9: 1}, most={BULK: 4})
+    assert Counter(work.destination_id for work in claim) == {9: 1, 8: 3}
+
+
+async def test_a_late_lane_at_its_most_still_serves_both_its_ends(pool):
+    await enqueue(pool, works(range(1000)))
+    walking = claimer(pool)
+    await walking.claim(10, now=second(3600))
+    claim = refs(await walking.claim(300, most={STANDARD: 8}, now=second(3600)))
+    assert (len(claim), len([ref for ref in claim if ref < 100])) == (8, 2)
+
+
 async def test_a_late_lane_serves_its_newest_first_and_still_drains_its_oldest(pool):
     await enqueue(pool, works(range(1000), received=NOW), now=NOW)
     now = second(3600)
@@ -302,12 +337,6 @@ async def test_stats_by_merchant_and_destination(pool):
     assert [(item.key, item.depth) for item in by_destination] == [(8, 3), (9, 1)]
 
 
-def test_the_forecast_is_depth_over_the_surplus_of_service():
-    assert drain_seconds(0, 5, 0) == 0
-    assert drain_seconds(100, 5, 15) == 10
-    assert drain_seconds(100, 15, 15) is None
-
-
 async def test_only_old_history_is_pruned(pool):
     await enqueue(pool, works(range(4)))
     claim = await claimed(pool, 4)
@@ -377,3 +406,30 @@ async def test_the_store_tells_what_waits_and_what_came_and_went(pool):
     assert one.arrived == (1, 2, *[0] * 9, 1)
     assert one.served == (1, *[0] * 11)
     assert found[Stage.DELIVER, BULK] == Flow(Stage.DELIVER, BULK, arrived=(0,) * SLOTS, served=(0,) * SLOTS)
+
+
+async def test_what_levers_hold_is_measured_and_no_work_counts_twice(pool):
+    await enqueue(pool, works(range(5), BULK, merchant=1))
+    await enqueue(pool, works(range(10, 14), STANDARD, merchant=1))
+    await enqueue(pool, works(range(20, 23), STANDARD, merchant=2))
+    await enqueue(pool, works(range(30, 32), STANDARD, merchant=1, destination=7), Stage.DELIVER)
+    await enqueue(pool, works(range(40, 41), STANDARD, merchant=2, destination=7), Stage.DELIVER)
+    await measure(
+        pool,
+        [Pause("bulk", lane=BULK), Pause("bakery", merchant_id=1), Pause("seven", destination_id=7)],
+    )
+    assert PAUSED.values == {
+        ("route", "bulk", "bulk"): 5,
+        ("route", "standard", "bakery"): 4,
+        ("deliver", "standard", "bakery"): 2,
+        ("deliver", "standard", "seven"): 1,
+    }
+    await measure(pool, [Pause("all", stage=Stage.ROUTE), Pause("seven", stage=Stage.ROUTE, destination_id=7)])
+    assert PAUSED.values == {
+        ("route", "bulk", "all"): 5,
+        ("route", "standard", "all"): 7,
+        ("deliver", "standard", "seven"): 3,
+    }
+    await measure(pool)
+    assert PAUSED.values == {}
+    assert DEPTH.values["route", "standard"] == 7

@@ -14,6 +14,7 @@ from holdfast import __version__
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.durations import DurationError
+from holdfast.health import api as health
 from holdfast.levers import api as levers
 from holdfast.levers.model import LeverError, RefusedError, UnknownError
 from holdfast.levers.turning import Turner
@@ -21,6 +22,8 @@ from holdfast.merchants.names import Names
 from holdfast.problems import CONTENT_TYPE
 from holdfast.signals import api as signals
 from holdfast.signals.readings import ReadingError
+from holdfast.verify import api as verify
+from holdfast.verify.model import VerifyError
 from holdfast.watch import api as watch
 from holdfast.watch.settings import UnknownError as NotThereError
 
@@ -30,6 +33,7 @@ STATUSES: Mapping[type[Exception], int] = {
     LeverError: 422,
     ReadingError: 404,
     DurationError: 422,
+    VerifyError: 422,
     NotThereError: 404,
 }
 """What the domains' errors mean to a caller; their messages say what to do."""
@@ -72,6 +76,8 @@ def build(settings: Settings, pool: Pool) -> FastAPI:
     app.include_router(levers.router(pool, Turner(pool, settings, names)))
     app.include_router(signals.router(pool))
     app.include_router(watch.router(pool, names))
+    app.include_router(health.router(pool, settings))
+    app.include_router(verify.router(pool, settings))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)

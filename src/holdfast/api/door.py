@@ -1,7 +1,7 @@
 """The door of `/v1`: who may come in, how much at once and for how long; and every error as a problem (RFC 9457).
 
-FastAPI takes half a second to import, so that is done beside the running process: once the doors are open where a token
-is set, else by the first caller. A request without the token gets no further than here.
+FastAPI and the Stripe SDK take a second to import, so that is done beside the running process: once the doors are open
+where a token is set, else by the first caller. A request without the token gets no further than here.
 """
 
 import asyncio

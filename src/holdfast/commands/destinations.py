@@ -1,7 +1,7 @@
 """`holdfast destinations …`"""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -18,10 +18,11 @@ from holdfast.db.pool import Pool
 from holdfast.delivery.addresses import check_resolved
 from holdfast.delivery.http import HttpSender
 from holdfast.delivery.mail import MailSender
-from holdfast.delivery.model import Attempt, Message, Outcome
+from holdfast.delivery.model import Attempt, Message, Outcome, OwnMessage
 from holdfast.delivery.signing import new_secret, validate_secret
+from holdfast.delivery.team import TeamSender
 from holdfast.merchants import store
-from holdfast.merchants.model import COMPANY, Destination, Kind, Merchant, NewDestination
+from holdfast.merchants.model import COMPANY, FOR_MESSAGES, Destination, Kind, Merchant, NewDestination
 from holdfast.merchants.service import checked_email, checked_events
 
 app = typer.Typer()
@@ -95,9 +96,13 @@ def add(
 
 @app.command("list")
 def listing(
-    merchant: Annotated[str | None, typer.Argument(help="Only those of this merchant.")] = None, json: Json = False
+    merchant: Annotated[str | None, typer.Argument(help="Only those of this merchant.")] = None,
+    messages: Annotated[
+        bool, typer.Option("--messages", help="The mailboxes and team channels that messages about incidents went to.")
+    ] = False,
+    json: Json = False,
 ) -> None:
-    """List destinations."""
+    """List the destinations of events."""
 
     async def body(pool: Pool, _settings: Settings) -> list[Shown]:
         owner = await find(pool, merchant) if merchant else None
@@ -105,6 +110,7 @@ def listing(
         return [
             _shown(item, keys.get(item.merchant_id))
             for item in await store.destinations(pool, owner.id if owner else None)
+            if (item.kind in FOR_MESSAGES) == messages
         ]
 
     shown = with_store(body)
@@ -117,7 +123,9 @@ def listing(
             (d.id, d.merchant or "(company)", d.kind, d.address, " ".join(d.events), d.enabled, d.secrets, d.ceiling)
             for d in shown
         ),
-        empty="No destinations yet. Add one: holdfast destinations add bakery --webhook https://…",
+        empty="No messages were sent yet."
+        if messages
+        else "No destinations yet. Add one: holdfast destinations add bakery --webhook https://…",
     )
 
 
@@ -131,6 +139,8 @@ def subscribe(
 
     async def body(pool: Pool, _settings: Settings) -> Destination:
         old = await _find(pool, destination)
+        if old.kind in FOR_MESSAGES:
+            raise CommandError(f"destination {destination} gets messages, and cannot subscribe to events")
         changed = await store.set_subscription(pool, old.id, checked_events(events), ceiling or old.ceiling)
         assert changed is not None
         return changed
@@ -191,7 +201,7 @@ def rotate(
     async def body(pool: Pool, _settings: Settings) -> tuple[str, ...]:
         found = await _find(pool, destination)
         if not found.secrets:
-            raise CommandError(f"destination {destination} is mail, which is not signed")
+            raise CommandError(f"what goes to destination {destination} is not signed: it is of kind {found.kind}")
         secrets = found.secrets[:1] if finish else (new_secret(), found.secrets[0])
         await store.set_secrets(pool, found.id, secrets)
         return secrets
@@ -311,7 +321,12 @@ async def _try(found: Destination, settings: Settings) -> Attempt:
         body=msgspec.json.encode(event),
         headers={},
     )
-    if found.kind == "email":
+    if found.kind in FOR_MESSAGES:
+        said = OwnMessage("Holdfast: a test", "This is a test. Messages about incidents come here.")
+        message = replace(message, body=msgspec.json.encode(said))
+    if found.kind == "team":
+        return await TeamSender(settings.team_channels).send(found, message, now)
+    if found.kind in ("email", "contact"):
         if settings.smtp_url is None:
             raise CommandError("mail is not set up: set HOLDFAST_SMTP_URL")
         async with MailSender(settings.smtp_url.get_secret_value(), settings.mail_from) as mail:

@@ -1,5 +1,6 @@
 """`holdfast events …` and `holdfast lanes …`"""
 
+from dataclasses import replace
 from typing import Annotated
 
 import asyncpg
@@ -153,6 +154,7 @@ def replay(
             until=until,
             ids=events,
         )
+        chosen = replace(chosen, own=False)
         total = await store.count(pool, chosen)
         if events and total < len(set(events)):
             held = await store.held(pool, "stripe", events)

@@ -108,7 +108,7 @@ def capacity(
 
     found = with_store(body)
     if json:
-        terminal.print_json(_capacity_json(found))
+        terminal.print_json(forecasts.document(found))
         return
     terminal.print_table(
         ("STAGE", "LANE", ">READY", ">LATER", ">IN/S", ">OUT/S", ">NEW WORK WAITS", ">EMPTY IN", "BETWEEN"),
@@ -190,52 +190,6 @@ def _advice(found: Capacity) -> str:
         case False:
             return "More workers would not help."
     return "Whether more workers would help is not known: try one."
-
-
-def _capacity_json(found: Capacity) -> dict[str, object]:
-    def forecast(one: Forecast) -> dict[str, object]:
-        return asdict(one) | {"confidence": one.confidence}
-
-    return {
-        "at": found.at,
-        "within_seconds": found.within_seconds,
-        "workers": found.workers,
-        "workers_needed": found.workers_needed,
-        "more_workers_help": found.more_workers_help,
-        "drain_seconds": found.drain_seconds,
-        "stages": [
-            {
-                "stage": stage.stage.name.lower(),
-                "ready": stage.ready,
-                "arrival": stage.arrival,
-                "capacity": stage.capacity,
-                "keeps_up": stage.keeps_up,
-                "empty": forecast(stage.empty),
-                "work_needed": found.work_needed[stage.stage],
-                "per_worker": asdict(one) | {"stage": one.stage.name.lower()},
-                "lanes": [
-                    {
-                        "lane": lane.flow.lane.label,
-                        "due": lane.flow.due,
-                        "in_flight": lane.flow.in_flight,
-                        "later": lane.flow.later,
-                        "arrival": lane.arrival,
-                        "service": lane.service,
-                        "wait_seconds": lane.wait,
-                        "empty": forecast(lane.empty),
-                    }
-                    for lane in stage.lanes
-                ],
-            }
-            for stage, one in zip(found.stages, found.per_worker, strict=True)
-        ],
-        "destinations": found.destinations,
-        "limits": [
-            asdict(limit) | {"stage": limit.stage.name.lower() if limit.stage is not None else None}
-            for limit in found.limits
-        ],
-        "not_known": found.not_known,
-    }
 
 
 def _buckets(title: str, buckets: list[BucketStats], names: dict[int, str], nameless: str, all_: bool) -> None:

@@ -16,9 +16,8 @@ from holdfast.config import Settings
 from holdfast.db.notifications import hint
 from holdfast.db.pool import Pool
 from holdfast.inbox.service import Inbox, InboxAway
-from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
-from holdfast.payments.reconcile import AccountReport, ReconcileError, Reconciler, Report
+from holdfast.payments.reconcile import AccountReport, ReconcileError, Reconciler, Report, every_account
 from holdfast.payments.stripe import StripeReader
 from holdfast.queue.channels import ROUTE
 from holdfast.service import background
@@ -87,8 +86,7 @@ async def accounts_of(pool: Pool, merchant: str | None) -> list[tuple[str | None
         if found.stripe_account is None:
             raise CommandError(f"merchant {merchant} has no Stripe account")
         return [(found.stripe_account, found.key)]
-    known = await merchants.merchants(pool)
-    return [(None, None), *((item.stripe_account, item.key) for item in known if item.stripe_account)]
+    return await every_account(pool)
 
 
 async def _with_progress(

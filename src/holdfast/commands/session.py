@@ -8,6 +8,7 @@ import asyncpg
 import typer
 
 from holdfast import config, logs
+from holdfast.comms.status import StatusError
 from holdfast.config import Settings, SettingsError
 from holdfast.db.embedded_account import EmbeddedError
 from holdfast.db.migrate import MigrationError, upgrade
@@ -17,6 +18,7 @@ from holdfast.inbox.model import EventError
 from holdfast.incidents.model import IncidentError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
+from holdfast.runbooks.actions import ActionError
 from holdfast.review.model import ReviewError
 from holdfast.runbooks.model import RunbookError
 from holdfast.service import Database
@@ -75,9 +77,12 @@ MENDABLE = (
     LeverError,
     VerifyError,
     ReadingError,
+    StatusError,
     ReviewError,
-    RunbookError,
     WatchError,
+    IncidentError,
+    RunbookError,
+    ActionError,
     asyncpg.InsufficientPrivilegeError,
 )
 """Errors that people can do something about: one line and exit 1, never a traceback."""

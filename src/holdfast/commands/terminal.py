@@ -47,8 +47,26 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
         out.print(Text(f"{label:<{width}}  ", style="bold"), Text(value), sep="", end="\n")
 
 
+def print_markdown(source: str) -> None:
+    """Markdown as it is meant to look."""
+    from rich.markdown import Markdown  # of all commands, one needs it
+
+    Console(highlight=False, width=None if out.is_terminal else 100).print(Markdown(source))
+
+
 def say(message: str) -> None:
     out.print(Text(message))
+
+
+def lines(shown: Iterable[Text]) -> None:
+    """Lines as they are, each no wider than `width`."""
+    for line in shown:
+        out.print(line)
+
+
+def width() -> int:
+    """How wide what is printed may be; 80 where nobody looks."""
+    return out.width if out.is_terminal else 80
 
 
 def note(message: str) -> None:

@@ -1,7 +1,6 @@
 """`holdfast verify`"""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -9,16 +8,16 @@ import typer
 
 from holdfast.commands import terminal
 from holdfast.commands.options import Json, Yes, read_time
-from holdfast.commands.reconcile import accounts_of
 from holdfast.commands.session import FAILED, with_store
 from holdfast.config import Settings
 from holdfast.db.notifications import hint
 from holdfast.db.pool import Pool
+from holdfast.payments.reconcile import every_account
 from holdfast.payments.stripe import StripeReader
 from holdfast.queue.channels import DELIVER, ROUTE
 from holdfast.verify import replay as dead_letters
 from holdfast.verify import service
-from holdfast.verify.model import AtStripe, DeadLetters, LaneResult, Verification
+from holdfast.verify.model import AtStripe, DeadLetters, LaneResult, Verification, document
 
 _SHOWN = 50
 _MERCHANTS = 20
@@ -48,7 +47,7 @@ def verify(
         if replay:
             replayed = await _replay(pool, found.dead_letters, ask=not (yes or json))
         if json:
-            terminal.print_json(_document(found) | {"replayed": replayed})
+            terminal.print_json(document(found) | {"replayed": replayed})
         elif replayed is not None:
             terminal.say("")
             terminal.say(f"{replayed['events']} events and {replayed['deliveries']} notifications queued again.")
@@ -63,7 +62,7 @@ async def _verified(
     pool: Pool, settings: Settings, window: _Window, now: datetime, *, with_stripe: bool
 ) -> Verification:
     key = settings.stripe_api_key
-    accounts = await accounts_of(pool, None) if with_stripe and key is not None else []
+    accounts = await every_account(pool) if with_stripe and key is not None else []
     with terminal.progress() as progress:
         task = progress.add_task("Verifying", total=len(accounts) + service.STEPS)
 
@@ -113,20 +112,6 @@ async def _replay(pool: Pool, letters: DeadLetters, *, ask: bool) -> dict[str, i
     await hint(pool, ROUTE)
     await hint(pool, DELIVER)
     return result
-
-
-def _document(found: Verification) -> dict[str, object]:
-    letters = found.dead_letters
-    return asdict(found) | {
-        "ok": found.ok,
-        "adds_up": found.adds_up,
-        "settled": found.settled,
-        "sums": [asdict(one) | {"holds": one.holds} for one in found.sums],
-        "lanes": [asdict(lane) | {"in_ledger": lane.in_ledger} for lane in found.lanes],
-        "stripe": asdict(found.stripe)
-        | {"compared": found.stripe.compared, "listed": found.stripe.listed, "missing": found.stripe.missing},
-        "dead_letters": asdict(letters) | {"events": len(letters.events), "deliveries": len(letters.deliveries)},
-    }
 
 
 def _print(found: Verification) -> None:

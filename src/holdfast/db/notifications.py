@@ -73,6 +73,6 @@ class Notifier:
             await asyncio.sleep(0.002)  # at most 500 a second, whatever arrives
 
 
-async def hint(pool: Pool, channel: str) -> None:
-    """Say at once that there is something to do."""
-    await pool.execute("SELECT pg_notify($1, '')", channel)
+async def hint(db: Pool | Connection, channel: str) -> None:
+    """Say that there is something to do: at once, or when the transaction that this is in commits."""
+    await db.execute("SELECT pg_notify($1, '')", channel)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
+
 RESPONSE_KEPT = 1024
 """Bytes of a destination's answer that an attempt keeps."""
 
@@ -32,6 +34,23 @@ class Message:
     livemode: bool
     body: bytes
     headers: Mapping[str, str]
+
+
+class OwnMessage(msgspec.Struct, frozen=True):
+    """The body of an event of our own: what is told to people, in plain text and perhaps in HTML."""
+
+    subject: str
+    text: str
+    html: str | None = None
+    kind: str = ""
+
+
+_decode_own = msgspec.json.Decoder(OwnMessage).decode
+
+
+def read_own(body: bytes) -> OwnMessage:
+    """Raises ValueError."""
+    return _decode_own(body)
 
 
 class Outcome(StrEnum):

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -124,6 +125,7 @@ class Deliverer:
         await self._catalogue.refresh(self._pool)
         works = await self._claimer.claim(
             min(limit, MOST_BEGUN),
+            most=self._room(),
             slots=self._slots(),
             default_slots=min(START, self._limits.per_destination),
             lanes=lanes,
@@ -132,6 +134,14 @@ class Deliverer:
         if works:
             await self._begin(works)
         return len(works) or int(not self._claimer.exhausted)
+
+    def _room(self) -> Mapping[Lane, int]:
+        """How many more each lane that has a limit may have in hand."""
+        limits = self._levers.lanes[Stage.DELIVER]
+        if not limits:
+            return limits
+        in_hand = Counter(work.lane for work, _ in self._in_hand.values())
+        return {lane: limit - in_hand[lane] for lane, limit in limits.items()}
 
     def _heed_levers(self) -> None:
         """Ceilings that were turned hold at once, also where nothing is begun just now."""
@@ -153,6 +163,8 @@ class Deliverer:
 
     async def _begin(self, works: Sequence[Work]) -> None:
         loaded = await store.load(self._pool, [work.ref for work in works])
+        if any(self._catalogue.destination(work.destination_id) is None for work in works):
+            await self._catalogue.refresh(self._pool)  # it may have been added together with what goes there
         clock = self._clock()
         for work in works:
             self._in_hand[work.ref] = (work, clock)

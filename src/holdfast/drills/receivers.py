@@ -5,6 +5,9 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
 from types import TracebackType
 from typing import Any, Self
 
@@ -80,11 +83,13 @@ class WebhookReceivers:
 
 
 class Mailboxes:
-    """An SMTP server that takes every mail and remembers to whom it went; use as `async with`."""
+    """An SMTP server that takes every mail, remembers to whom it went, keeps the last ones; use as `async with`."""
 
     def __init__(self, *, host: str = "127.0.0.1", keep: int = 1000) -> None:
         self.received: Counter[str] = Counter()
         self.mails: list[bytes] = []
+        self.down = False
+        """Whether every mail is refused for now."""
         self._host = host
         self._keep = keep
         self._port = 0
@@ -104,7 +109,14 @@ class Mailboxes:
     def url(self) -> str:
         return f"smtp://{self._host}:{self._port}"
 
+    def messages(self, to: str | None = None) -> list[EmailMessage]:
+        """The mails as they can be read, those to one address or all."""
+        found = (message_from_bytes(mail, policy=default) for mail in self.mails)
+        return [mail for mail in found if to is None or to in mail["to"]]
+
     async def handle_DATA(self, _server: Any, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        if self.down:
+            return "451 not now"
         self.received.update(envelope.rcpt_tos)
         content = envelope.content or b""
         self.mails.append(content if isinstance(content, bytes) else content.encode())

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from holdfast.config import Settings
@@ -10,13 +10,14 @@ from holdfast.db import processes
 from holdfast.db.pool import Pool
 from holdfast.delivery import store as deliveries
 from holdfast.health.limits import Limit, Machine, Pace, Turned, limits
+from holdfast.levers import model as levers_model
 from holdfast.levers import store as levers_store
 from holdfast.levers.model import DELIVERY_CONCURRENCY, DESTINATION_CONCURRENCY, PAUSED, ROUTER_CONCURRENCY
 from holdfast.levers.service import Levers
 from holdfast.merchants import store as merchants
 from holdfast.queue import service as queue
-from holdfast.queue.capacity import Flow, StageForecast, flows, forecast, needed, workers
-from holdfast.queue.model import ClaimPolicy, Lane, Rules, Stage
+from holdfast.queue.capacity import Flow, Forecast, StageForecast, flows, forecast, needed, workers
+from holdfast.queue.model import ClaimPolicy, Lane, Stage
 from holdfast.signals import store as signals
 from holdfast.signals.buckets import FINEST
 from holdfast.signals.frame import Frame
@@ -172,6 +173,54 @@ def _not_known(seen: Observed) -> tuple[str, ...]:
     return tuple(what for what, is_missing in missing if is_missing)
 
 
+def document(found: Capacity) -> dict[str, object]:
+    """For programs: what commands and the API print as JSON."""
+
+    def emptied(one: Forecast) -> dict[str, object]:
+        return asdict(one) | {"confidence": one.confidence}
+
+    return {
+        "at": found.at,
+        "within_seconds": found.within_seconds,
+        "workers": found.workers,
+        "workers_needed": found.workers_needed,
+        "more_workers_help": found.more_workers_help,
+        "drain_seconds": found.drain_seconds,
+        "stages": [
+            {
+                "stage": stage.stage.name.lower(),
+                "ready": stage.ready,
+                "arrival": stage.arrival,
+                "capacity": stage.capacity,
+                "keeps_up": stage.keeps_up,
+                "empty": emptied(stage.empty),
+                "work_needed": found.work_needed[stage.stage],
+                "per_worker": asdict(one) | {"stage": one.stage.name.lower()},
+                "lanes": [
+                    {
+                        "lane": lane.flow.lane.label,
+                        "due": lane.flow.due,
+                        "in_flight": lane.flow.in_flight,
+                        "later": lane.flow.later,
+                        "arrival": lane.arrival,
+                        "service": lane.service,
+                        "wait_seconds": lane.wait,
+                        "empty": emptied(lane.empty),
+                    }
+                    for lane in stage.lanes
+                ],
+            }
+            for stage, one in zip(found.stages, found.per_worker, strict=True)
+        ],
+        "destinations": found.destinations,
+        "limits": [
+            asdict(limit) | {"stage": limit.stage.name.lower() if limit.stage is not None else None}
+            for limit in found.limits
+        ],
+        "not_known": found.not_known,
+    }
+
+
 # Gathering
 
 
@@ -184,31 +233,34 @@ async def observe(pool: Pool, settings: Settings, now: datetime | None = None) -
     at = now or datetime.now(UTC)
     count = sum(process.kind == "worker" for process in await processes.alive(pool))
     levers = Levers(routers=settings.router_concurrency, deliveries=settings.delivery_concurrency)
-    await levers.refresh(pool, now)
+    await levers.look(pool, now)
     flow = tuple(await flows(pool, now))
     paces = tuple(await _paces(pool, settings, levers, now))
-    lately = await signals.read(pool, FINEST, at - RECENT, at, _NOW)
     return Observed(
         at,
         count,
         flow,
-        {stage: _weights(levers.rules, stage) for stage in Stage},
+        {stage: _weights(levers, stage) for stage in Stage},
         tuple(await _turned(pool, settings, flow, now)),
         paces,
-        _machine(Frame.of(lately, at)),
+        await machine(pool, at),
         await _best(pool, at),
     )
 
 
-def _weights(rules: Rules, stage: Stage) -> dict[Lane, float]:
-    """Of the lanes in a stage; 0 for what is paused as a whole."""
+def _weights(levers: Levers, stage: Stage) -> dict[Lane, float]:
+    """Of the lanes in a stage; 0 for what is paused or stopped as a whole."""
+    rules = levers.rules
     weights: dict[Lane, float] = {**ClaimPolicy().weights, **rules.weights}
     if stage in rules.paused_stages:
         return dict.fromkeys(Lane, 0.0)
-    return weights | dict.fromkeys(rules.paused_lanes, 0.0)
+    stopped = (lane for lane, limit in levers.lanes[stage].items() if not limit)
+    return weights | dict.fromkeys((*rules.paused_lanes, *stopped), 0.0)
 
 
-def _machine(frame: Frame) -> Machine:
+async def machine(pool: Pool, at: datetime) -> Machine:
+    """How busy processors, pools and PostgreSQL are now."""
+    frame = Frame.of(await signals.read(pool, FINEST, at - RECENT, at, _NOW), at)
     waits = {name: frame.spread("pool_wait_seconds", name).quantile(0.5) for name in ("router", "delivery")}
     return Machine(
         {labels[0]: value for labels, value in frame.levels("system_cpu_ratio")},
@@ -243,16 +295,22 @@ async def _turned(pool: Pool, settings: Settings, flow: Sequence[Flow], now: dat
             case PAUSED.name if one.value is True:
                 found += await _paused(pool, said, one.target, flow)
             case ROUTER_CONCURRENCY.name if int(one.value) < settings.router_concurrency:
-                found.append(_slower(said, one.value, settings.router_concurrency, Stage.ROUTE))
+                found += _slower(said, one, settings.router_concurrency, Stage.ROUTE, flow)
             case DELIVERY_CONCURRENCY.name if int(one.value) < settings.delivery_concurrency:
-                found.append(_slower(said, one.value, settings.delivery_concurrency, Stage.DELIVER))
+                found += _slower(said, one, settings.delivery_concurrency, Stage.DELIVER, flow)
             case DESTINATION_CONCURRENCY.name if not one.target and int(one.value) < settings.destination_concurrency:
-                found.append(_slower(said, one.value, settings.destination_concurrency, Stage.DELIVER))
+                found += _slower(said, one, settings.destination_concurrency, Stage.DELIVER, flow)
     return found
 
 
-def _slower(said: str, value: object, default: int, stage: Stage) -> Turned:
-    return Turned(f"{said} is {value}, {default} by the settings", stage)
+def _slower(said: str, one: levers_model.Turned, default: int, stage: Stage, flow: Sequence[Flow]) -> list[Turned]:
+    """What is set for a lane slows down only what waits in it."""
+    whole = f"{said} is {one.value}, {default} by the settings"
+    if not one.target:
+        return [Turned(whole, stage)]
+    lane = one.target.partition(":")[2]
+    held = sum(some.ready + some.later for some in flow if some.stage is stage and some.lane.label == lane)
+    return [Turned(whole, stage, held, stops=not one.value)] if held else []
 
 
 async def _paused(pool: Pool, said: str, target: str, flow: Sequence[Flow]) -> list[Turned]:

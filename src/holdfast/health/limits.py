@@ -78,12 +78,13 @@ class Machine:
 class Turned:
     """A lever that holds work back, said in words; `stage` None is both.
 
-    `holds`: how many works it pauses; None where it slows all of them down.
+    `holds`: how many works it concerns; None where it slows all of them down. `stops`: they do not move at all.
     """
 
     said: str
     stage: Stage | None = None
     holds: int | None = None
+    stops: bool = True
 
 
 def limits(
@@ -120,7 +121,7 @@ def _levers(stage: Stage, levers: Iterable[Turned], *, at_least: float) -> Itera
     for one in levers:
         if one.stage in (None, stage) and (one.holds is None or one.holds >= at_least):
             held = f"; {one.holds} wait for it" if one.holds is not None else ""
-            help_too = None if one.holds is None else False
+            help_too = False if one.holds is not None and one.stops else None
             yield Limit("lever", f"a lever holds work back: {one.said}{held}", stage, help_too)
 
 

@@ -7,6 +7,9 @@ import msgspec
 
 from holdfast.queue.model import Lane
 
+OWN = "holdfast"
+"""The provider of events that we made ourselves: the messages that we send."""
+
 
 class EventError(Exception):
     """The body is not an event; the message names what is missing or wrong."""

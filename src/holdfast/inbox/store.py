@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.inbox.model import Event, NewEvent
+from holdfast.inbox.model import OWN, Event, NewEvent
 from holdfast.queue import store as queue
 from holdfast.queue.model import Lane, Stage
 
@@ -126,6 +126,52 @@ async def count_duplicates(db: Executor, repeats: Sequence[Repeat]) -> None:
     )
 
 
+async def append_own(
+    db: Executor, event_id: str, event_type: str, merchant_id: int, *, headers: str, body: bytes, now: datetime
+) -> int | None:
+    """Store an event of our own, which is done already: nothing routes it. Its seq; None if it was there.
+
+    Whoever comes second with an id waits until the first has committed, or gives it up.
+    """
+    seq: int | None = await db.fetchval(
+        f"""
+        WITH added AS (
+            INSERT INTO event (provider, event_id, type, lane, livemode, created_at, received_at, headers, body)
+            VALUES ($1, $2, $3, $4, true, $5, $5, $6::json, $7)
+            ON CONFLICT (event_id, provider) DO NOTHING RETURNING seq
+        ),
+        settled AS (
+            {queue.ADD_DONE} SELECT $8, seq, $4, $9, 0, $5, $5, 0, 'stored', NULL FROM added
+        )
+        SELECT seq FROM added
+        """,
+        OWN,
+        event_id,
+        event_type,
+        Lane.CRITICAL,
+        now,
+        headers,
+        body,
+        Stage.ROUTE,
+        merchant_id,
+    )
+    return seq
+
+
+async def own_events(db: Executor, prefix: str, event_type: str) -> list[tuple[str, datetime]]:
+    """Our own events of a type whose ids begin with `prefix`, oldest first: ids, and when they were made."""
+    rows = await db.fetch(
+        """
+        SELECT event_id, created_at FROM event
+        WHERE provider = $1 AND event_id >= $2 AND event_id < $2 || chr(1114111) AND type = $3 ORDER BY seq
+        """,
+        OWN,
+        prefix,
+        event_type,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def load(db: Executor, seqs: Sequence[int]) -> list[Event]:
     rows = await db.fetch(f"SELECT {_COLUMNS} FROM event WHERE seq = ANY($1::bigint[])", seqs)
     return [_event(row) for row in rows]
@@ -159,6 +205,8 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
     state: str | None = None
+    own: bool | None = None
+    """Whether we made them ourselves: messages that we sent."""
 
 
 TROUBLE = ("unmatched", "unreadable", "unfetched", "dead")
@@ -179,6 +227,7 @@ _WHERE = """
             AND outcome IN ('dead', 'unmatched', 'unreadable', 'unfetched')))
     AND ($9::bigint IS NULL OR coalesce(d.merchant_id, w.merchant_id) = $9)
     AND ($10::text IS NULL OR object_id = $10)
+    AND ($11::bool IS NULL OR $11 = (provider = 'holdfast'))
 """
 _JOINED = """
     FROM event e
@@ -203,6 +252,7 @@ def _arguments(chosen: Filter) -> list[object]:
         chosen.state,
         chosen.merchant_id,
         chosen.object_id,
+        chosen.own,
     ]
 
 
@@ -214,7 +264,7 @@ async def listing(db: Executor, chosen: Filter, *, limit: int, before: int | Non
                length(body) AS size,
                CASE WHEN w.ref IS NOT NULL THEN 'live' ELSE d.outcome END AS state, d.note, d.done_at,
                coalesce(d.merchant_id, w.merchant_id) AS merchant_id
-        {_JOINED} WHERE {_WHERE} AND ($11::bigint IS NULL OR e.seq < $11) ORDER BY e.seq DESC LIMIT $12
+        {_JOINED} WHERE {_WHERE} AND ($12::bigint IS NULL OR e.seq < $12) ORDER BY e.seq DESC LIMIT $13
         """,
         *_arguments(chosen),
         before,
@@ -227,7 +277,7 @@ async def matching(db: Executor, chosen: Filter, *, after: int, limit: int) -> l
     return await db.fetch(
         f"""
         SELECT e.seq, e.lane, e.received_at, coalesce(d.merchant_id, w.merchant_id, 0) AS merchant_id
-        {_JOINED} WHERE {_WHERE} AND e.seq > $11 ORDER BY e.seq LIMIT $12
+        {_JOINED} WHERE {_WHERE} AND e.seq > $12 ORDER BY e.seq LIMIT $13
         """,
         *_arguments(chosen),
         after,

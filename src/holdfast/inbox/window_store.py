@@ -6,12 +6,14 @@ from datetime import datetime
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
+from holdfast.inbox.model import OWN
 
 Executor = Connection | Pool
 
 RECEIVED = "window_event"
-"""What `gather` makes of a window: seq, event_id, type, lane, object_id, account, created_at, merchant_id, waits_since,
-note, state (one of `STATES`; or lost: neither queued nor done, which nothing may ever be). Rooms above join it."""
+"""What `gather` makes of a window: seq, provider, event_id, type, lane, object_id, account, created_at, merchant_id,
+waits_since, note, state (one of `STATES`; or lost: neither queued nor done, which nothing may ever be). Rooms above
+join it."""
 
 
 PATIENCE = 600.0
@@ -24,7 +26,7 @@ async def gather(db: Connection, since: datetime, until: datetime) -> int:
     Their bodies are many times as large as what is asked of them, so the events are read only once.
     """
     await db.execute(f"SET LOCAL statement_timeout = '{PATIENCE:.0f}s'")
-    columns = "seq, event_id, type, lane, object_id, account, created_at"
+    columns = "seq, provider, event_id, type, lane, object_id, account, created_at"
     await db.execute(
         f"""
         CREATE TEMPORARY TABLE window_received ON COMMIT DROP AS SELECT {columns} FROM event LIMIT 0;
@@ -106,12 +108,13 @@ async def trouble(db: Connection, limit: int) -> list[asyncpg.Record]:
 
 
 async def routed_types(db: Connection) -> list[asyncpg.Record]:
-    """Per merchant_id and type: count of the gathered events that were routed."""
+    """Per merchant_id and type: count of the gathered events that were routed; messages of ours are not."""
     return await db.fetch(
         f"""
         SELECT merchant_id, type, count(*) AS count FROM {RECEIVED}
-        WHERE state NOT IN ('live', 'lost') GROUP BY merchant_id, type
-        """
+        WHERE state NOT IN ('live', 'lost') AND provider <> $1 GROUP BY merchant_id, type
+        """,
+        OWN,
     )
 
 

@@ -18,6 +18,7 @@ FINISHED: tuple[StepState, ...] = ("done", "not applicable", "skipped", "undone"
 Role = Literal["responder", "admin"]
 ENGINE = "holdfast"
 """The actor where nobody was involved."""
+WEEK = timedelta(weeks=1)
 
 
 class IncidentError(Exception):
@@ -46,6 +47,15 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Week:
+    """Somebody's week in the rota: from `begins` until `ends`."""
+
+    person: Person
+    begins: datetime
+    ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Rota:
     """Weekly: whose week it is changes at `handover`, the people take turns in order."""
 
@@ -55,15 +65,26 @@ class Rota:
 
     def on_call(self, at: datetime) -> Person | None:
         """Whose week it is."""
-        if not self.people:
-            return None
-        return self.people[(at - self.handover) // timedelta(weeks=1) % len(self.people)]
+        return self.from_now(at)[0] if self.people else None
+
+    def weeks(self, at: datetime, count: int) -> tuple[Week, ...]:
+        """The week that `at` is in, and those after it. A week has 168 hours, also when the clocks change."""
+        first = (at - self.handover) // WEEK
+        return tuple(
+            Week(
+                self.people[number % len(self.people)],
+                self.handover + number * WEEK,
+                self.handover + (number + 1) * WEEK,
+            )
+            for number in range(first, first + count)
+            if self.people
+        )
 
     def from_now(self, at: datetime) -> tuple[Person, ...]:
         """Everybody in it, whose week it is first."""
         if not self.people:
             return ()
-        first = (at - self.handover) // timedelta(weeks=1) % len(self.people)
+        first = (at - self.handover) // WEEK % len(self.people)
         return self.people[first:] + self.people[:first]
 
 

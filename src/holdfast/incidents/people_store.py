@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.incidents.model import Person, Rota, UnknownError
+from holdfast.incidents.model import OPEN, Person, Rota, UnknownError
 
 Executor = Connection | Pool
 _PERSON = "id, key, name, email, role, position"
@@ -50,6 +50,18 @@ async def rota(db: Executor) -> Rota | None:
         return None
     rows = await db.fetch(f"SELECT {_PERSON} FROM person WHERE position IS NOT NULL ORDER BY position")
     return Rota(tuple(Person(**row) for row in rows), handover)
+
+
+async def commands(db: Executor, key: str) -> list[int]:
+    """The open incidents of which somebody is the commander."""
+    rows = await db.fetch(
+        """
+        SELECT id FROM incident WHERE commander = $1 AND state = ANY($2) AND merged_into IS NULL ORDER BY id
+        """,
+        key,
+        list(OPEN),
+    )
+    return [row[0] for row in rows]
 
 
 async def set_rota(pool: Pool, keys: Sequence[str], handover: datetime) -> Rota:

@@ -141,6 +141,10 @@ async def set_state(db: Executor, incident_id: int, state: State, now: datetime)
     )
 
 
+async def set_mitigating_at(db: Executor, incident_id: int, now: datetime) -> None:
+    await db.execute("UPDATE incident SET mitigating_at = coalesce(mitigating_at, $2) WHERE id = $1", incident_id, now)
+
+
 async def reopen(db: Executor, incident_id: int) -> None:
     await db.execute(
         """
@@ -160,6 +164,10 @@ async def set_commander(db: Executor, incident_id: int, commander: str) -> None:
     await db.execute("UPDATE incident SET commander = $2 WHERE id = $1", incident_id, commander)
 
 
+async def set_severity(db: Executor, incident_id: int, severity: str) -> None:
+    await db.execute("UPDATE incident SET severity = $2 WHERE id = $1", incident_id, severity)
+
+
 async def set_facts(
     db: Executor, incident_id: int, *, severity: str, cause: str, title: str, affected: Mapping[str, Any]
 ) -> None:
@@ -177,6 +185,21 @@ async def merge(db: Executor, incident_id: int, into: int) -> None:
     """Its alerts become the other's."""
     await db.execute("UPDATE incident SET merged_into = $2 WHERE id = $1", incident_id, into)
     await db.execute("UPDATE incident_alert SET incident_id = $2 WHERE incident_id = $1", incident_id, into)
+
+
+async def merged(db: Executor, incident_id: int) -> list[Incident]:
+    """Those that were merged into it, and into those."""
+    rows = await db.fetch(
+        f"""
+        WITH RECURSIVE part AS (
+            SELECT id FROM incident WHERE merged_into = $1
+            UNION SELECT i.id FROM incident i JOIN part ON i.merged_into = part.id
+        )
+        SELECT {_INCIDENT} FROM incident WHERE id IN (SELECT id FROM part) ORDER BY id
+        """,
+        incident_id,
+    )
+    return [_incident(row) for row in rows]
 
 
 async def claim(db: Executor, lease: timedelta, now: datetime, limit: int) -> list[tuple[Incident, int]]:
@@ -205,6 +228,12 @@ async def renew(db: Executor, incident_id: int, lease: int, until: datetime) -> 
         "UPDATE incident SET leased_until = $3 WHERE id = $1 AND lease = $2", incident_id, lease, until
     )
     return bool(status.endswith(" 1"))
+
+
+async def holds(db: Connection, incident_id: int, lease: int) -> bool:
+    """Whether the incident is still the caller's; then it is until the transaction ends."""
+    found = await db.fetchval("SELECT 1 FROM incident WHERE id = $1 AND lease = $2 FOR UPDATE", incident_id, lease)
+    return found is not None
 
 
 async def release(db: Executor, incident_id: int, lease: int) -> None:
@@ -282,6 +311,19 @@ async def entries(db: Executor, incident_id: int, *, after: int = 0, limit: int 
     return [Entry(**{**row, "evidence": json.loads(row["evidence"])}) for row in rows]
 
 
+async def last_entries(db: Executor, incident_id: int, limit: int) -> list[Entry]:
+    """The newest of the log, the oldest of them first."""
+    rows = await db.fetch(
+        """
+        SELECT id, incident_id, at, kind, actor, text, step, evidence FROM incident_log
+        WHERE incident_id = $1 ORDER BY id DESC LIMIT $2
+        """,
+        incident_id,
+        limit,
+    )
+    return [Entry(**{**row, "evidence": json.loads(row["evidence"])}) for row in reversed(rows)]
+
+
 # Obligations
 
 
@@ -351,6 +393,18 @@ async def meet_one(db: Executor, obligation_id: int, now: datetime) -> Obligatio
         now,
     )
     return Obligation(**row) if row is not None else None
+
+
+async def hand_over(db: Executor, incident_id: int, owner: str) -> None:
+    """What the commander has to do is the new one's to do."""
+    await db.execute(
+        """
+        UPDATE obligation SET owner = $2
+        WHERE incident_id = $1 AND met_at IS NULL AND kind IN ('acknowledge', 'update')
+        """,
+        incident_id,
+        owner,
+    )
 
 
 async def overdue(db: Executor, incident_id: int, now: datetime, every: timedelta) -> list[Obligation]:

@@ -20,7 +20,10 @@ from holdfast.queue.model import ClaimPolicy
 
 
 def default(lever: Lever, target: Target, settings: Settings) -> Value:
-    """The lever's default for this target."""
+    """The lever's default for this target.
+
+    A lane has no concurrency of its own: it may take all there is, so that is where a ramp brings it.
+    """
     if lever.switch:
         return False
     if lever is WEIGHT:

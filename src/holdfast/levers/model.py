@@ -141,10 +141,18 @@ class Lever:
 
 
 ROUTER_CONCURRENCY = Lever(
-    "router.concurrency", "Batches that a worker process routes at the same time.", ("",), low=0, high=16
+    "router.concurrency",
+    "Batches that a worker process routes at the same time; of a lane: those with events of it. 0 stops it.",
+    ("", "lane"),
+    low=0,
+    high=16,
 )
 DELIVERY_CONCURRENCY = Lever(
-    "delivery.concurrency", "Deliveries that a worker process tries at the same time.", ("",), low=0, high=4096
+    "delivery.concurrency",
+    "Deliveries, in all or of a lane, that a worker process tries at the same time. 0 stops them.",
+    ("", "lane"),
+    low=0,
+    high=4096,
 )
 DESTINATION_CONCURRENCY = Lever(
     "delivery.per_destination",

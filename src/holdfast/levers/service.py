@@ -1,6 +1,6 @@
 """Every process's view of the levers: read again within a second of a change, and used by every decision."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -25,13 +25,15 @@ from holdfast.levers.model import (
     Turned,
     Value,
 )
-from holdfast.queue.model import Lane, Rules, Stage
+from holdfast.queue.model import Lane, Pause, Rules, Stage
 
 log = structlog.get_logger()
 
 CHANNEL = "holdfast_levers"
 """Notified at every change; payloads are empty."""
 EVERY = 1.0
+EVERY_LANE = tuple(Lane)
+_STAGES = {ROUTER_CONCURRENCY.name: Stage.ROUTE, DELIVERY_CONCURRENCY.name: Stage.DELIVER}
 _FACTORS: Mapping[str, float] = {"normal": 1.0, "slow": 4.0, "slower": 16.0}
 
 
@@ -42,21 +44,33 @@ class Levers:
         """The defaults: `routers` and `deliveries` at the same time in this process."""
         self.snapshot = Snapshot()
         self.rules = Rules()
+        self.lanes: Mapping[Stage, Mapping[Lane, int]] = _lanes(self.snapshot)
+        """The most at the same time in this process of those lanes that have a limit: batches, deliveries."""
         self._routers = routers
         self._deliveries = deliveries
         self._ignored: set[tuple[str, str, str]] = set()
 
     async def refresh(self, pool: Pool, now: datetime | None = None) -> None:
         """Read them again. Raises what `AWAY` lists."""
-        values = {
+        values = await self._read(pool, now)
+        if values != self.snapshot.values:
+            _tell(self.snapshot.values, values)
+            self.take(Snapshot(values))
+
+    async def look(self, pool: Pool, now: datetime | None = None) -> None:
+        """Read them once, for a question: it is no news for the log that they are in force."""
+        self.take(Snapshot(await self._read(pool, now)))
+
+    async def _read(self, pool: Pool, now: datetime | None) -> dict[tuple[str, str], Value]:
+        return {
             (turned.name, turned.target): turned.value
             for turned in await store.current(pool, now)
             if self._understands(turned)
         }
-        if values != self.snapshot.values:
-            _tell(self.snapshot.values, values)
-            self.snapshot = Snapshot(values)
-            self.rules = _rules(self.snapshot)
+
+    def take(self, snapshot: Snapshot) -> None:
+        """From now on these are in force."""
+        self.snapshot, self.rules, self.lanes = snapshot, _rules(snapshot), _lanes(snapshot)
 
     def _understands(self, turned: Turned) -> bool:
         """A newer version may have turned what this one does not know: it goes on without, and says so once."""
@@ -86,9 +100,23 @@ class Levers:
     def routers(self) -> int:
         return self.snapshot.number(ROUTER_CONCURRENCY, self._routers)
 
+    def lanes_of_router(self, number: int) -> Sequence[Lane]:
+        """What router `number` (from 0) may claim: so many of them as a lane's limit says, without counting batches."""
+        limits = self.lanes[Stage.ROUTE]
+        return [lane for lane in EVERY_LANE if number < limits.get(lane, number + 1)] if limits else EVERY_LANE
+
     @property
     def deliveries(self) -> int:
         return self.snapshot.number(DELIVERY_CONCURRENCY, self._deliveries)
+
+    def pauses(self, merchant: Callable[[int], str]) -> list[Pause]:
+        """The levers that keep work from being claimed: pauses, and concurrency of 0. `merchant` tells a key by id."""
+        found = []
+        for (name, target), value in self.snapshot.values.items():
+            stage = _STAGES.get(name)
+            if (name == PAUSED.name and value is True) or (stage is not None and value == 0):
+                found.append(_pause(name, Target.read(target), stage, merchant))
+        return found
 
     @property
     def backoff(self) -> float:
@@ -113,6 +141,27 @@ def _rules(snapshot: Snapshot) -> Rules:
         paused_merchants=frozenset(int(key) for key in snapshot.on(PAUSED, "merchant")),
         paused_destinations=frozenset(int(key) for key in snapshot.on(PAUSED, "destination")),
     )
+
+
+def _lanes(snapshot: Snapshot) -> dict[Stage, dict[Lane, int]]:
+    lanes = {lane.label: lane for lane in Lane}
+    return {
+        stage: {lanes[key]: number for key, number in snapshot.by_key(LEVERS[name], "lane").items()}
+        for name, stage in _STAGES.items()
+    }
+
+
+def _pause(name: str, on: Target, stage: Stage | None, merchant: Callable[[int], str]) -> Pause:
+    match on.kind:
+        case "lane":
+            return Pause(f"{name} {on}", stage, next(lane for lane in Lane if lane.label == on.key))
+        case "stage":
+            return Pause(f"{name} {on}", Stage[on.key.upper()])
+        case "merchant":
+            return Pause(f"{name} merchant:{merchant(int(on.key))}", stage, merchant_id=int(on.key))
+        case "destination":
+            return Pause(f"{name} {on}", stage, destination_id=int(on.key))
+    return Pause(name, stage)
 
 
 def _tell(before: Mapping[tuple[str, str], Value], now: Mapping[tuple[str, str], Value]) -> None:

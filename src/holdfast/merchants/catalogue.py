@@ -34,6 +34,11 @@ class Catalogue:
     def merchant(self, merchant_id: int) -> Merchant | None:
         return self._merchants.get(merchant_id)
 
+    def key_of(self, merchant_id: int) -> str:
+        """What a merchant is called outside; its id, if it is not here (yet)."""
+        merchant = self.merchant(merchant_id)
+        return merchant.key if merchant is not None else str(merchant_id)
+
     def destination(self, destination_id: int) -> Destination | None:
         return self._destinations.get(destination_id)
 

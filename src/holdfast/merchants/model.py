@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
-Kind = Literal["webhook", "email", "application"]
+Kind = Literal["webhook", "email", "application", "contact", "team"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+"""contact: a mailbox, and team: a team channel of the settings; both get messages of ours, and subscribe to nothing."""
+FOR_MESSAGES: tuple[Kind, ...] = ("contact", "team")
 
 COMPANY = 0
 """The merchant id that is never given: the company itself, or, where an event's merchant is meant, nobody we know."""
@@ -51,9 +53,10 @@ class NewDestination:
 class Destination:
     """Where deliveries go.
 
-    `address` is a URL or an e-mail address. `secrets` are `whsec_<base64>`: the first is current, the others are
-    still valid while rotating. `events` is the subscription, patterns for `patterns.matches`. `ceiling` is the most
-    attempts at the same time, None where the settings decide; `timeout` is in seconds for a whole attempt.
+    `address` is a URL, an e-mail address, or `team:2` for the second of the settings' team channels. `secrets` are
+    `whsec_<base64>`: the first is current, the others are still valid while rotating. `events` is the subscription,
+    patterns for `patterns.matches`. `ceiling` is the most attempts at the same time, None where the settings decide;
+    `timeout` is in seconds for a whole attempt.
     """
 
     id: int

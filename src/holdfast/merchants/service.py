@@ -4,16 +4,14 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from email.errors import MessageError
-from email.headerregistry import Address
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from holdfast.merchants.model import MerchantError, NewMerchant
+from holdfast.naming import KEY, KEY_IS, is_email, is_name
 
-KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 ACCOUNT = re.compile(r"acct_[A-Za-z0-9_]{1,200}")
 PATTERN = re.compile(r"[A-Za-z0-9_.*]{1,255}")
 COLUMNS = ("key", "name", "email", "stripe_account", "webhook_url", "webhook_events", "webhook_secret")
@@ -42,10 +40,8 @@ class Rejected:
 def checked(new: NewMerchant) -> NewMerchant:
     """The merchant, if it is as it must be. Raises MerchantError."""
     if not KEY.fullmatch(new.key):
-        raise MerchantError(
-            f"{new.key!r} is not a merchant key: write 1 to 63 lower-case letters, digits, dots, dashes, underscores"
-        )
-    if not new.name.strip() or not new.name.isprintable() or len(new.name) > 200:
+        raise MerchantError(f"{new.key!r} is not a merchant key: {KEY_IS}")
+    if not is_name(new.name):
         raise MerchantError(f"merchant {new.key} needs a name of 1 to 200 printable characters")
     if new.email is not None:
         checked_email(new.email)
@@ -56,11 +52,7 @@ def checked(new: NewMerchant) -> NewMerchant:
 
 def checked_email(text: str) -> str:
     """The address, if mail can go there. Raises MerchantError."""
-    try:
-        address = Address(addr_spec=text)
-    except (MessageError, ValueError, IndexError):
-        address = None
-    if address is None or not address.domain or not text.isprintable() or len(text) > 254:
+    if not is_email(text):
         raise MerchantError(f"{text!r} is not an e-mail address")
     return text
 

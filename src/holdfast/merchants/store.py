@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.merchants.model import Destination, Merchant, NewDestination, NewMerchant
+from holdfast.merchants.model import FOR_MESSAGES, Destination, Kind, Merchant, NewDestination, NewMerchant
 
 Executor = Connection | Pool
 _MERCHANT = "id, key, name, email, stripe_account, created_at"
@@ -99,6 +99,17 @@ async def ids(db: Executor, keys: Sequence[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+async def by_ids(db: Executor, chosen: Sequence[int]) -> dict[int, Merchant]:
+    rows = await db.fetch(f"SELECT {_MERCHANT} FROM merchant WHERE id = ANY($1::bigint[])", list(chosen))
+    return {row["id"]: Merchant(*row) for row in rows}
+
+
+async def addresses(db: Executor, chosen: Sequence[int]) -> dict[int, tuple[int, str]]:
+    """(merchant id, address) of destinations, by their ids."""
+    rows = await db.fetch("SELECT id, merchant_id, address FROM destination WHERE id = ANY($1::bigint[])", list(chosen))
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
 async def keys(db: Executor, chosen: Sequence[int]) -> dict[int, str]:
     """The keys of merchants, by id."""
     rows = await db.fetch("SELECT id, key FROM merchant WHERE id = ANY($1::bigint[])", chosen)
@@ -125,6 +136,48 @@ async def destinations(db: Executor, merchant_id: int | None = None) -> list[Des
         merchant_id,
     )
     return [_destination(row) for row in rows]
+
+
+async def message_destinations(
+    db: Executor, kind: Kind, wanted: Sequence[tuple[int, str]]
+) -> dict[tuple[int, str], int]:
+    """Ids of the destinations of a kind in `FOR_MESSAGES`, by (merchant id, address); what is missing is added.
+
+    They are looked for first: even an insert that adds nothing would make every process read the tables again.
+    """
+    if kind not in FOR_MESSAGES:
+        raise ValueError(kind)
+    found = await _message_destinations(db, kind, wanted)
+    missing = sorted({item for item in wanted if item not in found})
+    if missing:
+        await db.execute(
+            """
+            INSERT INTO destination (merchant_id, kind, address, events)
+            SELECT merchant_id, $1, address, '{}' FROM unnest($2::bigint[], $3::text[]) AS n(merchant_id, address)
+            ON CONFLICT DO NOTHING
+            """,
+            kind,
+            [merchant_id for merchant_id, _ in missing],
+            [address for _, address in missing],
+        )
+        found = await _message_destinations(db, kind, wanted)
+    return found
+
+
+async def _message_destinations(
+    db: Executor, kind: Kind, wanted: Sequence[tuple[int, str]]
+) -> dict[tuple[int, str], int]:
+    rows = await db.fetch(
+        """
+        SELECT d.merchant_id, d.address, d.id
+        FROM destination d JOIN unnest($2::bigint[], $3::text[]) AS n(merchant_id, address) USING (merchant_id, address)
+        WHERE d.kind = $1
+        """,
+        kind,
+        [merchant_id for merchant_id, _ in wanted],
+        [address for _, address in wanted],
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
 
 
 async def destination(db: Executor, destination_id: int) -> Destination | None:

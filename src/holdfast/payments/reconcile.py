@@ -14,6 +14,7 @@ from holdfast.inbox import store as inbox
 from holdfast.inbox.model import EventError, NewEvent, parse_stripe
 from holdfast.inbox.service import Inbox
 from holdfast.inbox.store import TROUBLE
+from holdfast.merchants import store as merchants
 from holdfast.payments.model import StripeApiError
 from holdfast.payments.stripe import ListedEvent, StripeReader
 from holdfast.queue.model import Lane
@@ -27,6 +28,12 @@ _SOURCE = '{"holdfast-source":"reconcile"}'
 
 class ReconcileError(Exception):
     """The comparison cannot be made; the message says why and what to write instead."""
+
+
+async def every_account(pool: Pool) -> list[tuple[str | None, str | None]]:
+    """The (account, merchant key) pairs there are: the platform, and the merchants that have one."""
+    known = await merchants.merchants(pool)
+    return [(None, None), *((item.stripe_account, item.key) for item in known if item.stripe_account)]
 
 
 @dataclass(slots=True)

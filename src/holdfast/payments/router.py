@@ -60,6 +60,7 @@ class StripeWebhookRouter:
         claimer: Claimer,
         catalogue: Catalogue,
         *,
+        number: int = 0,
         stripe: "StripeReader | None" = None,
         planned: Callable[[], None] = lambda: None,
         batch: int = 400,
@@ -67,12 +68,15 @@ class StripeWebhookRouter:
         levers: Levers | None = None,
         rng: Random | None = None,
     ) -> None:
-        """`stripe` fetches what thin events point at; without it they are kept as `unfetched`.
+        """`number` (from 0) is which of its process's routers this is: a lane's limit is for the first few.
+
+        `stripe` fetches what thin events point at; without it they are kept as `unfetched`.
 
         `planned` is called after each batch that queued deliveries. `backoff` is for events that fail to be routed.
         """
         self._pool = pool
         self._claimer = claimer
+        self._number = number
         self._catalogue = catalogue
         self._stripe = stripe
         self._planned = planned
@@ -92,7 +96,8 @@ class StripeWebhookRouter:
         """
         works = self._still_held()
         if not works:
-            works = await self._claimer.claim(self._batch, now=now)
+            lanes = self._levers.lanes_of_router(self._number)
+            works = await self._claimer.claim(self._batch, lanes=lanes, now=now)
             self._held, self._held_since = works, time.monotonic()
         if works:
             await self._take(works, now)

@@ -107,6 +107,11 @@ def drain(loads: Sequence[Load], capacity: float) -> list[float | None]:
     ]
 
 
+def emptied_in(depth: float, arrival: float, service: float) -> float | None:
+    """Seconds until a queue by itself is empty, if both rates (works/s) stay; None when it does not shrink."""
+    return drain([Load(depth, arrival, 1.0)], service)[0] if depth > 0 else 0.0
+
+
 def _grows(load: Load, got: float) -> bool:
     return load.arrival > got * (1 + 1e-9) + 1e-12
 

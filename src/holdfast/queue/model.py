@@ -105,6 +105,22 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """What keeps work from being claimed, as people call it, and which work: None where that does not matter."""
+
+    lever: str
+    stage: Stage | None = None
+    lane: Lane | None = None
+    merchant_id: int | None = None
+    destination_id: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds all of a stage or a lane."""
+        return self.merchant_id is None and self.destination_id is None
+
+
+@dataclass(frozen=True, slots=True)
 class LaneStats:
     stage: Stage
     lane: Lane

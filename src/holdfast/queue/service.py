@@ -1,19 +1,24 @@
 """Claiming by lane, merchant and destination; settling; and saying how the queue is doing."""
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from holdfast.db.pool import Pool
-from holdfast.queue import store
-from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Rules, Stage, Work
+from holdfast.queue import claim_store, store
+from holdfast.queue.capacity import emptied_in
+from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Pause, Rules, Stage, Work
 from holdfast.signals.registry import REGISTRY, Gauge
 
 DEPTH = REGISTRY.add(Gauge("queue_depth", "Live works, by stage and lane.", ("stage", "lane")))
 IN_FLIGHT = REGISTRY.add(Gauge("queue_in_flight", "Works under a lease, by stage and lane.", ("stage", "lane")))
+PAUSED = REGISTRY.add(
+    Gauge("queue_paused", "Live works that a lever keeps from being claimed.", ("stage", "lane", "lever"))
+)
 OLDEST = REGISTRY.add(Gauge("queue_oldest_age_seconds", "Age of the oldest live work.", ("stage", "lane")))
 
-START: store.Bucket = (-1, -1)
+START: claim_store.Bucket = (-1, -1)
 UNLIMITED = 1 << 30
 MOST_PAGES = 8
 """Statements of one claim: with very many merchants or blocked destinations, the walk goes on in the next one."""
@@ -35,7 +40,7 @@ class Claimer:
         self._stage = stage
         self._policy = policy
         self._rules = rules
-        self._cursors: dict[tuple[Lane, bool], store.Bucket] = {}
+        self._cursors: dict[tuple[Lane, bool], claim_store.Bucket] = {}
         self._from_start: set[tuple[Lane, bool]] = set()
         self._late: set[Lane] = set()
         self.exhausted = True
@@ -48,27 +53,32 @@ class Claimer:
         slots: Mapping[int, int] | None = None,
         default_slots: int = UNLIMITED,
         lanes: Iterable[Lane] = tuple(Lane),
+        most: Mapping[Lane, int] | None = None,
         now: datetime | None = None,
     ) -> list[Work]:
         """Up to `limit` due works, the lanes by weight, each lane fair across merchants; leased to the caller.
 
         `slots`: destination id → how many it may take now, 0 to skip it; a destination not named may take
-        `default_slots`. Few or none means that nothing else is due and allowed, unless `exhausted` is False.
+        `default_slots`. `most`: the most works of a lane; one that is not named may fill the claim.
+
+        Few or none means that nothing else is due and allowed, unless `exhausted` is False.
         """
-        wanted, free = sorted(set(lanes)), dict(slots or {})
+        wanted, free, room = sorted(set(lanes)), dict(slots or {}), dict(most or {})
         lease = secrets.randbits(62)
         works: list[Work] = []
         for _ in range(MOST_PAGES):
             rules = self._rules()  # what is paused meanwhile is not claimed any more
-            lanes_open = (
-                [] if self._stage in rules.paused_stages else [x for x in wanted if x not in rules.paused_lanes]
-            )
+            lanes_open = [
+                lane
+                for lane in (wanted if self._stage not in rules.paused_stages else ())
+                if lane not in rules.paused_lanes and room.get(lane, 1) > 0
+            ]
             if not lanes_open:
                 self.exhausted = True
                 return works
             free |= dict.fromkeys(rules.paused_destinations, 0)
-            parts = self._parts(lanes_open, limit - len(works), rules)
-            found, pages = await store.claim(
+            parts = self._parts(lanes_open, limit - len(works), rules, room)
+            found, pages = await claim_store.claim(
                 self._pool,
                 self._stage,
                 parts,
@@ -87,7 +97,10 @@ class Claimer:
                 self._walk_on(parts, pages)
                 self.exhausted = False
                 return works
-            wanted = self._unseen(parts, pages)
+            for work in found:
+                if work.lane in room:
+                    room[work.lane] -= 1
+            wanted = self._unseen(parts, pages, full={lane for lane, left in room.items() if left <= 0})
             if not wanted:
                 self.exhausted = True
                 return works
@@ -97,7 +110,7 @@ class Claimer:
         self.exhausted = False
         return works
 
-    def _walk_on(self, parts: list[store.Part], pages: list[store.Page]) -> None:
+    def _walk_on(self, parts: list[claim_store.Part], pages: list[claim_store.Page]) -> None:
         """The batch is full: next time, those come first who had no turn in this one."""
         for part, page in zip(parts, pages, strict=True):
             self._from_start.discard((part.lane, part.newest))  # something may be left behind the cursor
@@ -106,10 +119,16 @@ class Claimer:
             elif page.last_served is not None:
                 self._cursors[part.lane, part.newest] = page.last_served
 
-    def _unseen(self, parts: list[store.Part], pages: list[store.Page]) -> list[Lane]:
-        """There is room left: go on to the next page; returns the lanes that were not seen from beginning to end."""
+    def _unseen(self, parts: list[claim_store.Part], pages: list[claim_store.Page], full: set[Lane]) -> list[Lane]:
+        """There is room left: go on to the next page; returns the lanes that were not seen from beginning to end.
+
+        Not those that are `full`: as with a full batch, those come first next time who had no turn in this one.
+        """
         lanes = set()
         for part, page in zip(parts, pages, strict=True):
+            if part.lane in full:
+                self._walk_on([part], [page])
+                continue
             key = (part.lane, part.newest)
             if part.after == START:
                 self._from_start.add(key)
@@ -120,26 +139,30 @@ class Claimer:
                 self._from_start.discard(key)
         return sorted(lanes)
 
-    def _move(self, part: store.Part, page: store.Page) -> None:
+    def _move(self, part: claim_store.Part, page: claim_store.Page) -> None:
         """To the next page; behind the last one, to the beginning."""
         self._cursors[part.lane, part.newest] = page.end if page.full and page.end is not None else START
 
-    def _parts(self, lanes: list[Lane], limit: int, rules: Rules) -> list[store.Part]:
+    def _parts(self, lanes: list[Lane], limit: int, rules: Rules, room: Mapping[Lane, int]) -> list[claim_store.Part]:
         """Divide a batch: every lane its weight's share, at least one. Late lanes give most of theirs to the newest."""
         weights = {lane: rules.weights.get(lane, self._policy.weights[lane]) for lane in lanes}
         total = sum(weights.values())
         late = self._late | rules.newest_first
         parts = []
         for lane in lanes:
-            share = max(1, limit * weights[lane] // total)
+            most = room.get(lane)
+            share = max(1, min(limit * weights[lane] // total, limit if most is None else most))
             oldest = max(1, round(share * self._policy.late_oldest_share)) if lane in late else share
-            parts.append(self._part(lane, oldest, newest=False))
-            if share > oldest:
-                parts.append(self._part(lane, share - oldest, newest=True))
+            newest = share - oldest
+            # What the lane may take beyond its share is for the new end, if that is served at all.
+            at_old_end = most if most is None or not newest else oldest
+            parts.append(self._part(lane, oldest, newest=False, most=at_old_end))
+            if newest:
+                parts.append(self._part(lane, newest, newest=True, most=None if most is None else most - oldest))
         return parts
 
-    def _part(self, lane: Lane, share: int, *, newest: bool) -> store.Part:
-        return store.Part(lane, share, newest, self._cursors.get((lane, newest), START))
+    def _part(self, lane: Lane, share: int, *, newest: bool, most: int | None) -> claim_store.Part:
+        return claim_store.Part(lane, share, newest, self._cursors.get((lane, newest), START), most)
 
     def _notice_age(self, works: list[Work], now: datetime | None) -> None:
         """A lane is late when what was claimed from its old end is older than its promise; until all is young."""
@@ -164,8 +187,8 @@ class Claimer:
         return frozenset(self._late)
 
 
-async def measure(pool: Pool) -> None:
-    """Set the gauges of depth, work in flight and oldest age."""
+async def measure(pool: Pool, pauses: Sequence[Pause] = ()) -> None:
+    """Set the gauges of depth, work in flight, oldest age, and what these pauses hold."""
     rows = {(row["stage"], row["lane"]): row for row in await store.depths(pool)}
     for gauge, column in ((DEPTH, "depth"), (IN_FLIGHT, "in_flight"), (OLDEST, "oldest_age")):
         gauge.replace(
@@ -173,6 +196,33 @@ async def measure(pool: Pool) -> None:
             for stage in Stage
             for lane in Lane
         )
+    depths = {(Stage(stage), Lane(lane)): row["depth"] for (stage, lane), row in rows.items()}
+    PAUSED.replace((await _held(pool, pauses, depths)).items())
+
+
+async def _held(
+    pool: Pool, pauses: Sequence[Pause], depths: Mapping[tuple[Stage, Lane], int]
+) -> Mapping[tuple[str, str, str], float]:
+    """Works by stage, lane and lever. Each counts once: for what holds its whole lane, else its merchant, else it."""
+    held: Counter[tuple[str, str, str]] = Counter()
+    whole = {
+        (stage, lane): one.lever
+        for one in pauses
+        if one.is_whole
+        for stage in Stage
+        for lane in Lane
+        if one.stage in (None, stage) and one.lane in (None, lane)
+    }
+    for (stage, lane), lever in whole.items():
+        held[stage.name.lower(), lane.label, lever] = depths.get((stage, lane), 0)
+    merchants = {one.merchant_id: one.lever for one in pauses if one.merchant_id is not None}
+    destinations = {one.destination_id: one.lever for one in pauses if one.destination_id is not None}
+    if merchants or destinations:
+        for stage, lane, merchant, destination, depth in await store.depths_of(pool, [*merchants], [*destinations]):
+            if (stage, lane) not in whole:
+                lever = merchants[merchant] if merchant is not None else destinations[destination or 0]
+                held[stage.name.lower(), lane.label, lever] += depth
+    return {key: float(depth) for key, depth in held.items() if depth}
 
 
 async def lane_stats(pool: Pool, *, window: timedelta = WINDOW, now: datetime | None = None) -> list[LaneStats]:
@@ -196,7 +246,7 @@ async def lane_stats(pool: Pool, *, window: timedelta = WINDOW, now: datetime | 
                     oldest_age=max(0.0, (row["oldest_age"] if row else None) or 0.0),
                     arrival_rate=arrival,
                     service_rate=service,
-                    drain_seconds=drain_seconds(depth, arrival, service),
+                    drain_seconds=emptied_in(depth, arrival, service),
                 )
             )
     return stats
@@ -215,7 +265,7 @@ async def bucket_stats(
             oldest_age=max(0.0, row["oldest_age"] or 0.0),
             arrival_rate=row["arrived"] / window.total_seconds(),
             service_rate=row["served"] / window.total_seconds(),
-            drain_seconds=drain_seconds(
+            drain_seconds=emptied_in(
                 row["depth"],
                 row["arrived"] / window.total_seconds(),
                 row["served"] / window.total_seconds(),
@@ -224,10 +274,3 @@ async def bucket_stats(
         for row in await store.bucket_stats(pool, key, window, now=now)
         if key == "merchant_id" or row["stage"] == Stage.DELIVER
     ]
-
-
-def drain_seconds(depth: int, arrival: float, service: float) -> float | None:
-    """Seconds until the backlog is gone if both rates (works/s) stay; None when it does not shrink."""
-    if depth == 0:
-        return 0.0
-    return depth / (service - arrival) if service > arrival else None

@@ -8,7 +8,8 @@ An action is an async function that takes a `Run` and its parameters by keyword,
         ...
         return Done(f"{pages} pages are warm")
 
-What changes something also says how to see that it holds, how to undo it, and for how long it may stay:
+What changes something also says how to see that it holds, how to undo it, and for how long it may stay. These take the
+run, and those of the parameters that they need:
 
     @action("shop.read_only", expires=timedelta(hours=2))
     async def read_only(run: Run) -> Outcome: ...
@@ -25,7 +26,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import entry_points
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
 
@@ -34,6 +35,7 @@ from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.incidents.model import Incident
 
+T = TypeVar("T")
 ENTRY_POINTS = "holdfast.actions"
 """The group of entry points under which a package names the modules that hold its actions."""
 
@@ -109,10 +111,18 @@ Offer = Callable[..., Awaitable[Outcome | None]]
 
 
 class Action:
-    """One action. `expires` None: it changes nothing that would have to be undone."""
+    """One action. `expires` None: it changes nothing that would have to be undone.
 
-    def __init__(self, name: str, function: Function, expires: timedelta | None) -> None:
+    A `proof` shows that nothing was lost: an incident does not resolve before its proofs are done. What a `listed`
+    one changes is named by its room's ledger; of others, `verify` is asked.
+    """
+
+    def __init__(
+        self, name: str, function: Function, expires: timedelta | None, *, proof: bool = False, listed: bool = False
+    ) -> None:
         self.name = name
+        self.is_proof = proof
+        self.is_listed = listed
         self.what = inspect.cleandoc(function.__doc__ or "").partition("\n")[0]
         self.expires = expires
         self.takes = _parameters(function)
@@ -128,22 +138,22 @@ class Action:
 
     def verify(self, function: Verify) -> Verify:
         """How to see whether what it changed is in force: after a crash this decides whether it runs again."""
-        self.verifies = function
+        self.verifies = _taking(function)
         return function
 
     def undo(self, function: Undo) -> Undo:
         """How to take back what it changed; returns what was done, in words."""
-        self.undoes = function
+        self.undoes = _taking(function)
         return function
 
     def draft(self, function: Draft) -> Draft:
         """The text it would send, for a person to read and change before an `ask` is answered."""
-        self.drafts = function
+        self.drafts = _taking(function)
         return function
 
     def offer(self, function: Offer) -> Offer:
         """Called before a person is asked: an outcome settles the step without asking, None asks."""
-        self.offers = function
+        self.offers = _taking(function)
         return function
 
     def read(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,22 +179,44 @@ class Action:
         return f"{self.name} changes something but has no {' and no '.join(missing)}" if missing else None
 
 
+@dataclass(frozen=True, slots=True)
+class Mitigation:
+    """Something that is not as usual because of an incident: what, by whom, since when, until when, how it ends."""
+
+    what: str
+    actor: str
+    since: datetime | None
+    expires_at: datetime | None
+    undo: str
+
+
+Ledger = Callable[[Pool, int], Awaitable[list[Mitigation]]]
+
+
 class Registry:
-    """The actions by name."""
+    """The actions by name, and who knows what is off its usual because of an incident."""
 
     def __init__(self) -> None:
         self.actions: dict[str, Action] = {}
+        self.ledgers: list[Ledger] = []
 
-    def action(self, name: str, *, expires: timedelta | None = None) -> Callable[[Function], Action]:
+    def action(
+        self, name: str, *, expires: timedelta | None = None, proof: bool = False, listed: bool = False
+    ) -> Callable[[Function], Action]:
         """Add the decorated function under `name`, such as `shop.warm_cache`. Raises ActionError if it is taken."""
 
         def add(function: Function) -> Action:
             if name in self.actions:
                 raise ActionError(f"there are two actions {name!r}")
-            self.actions[name] = made = Action(name, function, expires)
+            self.actions[name] = made = Action(name, function, expires, proof=proof, listed=listed)
             return made
 
         return add
+
+    def ledger(self, function: Ledger) -> Ledger:
+        """Add somebody who knows what an incident has changed, beside the steps themselves."""
+        self.ledgers.append(function)
+        return function
 
     def get(self, name: str) -> Action:
         """Raises ActionError, naming what comes near."""
@@ -209,6 +241,16 @@ def load_entry_points() -> list[str]:
         except Exception as error:  # noqa: BLE001 - another's package must not keep the product from starting
             failed.append(f"{entry.name} ({entry.value}): {type(error).__name__}: {error}")
     return failed
+
+
+def _taking(function: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    """The function, given only those of an action's parameters that it takes."""
+    takes = set(inspect.signature(function).parameters)
+
+    def call(run: Run, **parameters: Any) -> Awaitable[T]:
+        return function(run, **{name: value for name, value in parameters.items() if name in takes})
+
+    return call
 
 
 def _duration(value: object) -> object:

@@ -34,8 +34,9 @@ class Step:
     """One task-list item.
 
     `key` is its identity within the runbook: `id=` if it is written, else the action's name, else made of the text;
-    it stays when the text around it changes. `group` is the numbered item it is under. `parameters` are as the action
-    takes them, `role` who may answer, `every` the interval of an `every` step.
+    it stays when the text around it changes. `group` is the numbered item it is under. `parameters` are as written, in
+    values that JSON knows; the action took them when the runbook was read, and takes them anew at each run. `role` is
+    who may answer, `every` the interval of an `every` step.
     """
 
     key: str

@@ -55,6 +55,39 @@ async def step(db: Executor, incident_id: int, key: str) -> StepRow | None:
     return _step(row) if row is not None else None
 
 
+async def for_people(db: Executor, incident_ids: Sequence[int]) -> list[StepRow]:
+    """The steps of these incidents that wait for somebody: they ask, or have failed."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_STEP} FROM step WHERE incident_id = ANY($1::bigint[]) AND state IN ('asking', 'failed')
+        ORDER BY incident_id, position
+        """,
+        list(incident_ids),
+    )
+    return [_step(row) for row in rows]
+
+
+async def resume(db: Executor, incident_id: int, engine: str, now: datetime) -> None:
+    """For an incident that goes on: updates begin again, and Recovery as a whole, with what it proves."""
+    await db.execute(
+        """
+        UPDATE step SET state = 'waiting', due_at = $3, ended_at = NULL, tries = 0
+        WHERE incident_id = $1 AND kind = 'every' AND state = 'done' AND actor = $2
+        """,
+        incident_id,
+        engine,
+        now,
+    )
+    await db.execute(
+        """
+        UPDATE step SET state = 'pending', actor = NULL, said = '', answer = NULL, tries = 0, due_at = NULL,
+            began_at = NULL, ended_at = NULL
+        WHERE incident_id = $1 AND phase = 'recovery' AND kind <> 'every' AND state IN ('done', 'not applicable')
+        """,
+        incident_id,
+    )
+
+
 async def begin(db: Executor, incident_id: int, key: str, *, runs: int, now: datetime) -> None:
     """From now on it is under way: should this be the last that is heard of it, it is uncertain what it did."""
     await db.execute(

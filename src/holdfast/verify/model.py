@@ -1,7 +1,7 @@
 """What a verification says: counts that must add up, and what needs a person."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 
@@ -212,3 +212,18 @@ class Verification:
     @property
     def settled(self) -> bool:
         return not self.events.waiting and not self.notifications.waiting
+
+
+def document(found: Verification) -> dict[str, object]:
+    """For programs: what the command and the API print as JSON."""
+    letters = found.dead_letters
+    return asdict(found) | {
+        "ok": found.ok,
+        "adds_up": found.adds_up,
+        "settled": found.settled,
+        "sums": [asdict(one) | {"holds": one.holds} for one in found.sums],
+        "lanes": [asdict(lane) | {"in_ledger": lane.in_ledger} for lane in found.lanes],
+        "stripe": asdict(found.stripe)
+        | {"compared": found.stripe.compared, "listed": found.stripe.listed, "missing": found.stripe.missing},
+        "dead_letters": asdict(letters) | {"events": len(letters.events), "deliveries": len(letters.deliveries)},
+    }

@@ -175,22 +175,35 @@ CREATE TABLE status_update (
     at          timestamptz NOT NULL,
     state       text NOT NULL CHECK (state IN ('investigating', 'identified', 'monitoring', 'resolved')),
     impact      text NOT NULL CHECK (impact IN ('none', 'minor', 'major', 'critical')),
-    components  text[] NOT NULL,
+    components  jsonb NOT NULL,
     title       text NOT NULL,
-    body        text NOT NULL
+    body        text NOT NULL,
+    mailed_to   bigint NOT NULL DEFAULT 0,
+    mailed_at   timestamptz
 )
 ;
 CREATE INDEX status_update_of ON status_update (incident_id, id)
 ;
+CREATE INDEX status_update_unmailed ON status_update (id) WHERE mailed_at IS NULL
+;
 COMMENT ON TABLE status_update IS 'What the public status page says of an incident; the first of an incident makes it public'
+;
+COMMENT ON COLUMN status_update.components IS 'Component to its state, all that the incident touches: an update is the whole statement'
+;
+COMMENT ON COLUMN status_update.mailed_to IS 'The last subscriber whose mail of it is under way'
 ;
 CREATE TABLE subscriber (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    email        text NOT NULL UNIQUE,
-    token        text COLLATE "C" NOT NULL UNIQUE,
+    email        text COLLATE "C" NOT NULL UNIQUE,
+    handle       text COLLATE "C" NOT NULL UNIQUE,
+    secret       text COLLATE "C" NOT NULL,
     asked_at     timestamptz NOT NULL,
     confirmed_at timestamptz
 )
+;
+CREATE INDEX subscriber_asked ON subscriber (asked_at)
+;
+COMMENT ON TABLE subscriber IS 'Who gets mail of every update; handle is in their links, secret signs them'
 ;
 ALTER TABLE destination DROP CONSTRAINT destination_kind_check
 ;

@@ -1,0 +1,79 @@
+"""Which merchants an incident affects, worked out from what happened to their events: never from a guess."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.delivery import late_store
+from holdfast.health.probes import AGE_SECONDS
+from holdfast.incidents.model import Incident
+from holdfast.merchants import store as merchants
+from holdfast.merchants.model import COMPANY
+from holdfast.queue.model import Lane
+
+BEFORE = timedelta(minutes=10)
+"""What was received so long before the trouble began, as far as the signals tell, may have been caught by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedMerchant:
+    """One merchant's own figures, in events and seconds.
+
+    `delayed` counts events that are late or were, `waiting` those of them that still wait, the oldest of which was
+    received `oldest_s` ago; `longest_s` is the longest that any took, or takes. `given_up` counts notifications that
+    were tried in vain until the last try. `destinations` are the addresses of the merchant's own that are down.
+    """
+
+    id: int
+    key: str
+    name: str
+    email: str | None
+    delayed: int
+    waiting: int
+    oldest_s: float
+    given_up: int
+    destinations: tuple[str, ...] = ()
+    longest_s: float = 0.0
+
+
+def promises(most: timedelta | None = None) -> tuple[timedelta, ...]:
+    """From when on an event is late, by lane; not later than `most`."""
+    given = (timedelta(seconds=AGE_SECONDS[lane].fail) for lane in Lane)
+    return tuple(given if most is None else (min(promise, most) for promise in given))
+
+
+async def affected(
+    db: Connection | Pool, incident: Incident, now: datetime, most: timedelta | None = None
+) -> list[AffectedMerchant]:
+    """Those with anything late or given up since the trouble began, the longest waits first.
+
+    Late is what takes longer than its lane's promise (`health.probes.AGE_SECONDS`, as for `verify`), or than `most`.
+    """
+    end = min(now, incident.resolved_at) if incident.resolved_at is not None else now
+    late = await late_store.late(db, incident.since - BEFORE, incident.since, end, promises(most))
+    lost = {row["merchant_id"]: row for row in await late_store.given_up(db, incident.since, end)}
+    rows = {row["merchant_id"]: row for row in late}
+    ids = [*rows, *(key for key in lost if key not in rows)]
+    known = await merchants.by_ids(db, ids)
+    down = await merchants.addresses(db, sorted({number for row in late for number in row["down"]}))
+    found = []
+    for key in ids:
+        merchant, row, dead = known.get(key), rows.get(key), lost.get(key)
+        if merchant is None:
+            continue  # removed meanwhile
+        own = (down.get(number, (COMPANY, "")) for number in (row["down"] if row else ()))
+        found.append(
+            AffectedMerchant(
+                key,
+                merchant.key,
+                merchant.name,
+                merchant.email,
+                row["delayed"] if row else 0,
+                row["waiting"] if row else 0,
+                (end - row["oldest"]).total_seconds() if row and row["oldest"] else 0.0,
+                dead["count"] if dead else 0,
+                tuple(address for owner, address in own if owner == key),
+                row["longest"] if row else 0.0,
+            )
+        )
+    return found

@@ -1,0 +1,52 @@
+"""Calls people: by mail and in the team channel. Never by text or telephone, which may be what is down."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from holdfast.comms import texts
+from holdfast.comms.messages import to_mailboxes, to_team
+from holdfast.config import Settings
+from holdfast.db.pool import Connection, Pool
+from holdfast.incidents.model import Incident, Person
+from holdfast.merchants.model import COMPANY
+
+
+async def page(  # noqa: PLR0917 - where, whom, what, and when
+    db: Connection | Pool,
+    settings: Settings,
+    incident: Incident,
+    people: Sequence[Person],
+    key: str,
+    text: str,
+    now: datetime,
+) -> int:
+    """Mail each of them who has an address, and name them in the team channels; how many addresses that were.
+
+    Without HOLDFAST_SMTP_URL nobody is mailed: a call that waits until somebody sets it up would call in vain.
+    """
+    said = texts.page(incident, text, now)
+    mailboxes = [(COMPANY, person.email) for person in people if person.email and settings.smtp_url]
+    sent = await to_mailboxes(db, key, "page", said.subject, said.text, None, mailboxes, now)
+    names = ", ".join(f"{person.name} ({person.key})" for person in people) or "nobody in particular"
+    return sent + await to_team(db, settings, key, "page", said.subject, f"For {names}.\n\n{said.text}", now)
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """How the engine speaks to people (`runbooks.chasing.Messages`)."""
+
+    settings: Settings
+
+    async def post(
+        self, db: Connection, key: str, subject: str, text: str, *, incident: Incident, now: datetime
+    ) -> int:
+        """To the team's channels; how many there are."""
+        subject = f"Incident {incident.id}: {subject}"
+        return await to_team(db, self.settings, key, "notice", subject, text, now)
+
+    async def page(
+        self, db: Connection, key: str, people: Sequence[Person], text: str, *, incident: Incident, now: datetime
+    ) -> int:
+        """To these people, wherever they can be reached; how many addresses that were."""
+        return await page(db, self.settings, incident, people, key, text, now)

@@ -1,0 +1,89 @@
+"""Actions on the public status page: ask whether to publish, and follow what was published."""
+
+from datetime import datetime, timedelta
+
+from holdfast.comms import publishing, status_store
+from holdfast.comms.status import StatusError, UpdateState
+from holdfast.db.pool import Pool
+from holdfast.incidents.model import Incident
+from holdfast.queue import service as queue
+from holdfast.queue.model import Lane
+from holdfast.runbooks.actions import Done, Duration, Failed, NotApplicable, Outcome, Run, Waiting, action
+
+DELAY = timedelta(minutes=5)
+AGAIN = timedelta(minutes=1)
+_NOTICED = (Lane.CRITICAL, Lane.STANDARD)
+"""Nobody waits for what is in the bulk lane."""
+
+
+def is_noticeable(*, severity: str, oldest: timedelta, delay: timedelta) -> bool:
+    """Whether the outside sees the trouble: it is critical, or what somebody waits for has waited `delay`."""
+    return severity == "critical" or oldest >= delay
+
+
+async def oldest_waiting(pool: Pool, now: datetime) -> timedelta:
+    """How long the oldest work has waited that somebody waits for.
+
+    Lanes where everything waits for its next try are left out: that is a destination's trouble, not ours.
+    """
+    ages = [
+        lane.oldest_age
+        for lane in await queue.lane_stats(pool, now=now)
+        if lane.lane in _NOTICED and lane.waiting + lane.in_flight
+    ]
+    return timedelta(seconds=max(ages, default=0.0))
+
+
+@action("status.publish")
+async def publish(run: Run, *, delay: Duration = DELAY) -> Outcome:
+    """Publish the incident on the public status page."""
+    incident = run.incident
+    text = run.text or publishing.draft(incident, await oldest_waiting(run.pool, run.now))
+    state: UpdateState = "identified" if incident.state == "mitigating" else "investigating"
+    try:
+        number = await publishing.publish(
+            run.pool, incident, run.key, state, text, now=run.now, actor=run.actor, step=run.step
+        )
+    except StatusError as error:
+        return Failed(str(error))
+    page = f"{run.settings.public}/status/incidents/{incident.id}"
+    said = "published" if number is not None else "published already"
+    return Done(f"{said}: {page}", {"status_update": number, "text": text})
+
+
+@publish.draft
+async def _(run: Run, *, delay: Duration = DELAY) -> str:
+    return publishing.draft(run.incident, await oldest_waiting(run.pool, run.now))
+
+
+@publish.offer
+async def _(run: Run, *, delay: Duration = DELAY) -> Outcome | None:
+    """Nobody is asked about what nobody outside notices; while the trouble lasts, that may still change."""
+    incident = run.incident
+    if await status_store.latest(run.pool, incident.id) is not None:
+        return Done("it is public already")
+    oldest = await oldest_waiting(run.pool, run.now)
+    if is_noticeable(severity=incident.severity, oldest=oldest, delay=delay):
+        return None
+    evidence = {"severity": incident.severity, "oldest_seconds": oldest.total_seconds()}
+    said = f"not noticeable outside: nothing that somebody waits for is older than {_minutes(delay)}"
+    if _lasts(incident):
+        return Waiting(said, AGAIN, evidence)
+    return NotApplicable(said, evidence)
+
+
+@action("status.follow")
+async def follow(run: Run) -> Outcome:
+    """Say on the status page what a public incident has come to."""
+    if await status_store.latest(run.pool, run.incident.id) is None:
+        return NotApplicable("the incident is not public")
+    state = await publishing.follow(run.pool, run.incident, run.key, now=run.now, actor=run.actor, step=run.step)
+    return Done(f"published: {state}" if state is not None else "the page says so already")
+
+
+def _lasts(incident: Incident) -> bool:
+    return incident.state in ("detected", "acknowledged", "mitigating") and incident.calm_at is None
+
+
+def _minutes(length: timedelta) -> str:
+    return f"{length.total_seconds() / 60:g} min"

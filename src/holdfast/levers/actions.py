@@ -1,0 +1,265 @@
+"""Actions that turn levers for an incident, and bring them back."""
+
+from datetime import timedelta
+from typing import Any
+
+from holdfast.db.pool import Pool
+from holdfast.levers import store
+from holdfast.levers.defaults import default
+from holdfast.levers.model import (
+    BACKOFF,
+    EVERYTHING,
+    ROUTER_CONCURRENCY,
+    WEIGHT,
+    Lever,
+    LeverError,
+    Target,
+    Turned,
+    lever,
+    written,
+)
+from holdfast.levers.turning import Turner
+from holdfast.runbooks.actions import REGISTRY, Done, Failed, Mitigation, NotApplicable, Outcome, Run, Waiting, action
+from holdfast.signals import readings
+
+HOUR = timedelta(hours=1)
+WELL = ("router.p95_seconds.critical<1", "router.error_ratio<1%", "database.round_trip<0.1")
+"""While all of these hold, processing keeps up, and slowing it down would help nobody."""
+
+
+class NoNames:
+    """Merchants and destinations are not turned here."""
+
+    async def merchant_id(self, _key: str) -> int | None:
+        return None
+
+    async def merchant_keys(self, _ids: Any) -> dict[int, str]:
+        return {}
+
+    async def has_destination(self, _destination_id: int) -> bool:
+        return False
+
+
+async def turn(run: Run, chosen: Lever, target: Target, value: object, lasts: timedelta) -> Turned:
+    """For the incident, until it is brought back or `lasts` is over. Raises LeverError."""
+    turner = Turner(run.pool, run.settings, NoNames())
+    shown = {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return await turner.turn(
+        chosen.name,
+        str(target),
+        shown,
+        actor=run.actor,
+        reason=f"incident {run.incident.id}, step {run.step}",
+        lasts=lasts,
+        incident_id=run.incident.id,
+    )
+
+
+async def clear(run: Run, chosen: Lever, target: Target) -> bool:
+    """Back to its default, if it is off it because of this incident."""
+    if await of_incident(run.pool, run.incident.id, chosen.name, target) is None:
+        return False
+    turner = Turner(run.pool, run.settings, NoNames())
+    reason = f"incident {run.incident.id}, step {run.step} undone"
+    return await turner.clear(chosen.name, str(target), actor=run.actor, reason=reason)
+
+
+async def of_incident(pool: Pool, incident_id: int, name: str, target: Target = EVERYTHING) -> Turned | None:
+    """The lever as it is off its default because of the incident."""
+    return next(
+        (
+            one
+            for one in await store.current(pool)
+            if (one.name, one.target, one.incident_id) == (name, str(target), incident_id)
+        ),
+        None,
+    )
+
+
+async def value_now(run: Run, chosen: Lever, target: Target = EVERYTHING) -> object:
+    for one in await store.current(run.pool, run.now):
+        if (one.name, one.target) == (chosen.name, str(target)):
+            return one.value
+    return default(chosen, target, run.settings)
+
+
+# Slower
+
+
+@action("levers.slow_router", expires=HOUR, listed=True)
+async def slow_router(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> Outcome:
+    """Route fewer batches at the same time, so that what is overloaded behind it recovers: half as many, or `to`."""
+    settled = await _keeps_up(run)
+    if settled is not None:
+        return settled
+    before = int(str(await value_now(run, ROUTER_CONCURRENCY)))
+    wanted = max(1, before // 2) if to is None else to
+    if wanted >= before:
+        return NotApplicable(f"router.concurrency is {before} already")
+    turned = await turn(run, ROUTER_CONCURRENCY, EVERYTHING, wanted, lasts)
+    return Done(f"router.concurrency {before} → {wanted}", _evidence(turned, before))
+
+
+@slow_router.offer
+async def _(run: Run, *, to: int | None = None) -> Outcome | None:
+    before = int(str(await value_now(run, ROUTER_CONCURRENCY)))
+    if before <= (to or 1):
+        return NotApplicable(f"router.concurrency is {before} already")
+    return await _keeps_up(run)
+
+
+async def _keeps_up(run: Run) -> Outcome | None:
+    """Not applicable while processing is well: then it is not what makes Stripe send again."""
+    guards = [_guard(text) for text in WELL]
+    found = await readings.take(run.pool, [one for one, _ in guards], run.now)
+    values = {name: value for name, value in found.items() if value is not None}
+    if len(values) == len(guards) and all(values[one.name] < bound for one, bound in guards):
+        said = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+        return NotApplicable(f"processing keeps up ({said}): fewer at the same time would only delay events", values)
+    return None
+
+
+def _guard(text: str) -> tuple[readings.Reading, float]:
+    name, _, bound = text.partition("<")
+    return readings.reading(name), float(bound.rstrip("%")) / (100 if bound.endswith("%") else 1)
+
+
+@slow_router.verify
+async def _(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> bool:
+    return await of_incident(run.pool, run.incident.id, ROUTER_CONCURRENCY.name) is not None
+
+
+@slow_router.undo
+async def _(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> str:
+    cleared = await clear(run, ROUTER_CONCURRENCY, EVERYTHING)
+    return "router.concurrency is at its default" if cleared else "it was at its default already"
+
+
+@action("levers.slow_retries", expires=2 * HOUR, listed=True)
+async def slow_retries(run: Run, *, to: str = "slow", lasts: timedelta = 2 * HOUR) -> Outcome:
+    """Let our own retries wait longer: exponential backoff with jitter, stretched four times (slow) or sixteen."""
+    before = str(await value_now(run, BACKOFF))
+    if BACKOFF.choices.index(before) >= BACKOFF.choices.index(to):
+        return NotApplicable(f"retry.backoff is {before} already")
+    turned = await turn(run, BACKOFF, EVERYTHING, to, lasts)
+    return Done(f"retry.backoff {before} → {to}", _evidence(turned, before))
+
+
+@slow_retries.verify
+async def _(run: Run, *, to: str = "slow", lasts: timedelta = HOUR) -> bool:
+    return await of_incident(run.pool, run.incident.id, BACKOFF.name) is not None
+
+
+@slow_retries.undo
+async def _(run: Run, *, to: str = "slow", lasts: timedelta = HOUR) -> str:
+    cleared = await clear(run, BACKOFF, EVERYTHING)
+    return "retry.backoff is normal" if cleared else "it was normal already"
+
+
+CRITICAL_FIRST = {"critical": 100, "standard": 10, "bulk": 1}
+
+
+@action("levers.critical_first", expires=2 * HOUR, listed=True)
+async def critical_first(run: Run, *, lasts: timedelta = 2 * HOUR) -> Outcome:
+    """Serve payments before metadata: ninety of a hundred turns are for the critical lane, one for bulk."""
+    changed = {}
+    for lane, weight in CRITICAL_FIRST.items():
+        target = Target("lane", lane)
+        before = await value_now(run, WEIGHT, target)
+        if before != weight:
+            await turn(run, WEIGHT, target, weight, lasts)
+            changed[lane] = f"{before} → {weight}"
+    if not changed:
+        return NotApplicable("critical events come first already")
+    return Done("weights: " + ", ".join(f"{lane} {change}" for lane, change in changed.items()), {"weights": changed})
+
+
+@critical_first.verify
+async def _(run: Run, *, lasts: timedelta = HOUR) -> bool:
+    current = {(one.name, one.target): one.value for one in await store.current(run.pool)}
+    return all(current.get((WEIGHT.name, f"lane:{lane}")) == weight for lane, weight in CRITICAL_FIRST.items())
+
+
+@critical_first.undo
+async def _(run: Run, *, lasts: timedelta = HOUR) -> str:
+    for lane in CRITICAL_FIRST:
+        await clear(run, WEIGHT, Target("lane", lane))
+    return "lanes have their usual weights"
+
+
+# Back
+
+
+@action("levers.bring_back")
+async def bring_back(run: Run, *, only: str = "", hold: timedelta = timedelta(minutes=1)) -> Outcome:
+    """Bring what was turned for the incident back in steps, guarded by signals: all of it, or `only` some levers."""
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    for name in wanted:
+        try:
+            lever(name)
+        except LeverError as error:
+            return Failed(str(error))
+    turned = [
+        one
+        for one in await store.current(run.pool)
+        if one.incident_id == run.incident.id and (not wanted or one.name in wanted)
+    ]
+    ramps = [one for one in await store.ramps(run.pool, None, 200) if one.incident_id == run.incident.id]
+    if not turned:
+        done = [f"{one.plan.lever.name} by ramp {one.id}" for one in ramps if one.state == "done"]
+        if not done:
+            return NotApplicable("nothing is off its default because of this incident")
+        return Done("back to normal: " + ", ".join(sorted(set(done))), {"ramps": [one.id for one in ramps]})
+    running = {
+        (one.plan.lever.name, str(on)): one for one in ramps if one.state == "running" for on in one.plan.targets
+    }
+    said = []
+    for one in turned:
+        ramp = running.get((one.name, one.target))
+        if ramp is None:
+            said.append(await _begin_ramp(run, one, hold))
+        else:
+            said.append(f"{_name(one)} is {ramp.percent} % of the way back ({ramp.note or 'it has just begun'})")
+    return Waiting("; ".join(said), evidence={"off": [_name(one) for one in turned]})
+
+
+async def _begin_ramp(run: Run, one: Turned, hold: timedelta) -> str:
+    turner = Turner(run.pool, run.settings, NoNames())
+    reason = f"incident {run.incident.id}, step {run.step}"
+    try:
+        ramp = await turner.start_ramp(
+            one.name,
+            [one.target],
+            hold=hold.total_seconds(),
+            actor=run.actor,
+            reason=reason,
+            incident_id=run.incident.id,
+        )
+    except LeverError:  # nothing lies between here and its default
+        await turner.clear(one.name, one.target, actor=run.actor, reason=reason)
+        return f"{_name(one)} is back at its default"
+    return f"ramp {ramp.id} brings {_name(one)} back from {written(one.value)}"
+
+
+@REGISTRY.ledger
+async def levers_off(pool: Pool, incident_id: int) -> list[Mitigation]:
+    """Levers off their default because of the incident, whoever turned them."""
+    return [
+        Mitigation(
+            f"{_name(one)} is {written(one.value)}",
+            one.actor,
+            one.set_at,
+            one.expires_at,
+            f"holdfast levers clear {one.name}" + (f" --target {one.target}" if one.target else ""),
+        )
+        for one in await store.current(pool)
+        if one.incident_id == incident_id
+    ]
+
+
+def _name(one: Turned) -> str:
+    return f"{one.name} {one.target}".rstrip()
+
+
+def _evidence(turned: Turned, before: object) -> dict[str, Any]:
+    return {"lever": turned.name, "before": before, "now": turned.value, "until": turned.expires_at}

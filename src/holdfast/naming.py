@@ -1,0 +1,23 @@
+"""What a key (the short name of a merchant or person) and an e-mail address look like."""
+
+import re
+from email.errors import MessageError
+from email.headerregistry import Address
+
+KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+KEY_IS = "write 1 to 63 lower-case letters, digits, dots, dashes, underscores"
+"""How to write a key, for messages."""
+
+
+def is_email(text: str) -> bool:
+    """Whether mail can go there."""
+    try:
+        address = Address(addr_spec=text)
+    except (MessageError, ValueError, IndexError):
+        return False
+    return bool(address.domain) and text.isprintable() and len(text) <= 254
+
+
+def is_name(text: str) -> bool:
+    """Whether it is a full name: 1 to 200 printable characters."""
+    return bool(text.strip()) and text.isprintable() and len(text) <= 200

@@ -1,0 +1,199 @@
+"""The SQL of a claim: the one statement that decides what is worked on next; `now` None means the database's clock."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.queue.model import Lane, Stage, Work
+
+LANES = tuple(Lane)
+Bucket = tuple[int, int]
+"""(merchant id, destination id): what a claim is fair between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One lane's part in a claim: its share, from which end it is served, and behind which bucket the walk goes on.
+
+    `most`: it may take no more, even if others leave theirs; None for no such limit.
+    """
+
+    lane: Lane
+    share: int
+    newest: bool
+    after: Bucket
+    most: int | None = None
+
+
+@dataclass(slots=True)
+class Page:
+    """What a claim saw of one part. `end`: its last bucket; `full`: there may be more behind it.
+
+    `offered`: how many merchants had something due. `last_served`: the last bucket that got its first turn, None if
+    nothing was taken. `second_turn`: somebody got a second turn, so everybody offered had a first one.
+    """
+
+    end: Bucket | None = None
+    full: bool = False
+    offered: int = 0
+    served: int = 0
+    last_served: Bucket | None = None
+    second_turn: bool = False
+
+
+# For each part of the claim: walk its lane's buckets from the cursor on (a loose index scan: one index probe a bucket,
+# however deep its backlog), look at a few due works of each, and deal them out like cards: first one of every merchant,
+# then the second … so that nobody waits behind a noisy neighbour. Every part may take its share, and what others
+# leave; every destination gets no more than its free slots. The more urgent lanes come first in both, and the two ends
+# of a late lane keep their proportion.
+# A row with ref NULL tells of each part's page: its last bucket, how many buckets, and how many merchants have work.
+CLAIM = """
+WITH slots AS MATERIALIZED (
+    SELECT * FROM unnest($8::bigint[], $9::int[]) AS s(destination_id, free)
+),
+found AS MATERIALIZED (
+    SELECT chosen.*, l.lane, l.share FROM unnest($2::smallint[], $3::int[], $4::bool[], $5::bigint[], $6::bigint[])
+        WITH ORDINALITY AS l(lane, share, newest, after_merchant, after_destination, part)
+    CROSS JOIN LATERAL (
+        WITH RECURSIVE bucket AS (
+            (SELECT merchant_id, destination_id FROM work
+             WHERE stage = $1 AND lane = l.lane
+               AND (merchant_id, destination_id) > (l.after_merchant, l.after_destination)
+             ORDER BY merchant_id, destination_id LIMIT 1)
+            UNION ALL
+            SELECT following.merchant_id, following.destination_id
+            FROM bucket, LATERAL (
+                SELECT merchant_id, destination_id FROM work
+                WHERE stage = $1 AND lane = l.lane
+                  AND (merchant_id, destination_id) > (bucket.merchant_id, bucket.destination_id)
+                ORDER BY merchant_id, destination_id LIMIT 1) AS following
+        ),
+        page AS MATERIALIZED (
+            SELECT first.*, $14::int / count(*) OVER () + 1 AS enough
+            FROM (SELECT * FROM bucket LIMIT $7) AS first
+        ),
+        due AS (
+            SELECT w.ref, page.merchant_id, page.destination_id,
+                   row_number() OVER (PARTITION BY page.merchant_id, page.destination_id ORDER BY w.turn) AS turn
+            FROM page
+            LEFT JOIN slots USING (destination_id)
+            CROSS JOIN LATERAL (
+                (SELECT ref, extract(epoch FROM due_at) AS turn FROM work
+                 WHERE NOT l.newest AND stage = $1 AND lane = l.lane AND merchant_id = page.merchant_id
+                   AND destination_id = page.destination_id AND due_at <= coalesce($10, now())
+                 ORDER BY due_at LIMIT least(page.enough, coalesce(slots.free, $11)))
+                UNION ALL
+                (SELECT ref, -extract(epoch FROM due_at) AS turn FROM work
+                 WHERE l.newest AND stage = $1 AND lane = l.lane AND merchant_id = page.merchant_id
+                   AND destination_id = page.destination_id AND due_at <= coalesce($10, now())
+                 ORDER BY due_at DESC LIMIT least(page.enough, coalesce(slots.free, $11)))
+            ) AS w
+            WHERE page.merchant_id <> ALL ($15::bigint[])
+        ),
+        dealt AS (
+            SELECT ref, merchant_id, destination_id,
+                   row_number() OVER (PARTITION BY merchant_id ORDER BY turn, destination_id) AS round
+            FROM due
+        )
+        (SELECT ref, l.part, merchant_id, destination_id, round, row_number() OVER (ORDER BY round, merchant_id) AS nth
+         FROM dealt ORDER BY round, merchant_id LIMIT $14::int)
+        UNION ALL
+        (SELECT NULL, l.part, merchant_id, destination_id, (SELECT count(*) FROM page),
+                (SELECT count(DISTINCT merchant_id) FROM due)
+         FROM page ORDER BY merchant_id DESC, destination_id DESC LIMIT 1)
+    ) AS chosen
+),
+ordered AS (
+    SELECT DISTINCT ON (ref) ref, part, lane, destination_id, round, nth > share AS beyond, nth::float8 / share AS place
+    FROM found WHERE ref IS NOT NULL ORDER BY ref, nth > share, part
+),
+picked AS MATERIALIZED (
+    SELECT ref, part, round FROM (
+        SELECT ordered.*, coalesce(slots.free, $11) AS free,
+               row_number() OVER (PARTITION BY destination_id ORDER BY beyond, lane, place) AS slot
+        FROM ordered LEFT JOIN slots USING (destination_id)) AS fitting
+    WHERE slot <= free ORDER BY beyond, lane, place LIMIT $14::int
+),
+claimed AS (
+    UPDATE work w
+    SET due_at = coalesce($10, now()) + $12, lease = $13, attempts = attempts + 1
+    FROM (
+        SELECT work.ref, picked.part, picked.round FROM work JOIN picked USING (ref)
+        WHERE work.stage = $1 AND work.due_at <= coalesce($10, now())
+        FOR UPDATE OF work SKIP LOCKED
+    ) AS free
+    WHERE w.stage = $1 AND w.ref = free.ref
+    RETURNING w.ref, free.part, w.lane, w.merchant_id, w.destination_id, w.received_at, w.attempts, free.round
+)
+SELECT ref, part, lane, merchant_id, destination_id, received_at, attempts, round, NULL::bigint AS offered FROM claimed
+UNION ALL
+SELECT NULL, part, NULL, merchant_id, destination_id, NULL, NULL, round, nth FROM found WHERE ref IS NULL
+"""
+
+# The same, where parts may have a most ($16), counted once destinations have had their say. A statement of its own, so
+# that nothing is slower while no lane has a limit.
+BOUNDED_CLAIM = CLAIM.replace(
+    "SELECT ref, part, round FROM (\n        SELECT ordered.*",
+    """SELECT ref, part, round FROM (
+    SELECT fitting.*, row_number() OVER (PARTITION BY part ORDER BY beyond, place) AS taken FROM (
+        SELECT ordered.*""",
+).replace(
+    "WHERE slot <= free ORDER BY",
+    "WHERE slot <= free) AS served\n    WHERE taken <= coalesce(($16::int[])[part], $14::int) ORDER BY",
+)
+
+
+async def claim(
+    db: Connection | Pool,
+    stage: Stage,
+    parts: Sequence[Part],
+    *,
+    limit: int,
+    lease: int,
+    lasts: timedelta,
+    buckets: int,
+    slots: Mapping[int, int],
+    default_slots: int,
+    paused_merchants: Collection[int],
+    now: datetime | None,
+) -> tuple[list[Work], list[Page]]:
+    """Claim up to `limit` due works; returns them, and what was seen of each part.
+
+    `slots`: destination id → how many it may take now (0 skips it); others may take `default_slots`.
+    """
+    mosts = [part.most for part in parts]
+    is_bounded = any(most is not None for most in mosts)
+    rows = await db.fetch(
+        BOUNDED_CLAIM if is_bounded else CLAIM,
+        stage,
+        [part.lane for part in parts],
+        [part.share for part in parts],
+        [part.newest for part in parts],
+        [part.after[0] for part in parts],
+        [part.after[1] for part in parts],
+        buckets,
+        list(slots),
+        list(slots.values()),
+        now,
+        default_slots,
+        lasts,
+        lease,
+        limit,
+        list(paused_merchants),
+        *([mosts] if is_bounded else ()),
+    )
+    works: list[Work] = []
+    pages = [Page() for _ in parts]
+    for ref, part, lane, merchant_id, destination_id, received_at, attempts, turn, offered in rows:
+        page = pages[part - 1]
+        if ref is None:
+            page.end, page.full, page.offered = (merchant_id, destination_id), turn >= buckets, offered
+            continue
+        page.served += 1
+        if turn > 1:
+            page.second_turn = True
+        elif page.last_served is None or (merchant_id, destination_id) > page.last_served:
+            page.last_served = (merchant_id, destination_id)
+        works.append(Work(stage, ref, LANES[lane], merchant_id, destination_id, received_at, attempts, lease))
+    return works, pages

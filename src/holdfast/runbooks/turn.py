@@ -1,0 +1,232 @@
+"""One engine's turn at one step.
+
+A step is marked as running before its action is called, and its outcome is written together with the log. An engine
+that dies in between leaves a running step; whoever has the lease next looks first whether what the step changes is in
+force already, and else runs it again under the same key, by which nothing goes out twice.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from holdfast.config import Settings
+from holdfast.db.pool import AWAY, Connection, Pool
+from holdfast.incidents import store
+from holdfast.incidents.model import ENGINE, Incident, StepRow, StepState
+from holdfast.runbooks import ledger
+from holdfast.runbooks import store as steps_store
+from holdfast.runbooks.actions import Action, ActionError, Done, Failed, NotApplicable, Outcome, Registry, Run, Waiting
+from holdfast.runbooks.chasing import Messages
+from holdfast.runbooks.order import is_moot
+from holdfast.signals.registry import REGISTRY as SIGNALS
+from holdfast.signals.registry import Counter
+
+log = structlog.get_logger()
+
+LEASE = timedelta(seconds=90)
+"""How long an incident is one engine's; renewed before each step, and longer than a step may take."""
+PATIENCE = 60.0
+"""Seconds that one run of an action may take: what takes longer returns Waiting, and is looked at again."""
+TRIES = 3
+GRACE = timedelta(minutes=1)
+"""How late an update may be before it counts as overdue."""
+
+ENDED = SIGNALS.add(Counter("runbook_step_runs", "Runs of steps of runbooks, by what came of them.", ("outcome",)))
+
+
+class LeaseLost(Exception):  # noqa: N818 - no error: somebody else goes on
+    """The incident is another engine's by now."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """`lease` is the number under which the incident is ours."""
+
+    pool: Pool
+    settings: Settings
+    registry: Registry
+    messages: Messages
+    incident: Incident
+    step: StepRow
+    lease: int
+    now: datetime
+
+    async def take(self) -> None:
+        """Do what the step needs now. Raises LeaseLost, and what `AWAY` lists."""
+        step = self.step
+        if step.kind == "person":
+            await self._stand("asking", "for a person")
+        elif is_moot(step, self.incident) and step.actor is None:
+            await self._end(NotApplicable("the trouble was over before anybody answered"), None)
+        elif step.kind == "every" and not self.incident.is_open:
+            times = "once" if step.runs == 1 else f"{step.runs} times"
+            await self._stand("done", f"{times}; the incident is over")
+        else:
+            await self._act()
+
+    async def _act(self) -> None:
+        step = self.step
+        try:
+            action = self.registry.get(step.action or "")
+            parameters = action.read(step.parameters)
+        except ActionError as error:
+            said = f"{error}. This version cannot run it: do it by hand and mark it done, or skip it with a reason"
+            await self._stand("failed", said)
+            return
+        number = step.runs if step.tries else step.runs + 1
+        run = Run(
+            self.pool, self.settings, self.incident, step.key, number, self.now, step.actor or ENGINE, step.answer
+        )
+        if step.state in ("running", "uncertain") and action.changes and await ledger.holds(action, step, run):
+            self.step = replace(step, runs=number)
+            await self._end(Done("in force: it was done just before an interruption", step.evidence), action)
+            return
+        if step.kind == "ask" and step.actor is None:
+            await self._ask(action, run, parameters)
+            return
+        await steps_store.begin(self.pool, self.incident.id, step.key, runs=number, now=self.now)
+        outcome = await self._call(action, run, parameters)
+        self.step = replace(step, runs=number, tries=step.tries + 1)
+        await self._end(outcome, action)
+
+    async def _call(self, action: Action, run: Run, parameters: Mapping[str, Any]) -> Outcome:
+        """Raises what `AWAY` lists: with the store away the step stays running, and is looked at again."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await action.run(run, **parameters)
+        except TimeoutError:
+            return Failed(f"it took longer than {PATIENCE:.0f} s")
+        except AWAY:
+            raise
+        except Exception as error:
+            log.exception("step.failed", incident=run.incident.id, step=run.step, action=action.name)
+            return Failed(f"{type(error).__name__}: {error}"[:500])
+
+    async def _ask(self, action: Action, run: Run, parameters: Mapping[str, Any]) -> None:
+        """Ask a person, unless there is nothing to ask about."""
+        outcome = await action.offers(run, **parameters) if action.offers is not None else None
+        if outcome is not None:
+            await self._end(outcome, action)
+            return
+        draft = await action.drafts(run, **parameters) if action.drafts is not None else None
+        who = "the commander" if self.step.role == "commander" else "somebody"
+        number, key, text = self.incident.id, self.step.key, self.step.text
+        ask = (
+            f"{text}?\nWaits for {who}: holdfast incidents approve {number} {key}\n"
+            f"or: holdfast incidents skip {number} {key} --because …"
+        )
+        async with self._ours() as db:
+            await self._put(db, "asking", f"waits for {who}", draft=draft)
+            asked = f"{ask}\n\n{draft}" if draft else ask
+            await self.messages.post(
+                db, f"{run.key}/asked", f"To decide: {text}", asked, incident=self.incident, now=self.now
+            )
+            await self._log(db, f"waits for {who}")
+
+    async def _stand(self, state: StepState, said: str) -> None:
+        async with self._ours() as db:
+            await self._put(db, state, said)
+            await self._log(db, said)
+
+    async def _end(self, outcome: Outcome, action: Action | None) -> None:
+        """Write down what came of it. Raises LeaseLost."""
+        async with self._ours() as db:
+            match outcome:
+                case Waiting(said, again):
+                    await self._put(db, "waiting", said, evidence=outcome.evidence, due_at=self.now + again, tries=1)
+                    if not self.step.said:
+                        await self._log(db, f"waits: {said}", outcome.evidence)
+                case Failed(said) if self.step.tries < TRIES:
+                    due_at = self.now + timedelta(seconds=5 * 4 ** max(0, self.step.tries - 1))
+                    await self._put(db, "waiting", said, due_at=due_at)
+                    await self._log(db, f"failed, is tried again: {said}", outcome.evidence)
+                case Failed(said):
+                    await self._fail(db, said, outcome.evidence)
+                case _ if self.step.kind == "every":
+                    await self._repeat(db, outcome)
+                case NotApplicable(said):
+                    await self._put(db, "not applicable", said, evidence=outcome.evidence)
+                    await self._log(db, f"not applicable: {said}", outcome.evidence)
+                case Done(said):
+                    await self._put(db, "done", said, evidence=outcome.evidence)
+                    await self._log(db, said, outcome.evidence)
+                    if action is not None and action.changes:
+                        await self._mitigates(db)
+        ENDED.inc(1, _word(outcome))
+
+    async def _fail(self, db: Connection, said: str, evidence: Mapping[str, Any]) -> None:
+        """It stands still and somebody is told; what is due again and again goes on at its next time."""
+        step, number = self.step, self.incident.id
+        if step.every is not None:
+            await self._put(db, "waiting", said, evidence=evidence, due_at=self.now + step.every, tries=0)
+        else:
+            await self._put(db, "failed", said, evidence=evidence)
+        await self._log(db, f"failed: {said}", evidence)
+        text = (
+            f"“{step.text}” failed: {said}\nTry again: holdfast incidents retry {number} {step.key}\n"
+            f"or do it by hand: holdfast incidents done {number} {step.key} --note …\n"
+            f"or: holdfast incidents skip {number} {step.key} --because …"
+        )
+        key = f"incident-{number}/{step.key}/{step.runs}/failed"
+        await self.messages.post(db, key, f"Failed: {step.text}", text, incident=self.incident, now=self.now)
+
+    async def _repeat(self, db: Connection, outcome: Outcome) -> None:
+        """An `every` step runs again after its interval, and its owner is reminded should it not."""
+        step = self.step
+        assert step.every is not None
+        due_at = self.now + step.every
+        await self._put(db, "waiting", outcome.said, evidence=outcome.evidence, due_at=due_at, tries=0)
+        await self._log(db, outcome.said, outcome.evidence)
+        await store.meet(db, self.incident.id, "update", self.now, step=step.key)
+        await store.oblige(
+            db,
+            self.incident.id,
+            "update",
+            step.text,
+            owner=self.incident.commander,
+            due_at=due_at + GRACE,
+            step=step.key,
+        )
+
+    async def _mitigates(self, db: Connection) -> None:
+        found = await store.lock(db, self.incident.id)
+        if found is None or found.mitigating_at is not None:
+            return
+        if found.state == "acknowledged":
+            await store.set_state(db, found.id, "mitigating", self.now)
+            await store.write(db, found.id, "state", "acknowledged → mitigating", actor=ENGINE, now=self.now)
+        else:  # nobody has acknowledged it yet: it stays detected, so that somebody does
+            await store.set_mitigating_at(db, found.id, self.now)
+
+    @asynccontextmanager
+    async def _ours(self) -> AsyncIterator[Connection]:
+        """A transaction in which the incident is ours, and stays so until its end. Raises LeaseLost."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            if not await store.holds(connection, self.incident.id, self.lease):
+                raise LeaseLost
+            yield connection
+
+    async def _put(self, db: Connection, state: StepState, said: str, **more: Any) -> None:
+        actor = self.step.actor or (ENGINE if state in ("done", "not applicable") else None)
+        await steps_store.put(db, self.incident.id, self.step.key, state, said=said, now=self.now, actor=actor, **more)
+
+    async def _log(self, db: Connection, said: str, evidence: Mapping[str, Any] | None = None) -> None:
+        await store.write(
+            db,
+            self.incident.id,
+            "step",
+            f"{self.step.text}: {said}",
+            actor=self.step.actor or ENGINE,
+            now=self.now,
+            step=self.step.key,
+            evidence=evidence,
+        )
+
+
+def _word(outcome: Outcome) -> str:
+    return {Done: "done", NotApplicable: "not applicable", Waiting: "waiting", Failed: "failed"}[type(outcome)]
