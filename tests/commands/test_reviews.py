@@ -14,7 +14,7 @@ from tests.review import storm
 @pytest.fixture
 def run(database_url, pool):
     async def runner(*arguments: str, **settings: str) -> tuple[int, str, str]:
-        return await command_here("reviews", *arguments, database_url=database_url, **settings)
+        return await command_here("reviews", *arguments, database_url=database_url, **{"person": "ada"} | settings)
 
     return runner
 
@@ -47,7 +47,7 @@ async def test_a_review_is_worked_from_the_terminal_from_draft_to_closed(run, nu
     status, _, err = await run("close", number)
     assert (status, "lacks the root cause and the verdict on the runbook" in err) == (1, True)
 
-    _, out, err = await run("write", number, "--root-cause", "A bad deploy.", "--actor", "ada")
+    _, out, err = await run("write", number, "--root-cause", "A bad deploy.", "--as", "ada")
     assert (out.strip(), "it needs the verdict" in err) == (f"Written into the review of incident {number}.", True)
     _, out, _ = await run("item", "add", number, "Alert sooner", "--owner", "ada", "--due", "3d")
     assert "for ada, due" in out
@@ -59,7 +59,7 @@ async def test_a_review_is_worked_from_the_terminal_from_draft_to_closed(run, nu
     assert "done" in (await run("item", "list", number, "--all"))[1]
 
     better = tmp_path / "better.md"
-    better.write_text(storm.TEXT + "- [ ] Add workers\n")
+    better.write_text(storm.TEXT + "   - [ ] Add workers\n")
     assert "holdfast reviews diff" in (await run("propose", number, "--file", str(better)))[1]
     _, out, _ = await run("diff", number)
     (tmp_path / "stripe-retry-storm.md").write_text(storm.TEXT)
@@ -67,11 +67,26 @@ async def test_a_review_is_worked_from_the_terminal_from_draft_to_closed(run, nu
     assert (tmp_path / "stripe-retry-storm.md").read_text() == better.read_text()
 
     assert (await run("verdict", number, "changed", "--because", "workers"))[0] == 0
-    assert "is reviewed" in (await run("close", number, "--actor", "ada"))[1]
+    assert "is reviewed" in (await run("close", number))[1]
     assert "closed by ada" in (await run("list"))[1]
     assert (await run("list", "--open"))[1].strip() == "No incident waits for its review."
     status, _, err = await run("write", number, "--lessons", "late")
     assert (status, "it stays as it is" in err) == (1, True)
+
+
+async def test_a_proposal_that_is_no_runbook_or_another_one_is_refused(run, number, tmp_path):
+    file = tmp_path / "worse.md"
+    file.write_text(storm.TEXT + "   - [ ] Add workers `do: no.such`\n")
+    status, _, err = await run("propose", number, "--file", str(file))
+    assert (status, "stripe-retry-storm.md:13: there is no action 'no.such'" in err) == (1, True), err
+    file.write_text(storm.TEXT.replace("id: stripe-retry-storm", "id: other"))
+    status, _, err = await run("propose", number, "--file", str(file))
+    assert (status, "id: 'other' is not the file's name; write `id: stripe-retry-storm`" in err) == (1, True), err
+
+
+async def test_only_the_team_writes_in_a_review(run, number):
+    status, _, err = await run("write", number, "--lessons", "x", "--as", "eve")
+    assert (status, "'eve' is not on the team (ada)" in err) == (1, True)
 
 
 async def test_root_cause_and_lessons_come_from_a_file(run, number, tmp_path):

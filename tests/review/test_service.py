@@ -14,7 +14,7 @@ from holdfast.review.service import NotYetError
 from holdfast.review.trends import trends
 from holdfast.runbooks import store as steps
 from holdfast.runbooks.actions import Done, Run, Waiting
-from holdfast.runbooks.model import RunbookError
+from holdfast.runbooks.model import RunbookError, Step
 from holdfast.signals import store as signals
 from holdfast.signals.rollup import roll_up
 from tests.review import storm
@@ -125,6 +125,19 @@ async def test_what_people_write_is_kept_and_logged(pool):
     review = await service.write(pool, made.id, lessons="Canary first.", actor="bob", now=at(61))
     assert (review.root_cause, review.lessons) == ("A bad deploy.", "Canary first.")
     assert await log_of(pool, made.id, "note") == ["Review: wrote the root cause", "Review: wrote the lessons"]
+
+
+async def test_what_people_do_in_the_review_does_the_runbooks_steps_for_people(pool):
+    made = await storm.resolved(pool)
+    keys = ("root-cause", "prevention", "runbook-verdict")
+    await steps.add(pool, made.id, [Step(key, "person", "recovery", "9", key.title(), 1) for key in keys])
+    await written(pool, made.id)
+    assert [one.state for one in await steps.steps(pool, made.id)] == ["done", "pending", "done"]
+    await service.add_item(pool, made.id, "x", owner=None, due_at=None, actor="ada", now=at(71))
+    found = await steps.step(pool, made.id, "prevention")
+    assert found is not None
+    assert (found.state, found.actor, found.ended_at) == ("done", "ada", at(71))
+    assert "Runbook-Verdict: unchanged: it did what it should" in await log_of(pool, made.id, "step")
 
 
 async def test_a_review_is_not_closed_without_root_cause_and_verdict(pool):

@@ -18,8 +18,8 @@ from holdfast.inbox.model import EventError
 from holdfast.incidents.model import IncidentError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
-from holdfast.runbooks.actions import ActionError
 from holdfast.review.model import ReviewError
+from holdfast.runbooks.actions import ActionError
 from holdfast.runbooks.model import RunbookError
 from holdfast.service import Database
 from holdfast.signals.readings import ReadingError
