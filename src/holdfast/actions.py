@@ -10,6 +10,9 @@ MODULES: tuple[str, ...] = (
     "holdfast.levers.actions",
     "holdfast.health.actions",
     "holdfast.verify.actions",
+    "holdfast.comms.actions",
+    "holdfast.comms.status_actions",
+    "holdfast.review.actions",
 )
 """The domains' modules of actions; each registers its own as it is imported."""
 

@@ -11,6 +11,9 @@ import typer
 
 from holdfast.cli import COMMANDS, GROUPS, build
 from holdfast.commands.options import read_time
+from holdfast.comms.messages import to_team
+from holdfast.config import Settings
+from holdfast.drills.team_chat import TeamChat
 from holdfast.inbox import store as inbox
 from holdfast.inbox.model import NewEvent
 from holdfast.merchants.catalogue import Catalogue
@@ -146,6 +149,22 @@ async def test_merchants_are_imported_all_or_none(run, done, tmp_path):
     assert "gym" not in await done("merchants", "list")
     status, _, err = await run("merchants", "import", str(tmp_path / "none.csv"))
     assert (status, "cannot read" in err) == (1, True)
+
+
+async def test_destinations_of_messages_are_shown_apart_and_subscribe_to_nothing(run, done, pool):
+    async with TeamChat() as chat:
+        channels = chat.url
+        await to_team(pool, Settings(team_channels=channels), "k", "page", "s", "t", datetime.now(UTC))
+        assert "No destinations yet" in await done("destinations", "list")
+        [found] = json.loads(await done("destinations", "list", "--messages", "--json"))["destinations"]
+        assert (found["kind"], found["address"], found["events"]) == ("team", "team:1", [])
+        number = str(found["id"])
+        status, _, err = await run("destinations", "subscribe", number, "--events", "charge.*")
+        assert (status, "cannot subscribe to events" in err) == (1, True)
+        assert (await run("destinations", "test", number, team_channels=channels))[0] == 0
+        assert "This is a test." in chat.texts[0]
+        status, _, err = await run("destinations", "rotate", number)
+        assert (status, "not signed" in err) == (1, True)
 
 
 async def test_destinations_live_from_being_added_to_being_removed(run, done):

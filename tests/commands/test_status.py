@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from holdfast.comms import status_store, subscribing
-from tests.comms.incidents import NOON, moved, opened
+from tests.comms_status.incidents import NOON, moved, opened
 from tests.processes import command_here
 
 

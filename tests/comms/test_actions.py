@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast.comms import actions, texts
-from holdfast.comms.paging import Speaker, page
+from holdfast.comms.paging import page
 from holdfast.config import Settings
 from holdfast.delivery import store as deliveries
 from holdfast.incidents import store as incidents
@@ -277,13 +277,16 @@ async def test_people_are_called_by_mail_and_named_in_the_channel(pool, run, set
     assert post.messages()[0]["subject"] == f"[critical] Incident {run.incident.id}: Not acknowledged."
 
 
-async def test_the_engine_speaks_within_its_transaction(pool, run, settings, chat, post):
-    speaker = Speaker(settings)
+async def test_a_call_is_part_of_the_callers_transaction(pool, run, settings):
     people = [Person(1, "ann", "Ann", "ann@example.com", "admin")]
     async with pool.acquire() as db, db.transaction():
-        assert await speaker.post(db, "a", "To decide", "Yes?", incident=run.incident, now=run.now) == 1
-        assert await speaker.page(db, "b", people, "Now.", incident=run.incident, now=run.now) == 2
+        assert await page(db, settings, run.incident, people, "k", "Now.", run.now) == 2
         assert await planned(pool) == 0
-    await send(pool, settings, post)
-    assert len(chat.posts) == 2
-    assert f"Incident {run.incident.id}: To decide" in "".join(chat.texts)
+    assert await planned(pool) == 2
+
+
+async def test_without_mail_people_are_called_in_the_channel_alone(pool, run, settings, chat):
+    people = [Person(1, "ann", "Ann", "ann@example.com", "admin")]
+    without = Settings(team_channels=chat.url)
+    assert await page(pool, without, run.incident, people, "k", "Now.", run.now) == 1
+    assert await planned(pool) == 1

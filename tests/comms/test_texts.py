@@ -119,12 +119,6 @@ def test_a_persons_words_stand_for_the_log_and_the_figures_stay():
     assert "Next update: 13:18 UTC." in said.text
 
 
-def test_a_question_says_what_by_which_figures_and_how_to_answer():
-    said = texts.approval(TROUBLE, step("x.y", "asking", role="commander"), NOW, figures={"delayed": 12}, draft="Hello")
-    for part in ("Do x.y?", "waits for the commander", "- delayed: 12", "approve 7 x.y", "skip 7 x.y", "Hello"):
-        assert part in said.text
-
-
 def test_a_mail_has_the_merchants_own_figures_in_text_and_html():
     said = texts.merchant_mail(TROUBLE, BAKERY, next_at=NOW + timedelta(hours=1), now=NOW)
     for part in (

@@ -3,18 +3,15 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil  # type: ignore[import-untyped]
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from holdfast.db.embedded import EmbeddedPostgres
@@ -24,16 +21,6 @@ from tests.inbox.events import SECRET
 from tests.processes import Running, command_here, running
 
 ACCOUNTS = [f"acct_1Shop{number}" for number in range(3)]
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A data directory that PostgreSQL's user can reach."""
-    outer = Path(tempfile.mkdtemp(prefix="holdfast-test-", dir="/var/tmp"))
-    outer.chmod(0o711)
-    yield outer / "var"
-    EmbeddedPostgres(outer / "var").stop(immediate=True)
-    shutil.rmtree(outer)
 
 
 @asynccontextmanager

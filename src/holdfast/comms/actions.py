@@ -13,12 +13,14 @@ from holdfast.inbox import store as inbox
 from holdfast.incidents import store as incidents
 from holdfast.merchants import store as merchants
 from holdfast.runbooks import store as steps
-from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, action
+from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, Waiting, action
 
 _SHOWN = 50
 """Merchants whose figures are kept as evidence."""
 _NO_TEAM = "no team channel is set up: name one in HOLDFAST_TEAM_CHANNELS"
 _NO_MAIL = "mail is not set up (HOLDFAST_SMTP_URL)"
+AGAIN = timedelta(minutes=1)
+"""How soon it is looked again whether anybody is affected, while the trouble lasts."""
 SIGNIFICANT = timedelta(minutes=5)
 """Delays that merchants are told of."""
 
@@ -131,19 +133,21 @@ async def notify_merchants(
 async def _(run: Run, *, delay: timedelta = SIGNIFICANT, following: timedelta = timedelta(hours=1)) -> Outcome | None:
     """Nobody is asked where nothing is late by much, nor will be."""
     hit = await affected(run.pool, run.incident, run.now, delay)
+    lasts = run.incident.calm_at is None
     if not hit:
-        return NotApplicable("no merchant has anything late or given up", {"affected": 0})
+        said = "no merchant has anything late or given up"
+        return Waiting(f"{said} yet", AGAIN, {"affected": 0}) if lasts else NotApplicable(said, {"affected": 0})
     longest = max(one.longest_s for one in hit)
     lost = sum(one.given_up for one in hit)
     seen = await figures(run.pool, run.settings, run.now)
     grows = seen.waiting > 0 and (seen.drain_s is None or seen.drain_s > delay.total_seconds())
     evidence = _evidence(hit) | {"longest_s": round(longest), "drain_s": seen.drain_s and round(seen.drain_s)}
     if longest <= delay.total_seconds() and not lost and not grows:
-        return NotApplicable(
+        said = (
             f"nothing is late by more than {length(delay)}: the longest took {length(longest)}, and what waits is "
-            f"{'done' if not seen.waiting else f'drained in {length(seen.drain_s or 0)}'}",
-            evidence,
+            f"{'done' if not seen.waiting else f'drained in {length(seen.drain_s or 0)}'}"
         )
+        return Waiting(said, AGAIN, evidence) if lasts else NotApplicable(said, evidence)
     if not run.settings.smtp_url:
         by_hand = [one.key for one in hit]
         return Failed(f"{_NO_MAIL}: tell {listed(by_hand)} by hand", evidence | {"by_hand": by_hand})
@@ -156,6 +160,30 @@ async def _(run: Run, *, delay: timedelta = SIGNIFICANT, following: timedelta = 
     if not hit:
         return texts.default_paragraph(run.incident)
     return texts.merchant_draft(run.incident, hit, next_at=run.now + following, now=run.now)
+
+
+@action("comms.update_merchants")
+async def update_merchants(run: Run, *, following: timedelta = timedelta(hours=1)) -> Outcome:
+    """Write again to those merchants who were told, half of the time before they were promised to hear again."""
+    sent = await inbox.own_events(run.pool, _of_incident(run), TYPES["merchant_mail"])
+    told = {number for key, _ in sent if (number := _merchant_in(key)) is not None}
+    if not told:
+        return NotApplicable("no merchant was told of it")
+    if run.incident.calm_at is not None:
+        return NotApplicable("the trouble is over: they get the all-clear")
+    ago = run.now - max(at for _, at in sent)
+    if ago < following / 2 - timedelta(seconds=30):
+        return NotApplicable(f"they were written to less than {length(following / 2)} ago")
+    known = await merchants.by_ids(run.pool, sorted(told))
+    hit = {one.id: one for one in await affected(run.pool, run.incident, run.now)}
+    mailed = 0
+    for number, one in sorted(known.items()):
+        if one.email:
+            own = hit.get(number, AffectedMerchant(number, one.key, one.name, one.email, 0, 0, 0.0, 0))
+            said = texts.merchant_mail(run.incident, own, next_at=run.now + following, now=run.now, again=True)
+            await _mail(run, own, "merchant_mail", said)
+            mailed += 1
+    return Done(f"{many(mailed, 'merchant')} mailed how it stands", {"mailed": mailed})
 
 
 @action("comms.all_clear")
@@ -201,11 +229,12 @@ async def _mail(run: Run, to: AffectedMerchant, kind: str, said: texts.Text) -> 
 
 
 @action("comms.prepare_customer_notice")
-async def prepare_customer_notice(run: Run) -> Outcome:
+async def prepare_customer_notice(run: Run, *, delay: timedelta = SIGNIFICANT) -> Outcome:
     """Write the text that merchants can forward to their customers. Nothing is sent."""
-    hit = await affected(run.pool, run.incident, run.now)
+    hit = await affected(run.pool, run.incident, run.now, delay)
     if not hit:
-        return NotApplicable("no merchant has anything late or given up, so their customers miss nothing")
+        said = "no merchant has anything late or given up, so their customers miss nothing"
+        return Waiting(said, AGAIN) if run.incident.calm_at is None else NotApplicable(said)
     text = texts.customer_notice(run.incident, hit, await figures(run.pool, run.settings, run.now), run.now)
     return Done(
         f"written, for customers of {many(len(hit), 'merchant')}; nothing is sent", {"text": text} | _evidence(hit)

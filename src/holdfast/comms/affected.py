@@ -1,7 +1,11 @@
 """Which merchants an incident affects, worked out from what happened to their events: never from a guess."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import asyncpg
 
 from holdfast.db.pool import Connection, Pool
 from holdfast.delivery import late_store
@@ -50,8 +54,9 @@ async def affected(
     Late is what takes longer than its lane's promise (`health.probes.AGE_SECONDS`, as for `verify`), or than `most`.
     """
     end = min(now, incident.resolved_at) if incident.resolved_at is not None else now
-    late = await late_store.late(db, incident.since - BEFORE, incident.since, end, promises(most))
-    lost = {row["merchant_id"]: row for row in await late_store.given_up(db, incident.since, end)}
+    async with _at_one_instant(db) as connection:
+        late = await late_store.late(connection, incident.since - BEFORE, incident.since, end, promises(most))
+        lost = {row["merchant_id"]: row for row in await late_store.given_up(connection, incident.since, end)}
     rows = {row["merchant_id"]: row for row in late}
     ids = [*rows, *(key for key in lost if key not in rows)]
     known = await merchants.by_ids(db, ids)
@@ -77,3 +82,14 @@ async def affected(
             )
         )
     return found
+
+
+@asynccontextmanager
+async def _at_one_instant(db: Connection | Pool) -> AsyncIterator[Connection]:
+    """A transaction in which such statements get their time; a connection given is used as it is."""
+    if not isinstance(db, asyncpg.pool.Pool):
+        yield db
+        return
+    async with db.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await late_store.be_patient(connection)
+        yield connection

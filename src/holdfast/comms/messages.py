@@ -28,7 +28,7 @@ from holdfast.queue.model import Lane
 TYPES = {
     "announcement": "incident.announcement",
     "team_update": "incident.team_update",
-    "approval": "incident.approval",
+    "notice": "incident.notice",
     "merchant_mail": "incident.merchant_mail",
     "all_clear": "incident.all_clear",
     "status_mail": "incident.status_mail",

@@ -1,7 +1,6 @@
 """Calls people: by mail and in the team channel. Never by text or telephone, which may be what is down."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.comms import texts
@@ -30,23 +29,3 @@ async def page(  # noqa: PLR0917 - where, whom, what, and when
     sent = await to_mailboxes(db, key, "page", said.subject, said.text, None, mailboxes, now)
     names = ", ".join(f"{person.name} ({person.key})" for person in people) or "nobody in particular"
     return sent + await to_team(db, settings, key, "page", said.subject, f"For {names}.\n\n{said.text}", now)
-
-
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """How the engine speaks to people (`runbooks.chasing.Messages`)."""
-
-    settings: Settings
-
-    async def post(
-        self, db: Connection, key: str, subject: str, text: str, *, incident: Incident, now: datetime
-    ) -> int:
-        """To the team's channels; how many there are."""
-        subject = f"Incident {incident.id}: {subject}"
-        return await to_team(db, self.settings, key, "notice", subject, text, now)
-
-    async def page(
-        self, db: Connection, key: str, people: Sequence[Person], text: str, *, incident: Incident, now: datetime
-    ) -> int:
-        """To these people, wherever they can be reached; how many addresses that were."""
-        return await page(db, self.settings, incident, people, key, text, now)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from holdfast.comms.messages import to_mailboxes, to_team
+from holdfast.comms.messages import to_team
+from holdfast.comms.paging import page
 from holdfast.config import Settings
 from holdfast.db.pool import Connection
 from holdfast.incidents import store
 from holdfast.incidents.model import ENGINE, Incident, Person
-from holdfast.merchants.model import COMPANY
 
 
 class Speaker:
@@ -21,7 +21,7 @@ class Speaker:
         self, db: Connection, key: str, subject: str, text: str, *, incident: Incident, now: datetime
     ) -> int:
         """To every team channel; how many there are."""
-        count = await to_team(db, self._settings, key, "approval", _headed(incident, subject), text, now)
+        count = await to_team(db, self._settings, key, "notice", f"Incident {incident.id}: {subject}", text, now)
         if count:
             await store.write(
                 db, incident.id, "message", f"to the team: {subject}", actor=ENGINE, now=now, evidence={"key": key}
@@ -33,14 +33,7 @@ class Speaker:
     ) -> int:
         """To these people's mailboxes, and to the team's channels, which name them; how many places that were."""
         names = ", ".join(person.key for person in people) or "everybody"
-        subject = _headed(incident, f"{names}: please take it")
-        mailboxes = [(COMPANY, person.email) for person in people if person.email]
-        count = await to_mailboxes(db, key, "page", subject, text, None, mailboxes, now)
-        count += await to_team(db, self._settings, key, "page", subject, text, now)
+        count = await page(db, self._settings, incident, people, key, text, now)
         said = f"called {names}" if count else f"{names} could not be called: no team channel and no mail address"
         await store.write(db, incident.id, "message", said, actor=ENGINE, now=now, evidence={"key": key})
         return count
-
-
-def _headed(incident: Incident, subject: str) -> str:
-    return f"[incident {incident.id}] {subject}"

@@ -1,7 +1,7 @@
 """What people are told, in plain words and figures; templates beside it. No clock, no store."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -143,22 +143,6 @@ def _affected_words(found: Sequence[AffectedMerchant]) -> str:
     )
 
 
-def approval(
-    incident: Incident,
-    step: StepRow,
-    now: datetime,
-    *,
-    figures: Mapping[str, Any] | None = None,
-    draft: str | None = None,
-) -> Text:
-    """A question to the team: what would be done, by which figures, and how to say yes or no."""
-    who = "the commander" if step.role == "commander" else "anybody of the team"
-    said = _render(
-        "approval.txt.j2", incident, now, step=step, who=who, figures=list((figures or {}).items()), draft=draft or ""
-    )
-    return Text(f"To decide: {step.text}", said)
-
-
 def page(incident: Incident, text: str, now: datetime) -> Text:
     """To a person who is needed now."""
     first = " ".join(text.split()) or incident.title
@@ -197,10 +181,16 @@ def figures_of(merchant: AffectedMerchant, now: datetime) -> list[str]:
 
 
 def merchant_mail(
-    incident: Incident, merchant: AffectedMerchant, *, next_at: datetime, now: datetime, paragraph: str | None = None
+    incident: Incident,
+    merchant: AffectedMerchant,
+    *,
+    next_at: datetime,
+    now: datetime,
+    paragraph: str | None = None,
+    again: bool = False,
 ) -> Text:
     """What is affected, since when, what we do, when we write next. Of this merchant alone."""
-    subject = "Your payment notifications are delayed"
+    subject = f"Your payment notifications are {'still ' if again else ''}delayed"
     closing = f"You need not do anything. We write again by {day_and_clock(next_at)}, or as soon as it is over."
     return _mail(subject, incident, merchant, paragraph, figures_of(merchant, now), closing, now)
 

@@ -9,12 +9,17 @@ from holdfast.db.pool import Connection, Pool
 
 Executor = Connection | Pool
 
-PATIENCE = 60.0
-"""Seconds that such a statement may take: it looks at all that was done in the time of an incident."""
+PATIENCE = 45.0
+"""Seconds that one of these statements may take: it looks at all that was done in the time of an incident."""
 MOST = 10_000
 """Merchants that are told of, those with the longest waits first."""
 SILENT = timedelta(minutes=5)
 """A destination that took nothing for so long, and was tried in vain, is down."""
+
+
+async def be_patient(db: Connection) -> None:
+    """Until the transaction ends: the pools' own limit is for the data plane."""
+    await db.execute(f"SET LOCAL statement_timeout = '{PATIENCE:.0f}s'")
 
 
 async def late(

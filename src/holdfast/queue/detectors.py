@@ -231,10 +231,13 @@ class RouteBacklog:
         served = self._served.rate
         rates = f"{self._arrived.rate:.1f} events a second arrive (usual {usual:.1f}), {served:.1f} are routed"
         lasting = self._began is not None and (frame.at - self._began).total_seconds() > self._settings.lasting
-        slow = served < 0.7 * min(self._arrived.rate, usual) and self._depth.last > 0
+        stopped = not self._served.total and self._depth.last > 0
+        slow = stopped or (served < 0.7 * min(self._arrived.rate, usual) and self._depth.last > 0)
         is_spike = times >= self._settings.spike and surprise(self._arrived.total, expected) > 7
         if is_spike and not lasting and not slow:
             return SPIKE, f"More arrive than usual, the router is as fast as ever: {rates}."
+        if stopped:
+            return SUSTAINED, f"Nothing is routed at all: {rates}."
         if slow or not is_spike:
             return SUSTAINED, f"The router does less than arrives: {rates}."
         return SUSTAINED, f"More has been arriving for too long than can be routed: {rates}."

@@ -66,13 +66,10 @@ async def calm(run: Run, *, stable: timedelta = timedelta(minutes=2)) -> Outcome
     """Wait until all alerts of the incident are over, and have been for a while."""
     incident = await service.get(run.pool, run.incident.id)
     if incident.calm_at is None:
-        open_ones = [
-            one.alert
-            for one in await watch.by_ids(run.pool, await store.alert_ids(run.pool, incident.id))
-            if one.alert.closed_at is None
-        ]
-        if not open_ones:
+        kept = await watch.by_ids(run.pool, await store.alert_ids(run.pool, incident.id))
+        if not kept:
             return Waiting(f"opened by hand: say when it is over with `holdfast incidents calm {incident.id}`")
+        open_ones = [one.alert for one in kept if one.alert.closed_at is None]
         figures = {one.key: [str(figure) for figure in one.evidence] for one in open_ones}
         return Waiting("still open: " + "; ".join(one.title for one in open_ones), evidence=figures)
     quiet = run.now - incident.calm_at

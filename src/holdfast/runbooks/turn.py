@@ -6,11 +6,11 @@ force already, and else runs it again under the same key, by which nothing goes 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -27,6 +27,7 @@ from holdfast.signals.registry import REGISTRY as SIGNALS
 from holdfast.signals.registry import Counter
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 LEASE = timedelta(seconds=90)
 """How long an incident is one engine's; renewed before each step, and longer than a step may take."""
@@ -62,7 +63,11 @@ class Turn:
         if step.kind == "person":
             await self._stand("asking", "for a person")
         elif is_moot(step, self.incident) and step.actor is None:
-            await self._end(NotApplicable("the trouble was over before anybody answered"), None)
+            asked = step.state == "asking"
+            said = (
+                "the trouble was over before anybody answered" if asked else "the trouble was over before it was needed"
+            )
+            await self._end(NotApplicable(said), None)
         elif step.kind == "every" and not self.incident.is_open:
             times = "once" if step.runs == 1 else f"{step.runs} times"
             await self._stand("done", f"{times}; the incident is over")
@@ -109,11 +114,11 @@ class Turn:
 
     async def _ask(self, action: Action, run: Run, parameters: Mapping[str, Any]) -> None:
         """Ask a person, unless there is nothing to ask about."""
-        outcome = await action.offers(run, **parameters) if action.offers is not None else None
+        outcome = await self._safely("offer", action.offers, run, parameters)
         if outcome is not None:
             await self._end(outcome, action)
             return
-        draft = await action.drafts(run, **parameters) if action.drafts is not None else None
+        draft = await self._safely("draft", action.drafts, run, parameters)
         who = "the commander" if self.step.role == "commander" else "somebody"
         number, key, text = self.incident.id, self.step.key, self.step.text
         ask = (
@@ -127,6 +132,25 @@ class Turn:
                 db, f"{run.key}/asked", f"To decide: {text}", asked, incident=self.incident, now=self.now
             )
             await self._log(db, f"waits for {who}")
+
+    async def _safely(
+        self, what: str, function: Callable[..., Awaitable[T]] | None, run: Run, parameters: Mapping[str, Any]
+    ) -> T | None:
+        """What comes before a question must not keep it from being asked: a mistake in it counts as no answer."""
+        if function is None:
+            return None
+        try:
+            async with asyncio.timeout(PATIENCE / 2):
+                return await function(run, **parameters)
+        except TimeoutError:
+            log.warning(
+                "step.unprepared", incident=run.incident.id, step=run.step, what=what, reason="it took too long"
+            )
+        except AWAY:
+            raise
+        except Exception:
+            log.exception("step.unprepared", incident=run.incident.id, step=run.step, what=what)
+        return None
 
     async def _stand(self, state: StepState, said: str) -> None:
         async with self._ours() as db:
@@ -181,7 +205,8 @@ class Turn:
         assert step.every is not None
         due_at = self.now + step.every
         await self._put(db, "waiting", outcome.said, evidence=outcome.evidence, due_at=due_at, tries=0)
-        await self._log(db, outcome.said, outcome.evidence)
+        if outcome.said != step.said or isinstance(outcome, Done):
+            await self._log(db, outcome.said, outcome.evidence)
         await store.meet(db, self.incident.id, "update", self.now, step=step.key)
         await store.oblige(
             db,

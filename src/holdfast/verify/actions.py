@@ -32,11 +32,9 @@ async def critical_payments(run: Run) -> Outcome:
         return Waiting(f"{lane.events.waiting:,} critical events are still to be routed", evidence=evidence)
     if needs or not all(one.holds for one in sums):
         return Failed("needs a person: " + "; ".join(_said(one) for one in needs or found.needs), evidence)
-    stripe = f"; Stripe lists {found.stripe.listed:,}, none is missing" if found.stripe.compared else ""
-    return Done(
-        f"{lane.events.received:,} critical events received, {lane.in_ledger:,} in the ledger, none lost{stripe}",
-        evidence,
-    )
+    stripe = f"; Stripe lists {found.stripe.listed:,} events, none is missing here" if found.stripe.listed else ""
+    applied = f"{lane.events.applied:,} critical payment events were applied, all of them are in the ledger"
+    return Done(applied + stripe, evidence)
 
 
 @action("verify.integrity", proof=True)
