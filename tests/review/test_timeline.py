@@ -87,6 +87,14 @@ def test_an_alert_is_told_with_its_evidence_when_it_opens_and_not_when_it_closes
     assert closed.details == ()
 
 
+def test_an_alert_that_opened_twice_is_told_each_time_with_its_own_evidence():
+    first = AlertFacts(1, "storm", "Too much", "critical", "stripe", "why", at(0), at(1), at(20), ("62 %",))
+    again = AlertFacts(2, "storm", "Too much", "critical", "stripe", "why", at(29), at(30), None, ("70 %",))
+    text = "Too much. Probable cause: stripe. why"
+    log = [entry(n, "alert", text, at_, step=None, evidence={"alert": n}) for n, at_ in ((1, 1), (2, 30))]
+    assert [line.details for line in timeline(log, (first, again), (), frozenset())] == [("62 %",), ("70 %",)]
+
+
 def test_only_the_end_of_a_step_that_acted_is_marked():
     log = [
         entry(1, "step", "reduce: waits for ada", 1, step="reduce"),
