@@ -33,7 +33,20 @@ from tests.inbox.events import event, new
 
 BEGAN = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 VERSION = "0123456789ab"
-TEXT = "# Stripe Retry Storms\n\n## Immediate actions\n- [ ] Reduce concurrency `do: queue.reduce`\n"
+TEXT = """\
+---
+id: stripe-retry-storm
+title: Stripe retry storm
+triggers: [stripe-retry-storm]
+severity: critical
+---
+# Stripe retry storm
+
+## Immediate actions
+
+1. **Act**
+   - [ ] Reduce concurrency
+"""
 RUNBOOK = "stripe-retry-storm"
 
 

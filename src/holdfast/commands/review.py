@@ -1,7 +1,6 @@
 """`holdfast reviews …`"""
 
 import asyncio
-import getpass
 import sys
 import time
 from dataclasses import asdict
@@ -12,7 +11,9 @@ from typing import Annotated, Any
 import asyncpg
 import typer
 
+from holdfast import actions
 from holdfast.commands import review_items, review_trends, terminal
+from holdfast.commands.acting import As, acting
 from holdfast.commands.options import Json, Limit, Since, read_optional_time
 from holdfast.commands.session import CommandError, with_store
 from holdfast.config import Settings
@@ -22,6 +23,7 @@ from holdfast.incidents.model import Incident
 from holdfast.review import document, rendering, service, store
 from holdfast.review.model import Review
 from holdfast.review.service import Case
+from holdfast.runbooks import parser
 
 app = typer.Typer()
 app.add_typer(
@@ -125,7 +127,7 @@ def write(
         Path | None,
         typer.Option("--file", help="A Markdown file with `# Root cause` and `# Lessons` instead; - is stdin."),
     ] = None,
-    actor: review_items.Actor = None,
+    as_: As = None,
     json: Json = False,
 ) -> None:
     """Write the root cause and the lessons; what is not given stays."""
@@ -135,10 +137,9 @@ def write(
         root_cause, lessons = _parted(_read(file), str(file))
     if root_cause is None and lessons is None:
         raise typer.BadParameter("give --root-cause, --lessons or --file")
-    who = actor or getpass.getuser()
     made = with_store(
-        lambda pool, _settings: service.write(
-            pool, number, root_cause=root_cause, lessons=lessons, actor=who, now=_now()
+        lambda pool, settings: service.write(
+            pool, number, root_cause=root_cause, lessons=lessons, actor=acting(settings, as_), now=_now()
         )
     )
     _say(made, json, f"Written into the review of incident {number}.")
@@ -148,13 +149,23 @@ def write(
 def propose(
     number: Number,
     file: Annotated[Path, typer.Option("--file", help="The whole runbook as it should become; - is stdin.")],
-    actor: review_items.Actor = None,
+    as_: As = None,
     json: Json = False,
 ) -> None:
     """Propose a change of the runbook; `holdfast reviews diff` shows it as a patch."""
     text = _read(file)
-    who = actor or getpass.getuser()
-    made = with_store(lambda pool, _settings: service.propose(pool, number, text, check=_check, actor=who, now=_now()))
+
+    async def body(pool: Pool, settings: Settings) -> Review:
+        incident = await incidents.get(pool, number)
+        # As the file that it becomes: its name must fit its id, whatever the proposal's file is called.
+        becomes = f"{incident.runbook}.md" if incident is not None else file
+
+        def check(text: str) -> None:
+            parser.parse(text, becomes, actions.registry(), shipped=False)
+
+        return await service.propose(pool, number, text, check=check, actor=acting(settings, as_), now=_now())
+
+    made = with_store(body)
     _say(made, json, f"Proposed. Look at it with `holdfast reviews diff {number}`.")
 
 
@@ -175,26 +186,29 @@ def verdict(
     number: Number,
     found: Annotated[str, typer.Argument(metavar="unchanged|changed", help="What becomes of the runbook.")],
     because: Annotated[str, typer.Option("--because", help="Why.")],
-    actor: review_items.Actor = None,
+    as_: As = None,
     json: Json = False,
 ) -> None:
     """Say whether the runbook stays as it is, or changes as proposed."""
     if found not in ("unchanged", "changed"):
         raise typer.BadParameter(f"{found!r} is no verdict: write unchanged or changed")
-    who = actor or getpass.getuser()
     made = with_store(
-        lambda pool, _settings: service.verdict(
-            pool, number, "changed" if found == "changed" else "unchanged", because, actor=who, now=_now()
+        lambda pool, settings: service.verdict(
+            pool,
+            number,
+            "changed" if found == "changed" else "unchanged",
+            because,
+            actor=acting(settings, as_),
+            now=_now(),
         )
     )
     _say(made, json, f"The runbook is {found}.")
 
 
 @app.command()
-def close(number: Number, actor: review_items.Actor = None, json: Json = False) -> None:
+def close(number: Number, as_: As = None, json: Json = False) -> None:
     """Close the review: the incident is reviewed. Says what is missing if it is not done."""
-    who = actor or getpass.getuser()
-    made = with_store(lambda pool, _settings: service.close(pool, number, actor=who, now=_now()))
+    made = with_store(lambda pool, settings: service.close(pool, number, actor=acting(settings, as_), now=_now()))
     _say(made, json, f"Incident {number} is reviewed. Its action items are still chased until they are done.")
 
 
@@ -323,12 +337,6 @@ def _parted(text: str, file: str) -> tuple[str | None, str | None]:
         raise CommandError(f"{file} has neither a heading `# Root cause` nor `# Lessons`")
     parts = {name: "\n".join(lines).strip() for name, lines in found.items()}
     return parts.get("root cause"), parts.get("lessons")
-
-
-def _check(text: str) -> None:
-    """What can be said of a runbook's text without reading it as one."""
-    if not text.strip():
-        raise CommandError("the proposal is empty: give the whole runbook as it should become")
 
 
 def _now() -> datetime:

@@ -1,6 +1,5 @@
 """`holdfast reviews item …`"""
 
-import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from holdfast import durations
 from holdfast.commands import terminal
+from holdfast.commands.acting import As, acting
 from holdfast.commands.options import Json, read_time
 from holdfast.commands.session import with_store
 from holdfast.config import Settings
@@ -19,7 +19,6 @@ from holdfast.review import service
 from holdfast.review.document import item_state
 
 app = typer.Typer()
-Actor = Annotated[str | None, typer.Option("--actor", help="Who does this; else the user of this machine.")]
 
 
 @app.command()
@@ -30,15 +29,16 @@ def add(
     due: Annotated[
         str | None, typer.Option(metavar="TIME", help="2026-12-01, or in 3d, 2w; else in two weeks.")
     ] = None,
-    actor: Actor = None,
+    as_: As = None,
     json: Json = False,
 ) -> None:
     """Add an action item; its owner is reminded of it while it is overdue."""
     now = datetime.now(UTC)
     due_at = _due(due, now) if due is not None else None
-    who = actor or getpass.getuser()
     made = with_store(
-        lambda pool, _settings: service.add_item(pool, incident, text, owner=owner, due_at=due_at, actor=who, now=now)
+        lambda pool, settings: service.add_item(
+            pool, incident, text, owner=owner, due_at=due_at, actor=acting(settings, as_), now=now
+        )
     )
     if json:
         terminal.print_json(made)
@@ -49,12 +49,13 @@ def add(
 @app.command()
 def done(
     number: Annotated[int, typer.Argument(help="The item's number, as `holdfast reviews item list` shows.")],
-    actor: Actor = None,
+    as_: As = None,
     json: Json = False,
 ) -> None:
     """An action item is done."""
-    who = actor or getpass.getuser()
-    made = with_store(lambda pool, _settings: service.item_done(pool, number, actor=who, now=datetime.now(UTC)))
+    made = with_store(
+        lambda pool, settings: service.item_done(pool, number, actor=acting(settings, as_), now=datetime.now(UTC))
+    )
     if json:
         terminal.print_json(made)
         return

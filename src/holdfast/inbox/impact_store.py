@@ -7,13 +7,12 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from holdfast.db.pool import Connection
+from holdfast.inbox.model import OWN
 
 WAITED = "impact_event"
 """What `gather` makes of a time: seq, lane, merchant_id, object_id, received_at, wait (seconds until it was routed, or
 so far), waits (whether it still does), lost_way (whether it left the queue without having been routed), late. Rooms
 above join it."""
-_OWN = "holdfast"
-"""The provider of messages that we sent ourselves: nothing that was received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,10 @@ class Gathering:
 
 
 async def gather(db: Connection, chosen: Gathering) -> tuple[int, datetime | None]:
-    """Note the events until the transaction ends; how many there are, and when the last of them was received."""
+    """Note the events, but for our own messages, until the transaction ends.
+
+    Returns how many there are, and when the last of them was received.
+    """
     await db.execute(
         f"""
         CREATE TEMPORARY TABLE {WAITED} (
@@ -69,7 +71,7 @@ async def gather(db: Connection, chosen: Gathering) -> tuple[int, datetime | Non
         list(chosen.promises),
         chosen.now,
         chosen.most,
-        _OWN,
+        OWN,
         timeout=chosen.patience,
     )
     await db.execute(f"ANALYZE {WAITED}")

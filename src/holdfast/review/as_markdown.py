@@ -4,7 +4,7 @@ import re
 
 from holdfast.review.document import Block, Diff, Document, Facts, Paragraph, Plot, Prose, Table
 
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|~])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
 _LEADING = re.compile(r"^(\s*)([#+\-=]|\d+[.)])")
 _FENCE = re.compile(r"`{3,}")
 

@@ -1,5 +1,6 @@
 """What an incident was in figures: its times, and what it did to events, merchants and money."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -26,6 +27,8 @@ PATIENCE = 60
 MOST_EVENTS = 5_000_000
 MOST_MERCHANTS = 10_000
 KEPT_MERCHANTS = 200
+_BY_STEP = re.compile(r"incident (\d{1,18}), step (\S+)")
+"""The reason that actions give for what they turn."""
 _PROMISES = [ClaimPolicy().promises[lane] for lane in Lane]
 
 
@@ -164,6 +167,7 @@ def _turn(change: Change, incident_id: int, entries: Sequence[Entry]) -> Turn:
         for_incident=change.incident_id == incident_id,
     )
     step = next((entry.step for entry in entries if entry.step and told(entry.kind, entry.text, entry.at, turn)), None)
-    if step is None and f"incident-{incident_id}/" in change.reason:
-        step = change.reason.partition(f"incident-{incident_id}/")[2].partition("/")[0] or None
+    said = _BY_STEP.fullmatch(change.reason)
+    if said is not None and int(said[1]) == incident_id:
+        step = said[2]
     return replace(turn, step=step)

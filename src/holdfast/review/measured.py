@@ -47,7 +47,7 @@ async def points(pool: Pool, incident: Incident, turns: Sequence[Turn], now: dat
         groups[-(-int((stored.bucket.at - since).total_seconds()) // step) - 1].append(stored)
     ends = [since + timedelta(seconds=step * (number + 1)) for number in range(count)]
     frames = [Frame.of(groups.get(number, ()), end) for number, end in enumerate(ends)]
-    return Plots(ends[0], step, count, tuple(_panels(frames, ends, step, turns)))
+    return Plots(ends[0], step, count, width, tuple(_panels(frames, ends, step, turns)))
 
 
 def resolution(since: datetime, until: datetime, now: datetime) -> int:

@@ -156,11 +156,15 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Plots:
-    """What the signals were around the incident: points that are `step` seconds apart, the first at `start`."""
+    """What the signals were around the incident: points that are `step` seconds apart, the first at `start`.
+
+    They were read from buckets of `width` seconds.
+    """
 
     start: datetime
     step: int
     count: int
+    width: int
     panels: tuple[Panel, ...] = ()
 
     @property

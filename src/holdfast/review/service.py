@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from holdfast.db.pool import Connection, Pool
 from holdfast.incidents import history_store, people_store
+from holdfast.incidents import service as working
 from holdfast.incidents import store as incidents
 from holdfast.incidents.model import ENGINE, Entry, Incident, Obligation, StepRow
 from holdfast.review import figures, measured, store, suggestions
@@ -22,6 +23,8 @@ ITEM_DUE = timedelta(days=14)
 """When an action item is due if nobody says."""
 LOOKS_BACK = timedelta(days=180)
 """Earlier incidents that tell how long a step usually takes."""
+ROOT_CAUSE, PREVENTION, VERDICT = "root-cause", "prevention", "runbook-verdict"
+"""Keys of the steps by which the product's runbooks ask people for their part of the review."""
 LONGEST_TEXT = 50_000
 _LONGEST_ITEM = 500
 _LATE_SIGNALS = timedelta(seconds=30)
@@ -106,10 +109,12 @@ async def write(
             raise ReviewError(f"the {name} has {len(text):,} characters; {LONGEST_TEXT:,} at most")
     await draft(pool, incident_id, now)
     said = " and ".join(name for name, text in given.items() if text is not None)
-    async with pool.acquire() as connection, connection.transaction():
-        await _still_open(connection, incident_id)
+    async with working.working(pool, incident_id, actor) as (connection, incident):
+        await _still_open(connection, incident)
         await store.write(connection, incident_id, root_cause=root_cause, lessons=lessons)
         await incidents.write(connection, incident_id, "note", f"Review: wrote the {said}", actor=actor, now=now)
+        if root_cause:
+            await _did(connection, incident, ROOT_CAUSE, "written in the review", actor=actor, now=now)
         return await _kept(connection, incident_id)
 
 
@@ -120,7 +125,7 @@ async def add_item(
 
     Without an owner it is the commander's. Raises ReviewError.
     """
-    incident = await _incident(pool, incident_id)
+    commander = (await _incident(pool, incident_id)).commander
     text = " ".join(text.split())
     if not 0 < len(text) <= _LONGEST_ITEM:
         raise ReviewError(f"an action item is a sentence of 1 to {_LONGEST_ITEM} characters")
@@ -128,11 +133,12 @@ async def add_item(
         known = ", ".join(person.key for person in await people_store.people(pool))
         raise ReviewError(f"there is nobody called {owner!r}; there are {known or 'no people yet'}")
     due_at = due_at or now + ITEM_DUE
-    owner = owner or incident.commander
-    async with pool.acquire() as connection, connection.transaction():
+    owner = owner or commander
+    async with working.working(pool, incident_id, actor) as (connection, incident):
         number = await incidents.oblige(connection, incident_id, "action", text, owner=owner, due_at=due_at)
         said = f"Action item {number} for {owner or 'nobody yet'}, due {due_at:%Y-%m-%d}: {text}"
         await incidents.write(connection, incident_id, "obligation", said, actor=actor, now=now)
+        await _did(connection, incident, PREVENTION, said, actor=actor, now=now)
     return Obligation(number, incident_id, "action", text, owner, due_at)
 
 
@@ -141,7 +147,7 @@ async def item_done(pool: Pool, number: int, *, actor: str, now: datetime) -> Ob
     found = await history_store.obligation(pool, number)
     if found is None or found.kind != "action":
         raise ReviewError(f"there is no action item {number}; see `holdfast reviews item list`")
-    async with pool.acquire() as connection, connection.transaction():
+    async with working.working(pool, found.incident_id, actor) as (connection, _):
         met = await incidents.meet_one(connection, number, now)
         if met is None:
             raise ReviewError(f"action item {number} is done already: {found.text}")
@@ -159,8 +165,8 @@ async def propose(
     incident = await _incident(pool, incident_id)
     if text == await incidents.text(pool, incident.version):
         raise ReviewError("this is the runbook as the incident ran it; say `verdict unchanged` if that is how it stays")
-    async with pool.acquire() as connection, connection.transaction():
-        await _still_open(connection, incident_id)
+    async with working.working(pool, incident_id, actor) as (connection, incident):
+        await _still_open(connection, incident)
         await store.propose(connection, incident_id, text)
         if text != before.proposal:
             said = f"Review: proposed a change of the runbook {incident.runbook}"
@@ -179,11 +185,12 @@ async def verdict(pool: Pool, incident_id: int, found: Verdict, why: str, *, act
         raise ReviewError(
             f"nobody has proposed a change: `holdfast reviews propose {incident_id} --file runbook.md` first"
         )
-    async with pool.acquire() as connection, connection.transaction():
-        await _still_open(connection, incident_id)
+    async with working.working(pool, incident_id, actor) as (connection, incident):
+        await _still_open(connection, incident)
         await store.set_verdict(connection, incident_id, found, why)
         said = f"Review: the runbook is {found}: {why}"
         await incidents.write(connection, incident_id, "note", said, actor=actor, now=now)
+        await _did(connection, incident, VERDICT, f"{found}: {why}", actor=actor, now=now)
         return await _kept(connection, incident_id)
 
 
@@ -196,8 +203,8 @@ async def close(pool: Pool, incident_id: int, *, actor: str, now: datetime) -> R
             f"`holdfast reviews write {incident_id} --root-cause …`, "
             f"`holdfast reviews verdict {incident_id} unchanged|changed --because …`"
         )
-    async with pool.acquire() as connection, connection.transaction():
-        incident = await _still_open(connection, incident_id)
+    async with working.working(pool, incident_id, actor) as (connection, incident):
+        await _still_open(connection, incident)
         await store.close(connection, incident_id, actor, now)
         await incidents.set_state(connection, incident_id, "reviewed", now)
         await incidents.meet(connection, incident_id, "review", now)
@@ -215,19 +222,26 @@ async def _incident(pool: Pool, incident_id: int) -> Incident:
     return found
 
 
-async def _still_open(db: Connection, incident_id: int) -> Incident:
-    """The incident, locked, whose review may still be written in. Raises ReviewError."""
-    incident = await incidents.lock(db, incident_id)
-    review = await _kept(db, incident_id)
-    assert incident is not None
+async def _still_open(db: Connection, incident: Incident) -> None:
+    """Raises ReviewError if nothing may be written in the incident's review any more, or again."""
+    review = await _kept(db, incident.id)
     if review.is_closed:
         raise ReviewError(
-            f"the review of incident {incident_id} was closed by {review.closed_by} on {review.closed_at:%Y-%m-%d}: "
+            f"the review of incident {incident.id} was closed by {review.closed_by} on {review.closed_at:%Y-%m-%d}: "
             "it stays as it is"
         )
     if incident.state != "resolved":
-        raise NotYetError(f"incident {incident_id} is {incident.state} again: it is reviewed when it has resolved")
-    return incident
+        raise NotYetError(f"incident {incident.id} is {incident.state} again: it is reviewed when it has resolved")
+
+
+async def _did(db: Connection, incident: Incident, key: str, said: str, *, actor: str, now: datetime) -> None:
+    """The runbook's step for people that this is, if it has one that is not done yet."""
+    step = await steps_store.step(db, incident.id, key)
+    if step is None or step.kind != "person" or step.is_finished:
+        return
+    await steps_store.put(db, incident.id, key, "done", said=said, now=now, actor=actor)
+    text = f"{step.text}: {said}"
+    await incidents.write(db, incident.id, "step", text, actor=actor, now=now, step=key)
 
 
 async def _kept(db: Connection, incident_id: int) -> Review:
@@ -279,13 +293,13 @@ def _fuller(old: Impact, new: Impact) -> Impact:
 def _finer(old: Plots | None, new: Plots | None) -> Plots | None:
     if old is None or new is None:
         return new or old
-    return old if new.step > old.step else new
+    return old if new.width > old.width else new
 
 
 async def _announce(db: Connection, incident: Incident, resolved_at: datetime, now: datetime) -> None:
     """That there is a review to be written, once; by when, unless somebody has set that already."""
     due_at = resolved_at + DUE
-    known = await incidents.obligations(db, incident_id=incident.id, kind="review", unmet=False)
+    known = await incidents.obligations(db, incident_id=incident.id, kind="review")
     if not known:
         text = f"Close the review of incident {incident.id}: root cause, lessons, verdict on the runbook"
         await incidents.oblige(db, incident.id, "review", text, owner=incident.commander, due_at=due_at)

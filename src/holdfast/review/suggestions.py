@@ -8,11 +8,13 @@ from holdfast.review.model import Suggestion, Turn
 
 LATE_ANSWER = timedelta(minutes=5)
 """A question to a person that waited longer was answered late."""
-LONG = timedelta(minutes=10)
-"""A step of the product's own that takes longer is slow, where nothing is known of how long it usually takes."""
+REVIEW = "review.draft"
+"""From the step that runs this on, a run is not over yet when it is reviewed."""
 _TIMES = 3
 """How many times as long as usual is unusually long."""
 _LEAST = timedelta(minutes=1)
+TRIES = 2
+"""A step that had to wait has two tries, and nothing is wrong with that."""
 _KNOWN = 3
 """Runs from which on there is a usual."""
 
@@ -21,8 +23,13 @@ def derive(
     steps: Sequence[StepRow], turns: Sequence[Turn], usual: Mapping[str, tuple[int, float]]
 ) -> tuple[Suggestion, ...]:
     """`usual`: per key how often a step was done in earlier incidents, and the median in seconds."""
-    found = [one for step in steps if (one := _of_step(step, usual.get(step.key))) is not None]
+    ran = [step for step in steps if step.position < _end(steps)]
+    found = [one for step in ran if (one := _of_step(step, usual.get(step.key))) is not None]
     return (*found, *_by_hand(turns))
+
+
+def _end(steps: Sequence[StepRow]) -> int:
+    return min((step.position for step in steps if step.action == REVIEW), default=len(steps))
 
 
 def _of_step(step: StepRow, usual: tuple[int, float] | None) -> Suggestion | None:
@@ -33,21 +40,22 @@ def _of_step(step: StepRow, usual: tuple[int, float] | None) -> Suggestion | Non
         case "skipped":
             consider = "Say in the step when it applies, let it find out by itself, or leave it out."
             return Suggestion(step.key, f"“{step.text}” was skipped{because}", consider)
+        case _ if step.kind == "every":
+            return None  # it ends with the incident
         case "pending" | "asking" | "waiting" | "running" | "uncertain":
             return Suggestion(
                 step.key,
                 f"“{step.text}” was never finished ({step.state})",
                 "Leave it out, or make it a step that is done by itself.",
             )
-    if step.tries > 1 and step.state == "done":
-        return Suggestion(
-            step.key, f"“{step.text}” took {step.tries} tries", "Find out why, or give it more time to begin with."
-        )
+    if step.tries > TRIES and step.state == "done":
+        consider = "Find out why, or give it more time to begin with."
+        return Suggestion(step.key, f"“{step.text}” took several tries", consider)
     return _dragged(step, usual)
 
 
 def _dragged(step: StepRow, usual: tuple[int, float] | None) -> Suggestion | None:
-    if step.began_at is None or step.ended_at is None or step.every is not None or step.state == "not applicable":
+    if step.began_at is None or step.ended_at is None or step.state == "not applicable":
         return None
     took = step.ended_at - step.began_at
     if step.kind == "ask":
@@ -55,14 +63,9 @@ def _dragged(step: StepRow, usual: tuple[int, float] | None) -> Suggestion | Non
             return None
         consider = "Let it run by itself (do:), ask earlier, or ask more people."
         return Suggestion(step.key, f"“{step.text}” was answered only after {span(took)}", consider)
-    if usual is not None and usual[0] >= _KNOWN:
-        if took <= _LEAST or took.total_seconds() <= _TIMES * usual[1]:
-            return None
-        compared = f"; usually {span(timedelta(seconds=usual[1]))}"
-    elif took <= LONG or step.kind == "person":
+    if usual is None or usual[0] < _KNOWN or took <= _LEAST or took.total_seconds() <= _TIMES * usual[1]:
         return None
-    else:
-        compared = ""
+    compared = f"; usually {span(timedelta(seconds=usual[1]))}"
     return Suggestion(
         step.key, f"“{step.text}” took {span(took)}{compared}", "Begin it earlier, or split off what takes long."
     )

@@ -17,6 +17,8 @@ _MARKED: tuple[Kind, ...] = ("opened", "state", "lever", "step", "alert")
 """What is marked in the plots, what matters most first."""
 _SCALARS = (str, int, float, bool)
 _DETAILS = 6
+_OWN_KEY = "key"
+"""What something is called by the engine itself says nothing to people."""
 _CLOSE = timedelta(seconds=60)
 
 
@@ -102,16 +104,20 @@ def _details(entry: Entry) -> tuple[str, ...]:
 
 def scalars(evidence: Mapping[str, object]) -> tuple[str, ...]:
     """What evidence says in a few words; lists and tables stay in the log."""
-    found = [f"{name}: {value}" for name, value in evidence.items() if isinstance(value, _SCALARS)]
+    shown = [(name, value) for name, value in evidence.items() if isinstance(value, _SCALARS) and name != _OWN_KEY]
+    found = [f"{name}: {value}" for name, value in shown]
     return tuple(one if len(one) <= 200 else f"{one[:199]}…" for one in found[:_DETAILS])
 
 
 def _with_alert(line: Line, alerts: Sequence[AlertFacts]) -> Line:
-    for alert in alerts:
-        if alert.title in line.text or alert.key in line.text:
-            closing = alert.closed_at is not None and abs(line.at - alert.closed_at) < abs(line.at - alert.opened_at)
-            return line if closing else replace(line, details=(*alert.evidence, f"{alert.cause}: {alert.why}"))
-    return line
+    named = [alert for alert in alerts if alert.title in line.text or alert.key in line.text]
+    if not named:
+        return line
+    alert = min(named, key=lambda one: abs(line.at - one.opened_at))
+    if alert.closed_at is not None and abs(line.at - alert.closed_at) < abs(line.at - alert.opened_at):
+        return line
+    why = () if alert.why in line.text else (f"{alert.cause}: {alert.why}",)
+    return replace(line, details=(*alert.evidence, *why))
 
 
 def _lever(turn: Turn) -> Line:

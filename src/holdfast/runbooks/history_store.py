@@ -13,7 +13,8 @@ async def by_step(db: Executor, incidents: Sequence[int], runbooks: Sequence[str
     """How steps fared in these incidents; `runbooks` says of each which runbook it ran.
 
     Per runbook and key: text and position (as they were last), kind, count, done, failed (and left so), skipped,
-    not_applicable, retried (took several tries), and of those done median and worst (seconds).
+    not_applicable, retried (took several tries; a step that waited has two), and of those done median and worst
+    (seconds).
     """
     return await db.fetch(
         """
@@ -24,7 +25,7 @@ async def by_step(db: Executor, incidents: Sequence[int], runbooks: Sequence[str
                count(*) FILTER (WHERE s.state = 'failed') AS failed,
                count(*) FILTER (WHERE s.state = 'skipped') AS skipped,
                count(*) FILTER (WHERE s.state = 'not applicable') AS not_applicable,
-               count(*) FILTER (WHERE s.tries > 1) AS retried,
+               count(*) FILTER (WHERE s.tries > 2) AS retried,
                percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM s.ended_at - s.began_at))
                    FILTER (WHERE s.state = 'done') AS median,
                max(extract(epoch FROM s.ended_at - s.began_at)::float8) FILTER (WHERE s.state = 'done') AS worst
