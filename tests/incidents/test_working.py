@@ -151,12 +151,17 @@ async def test_what_failed_is_tried_again_or_done_by_hand(desk, incident, shop):
         await desk.done(incident.id, "ask-supplier", actor="ana", note="", now=LATER)
 
 
-async def test_what_is_skipped_says_why_and_can_be_tried_after_all(desk, incident):
+async def test_what_is_skipped_says_why_and_is_asked_again_after_all(desk, incident, shop):
     skipped = await desk.skip(incident.id, "tell", actor="ben", reason="nobody noticed", now=NOW)
     assert (skipped.state, skipped.said) == ("skipped", "nobody noticed")
     with pytest.raises(RefusedError, match="step tell is skipped already"):
         await desk.skip(incident.id, "tell", actor="ana", reason="again", now=NOW)
     assert (await desk.retry(incident.id, "tell", actor="ana", now=NOW)).state == "pending"
+    await run_on(desk, NOW)
+    assert (await state(desk.pool, incident.id, "tell"), shop.told) == ("asking", [])
+    await desk.approve(incident.id, "tell", actor="ana", now=NOW)
+    await run_on(desk, NOW)
+    assert shop.told == ["The shop is slow."]
 
 
 @pytest.mark.parametrize("how", ["done", "skip"])

@@ -88,6 +88,13 @@ async def resume(db: Executor, incident_id: int, engine: str, now: datetime) -> 
     )
 
 
+async def forget_answer(db: Executor, incident_id: int, key: str) -> None:
+    """An `ask` is to be asked again: nobody has answered it."""
+    await db.execute(
+        "UPDATE step SET actor = NULL, answer = NULL WHERE incident_id = $1 AND key = $2", incident_id, key
+    )
+
+
 async def begin(db: Executor, incident_id: int, key: str, *, runs: int, now: datetime) -> None:
     """From now on it is under way: should this be the last that is heard of it, it is uncertain what it did."""
     await db.execute(

@@ -106,6 +106,8 @@ class Desk:
             # A failed run goes on under its own number, so that what it sent already does not go out again.
             again = 1 if step.state == "failed" else 0
             await self._turn(db, step, "pending", "is tried again", actor=actor, now=now, tries=0 if not again else 1)
+            if step.kind == "ask" and step.state != "failed":  # no text goes out that nobody has seen
+                await steps_store.forget_answer(db, incident_id, key)
             return await self._shown(db, step)
 
     async def undo(self, incident_id: int, key: str, *, actor: str, reason: str, now: datetime) -> StepRow:
