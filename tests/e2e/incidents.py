@@ -43,7 +43,7 @@ SHORTER = (
 )
 WATCH = """
 [watch]
-closes_after = 6
+closes_after = 12
 group_wait = 1
 [webhook-backlog]
 critical = 6

@@ -13,8 +13,8 @@ async def test_a_hanging_worker_is_seen_worked_around_told_of_verified_and_revie
         try:
             await told.until_incident()
             await told.until_step("health.add_workers", "done")
-            told.kill_watch()
             await told.until_step("comms.notify_merchants", "done")
+            told.kill_watch()
             await told.until_step("health.drained", "done")
         finally:
             hung.resume()

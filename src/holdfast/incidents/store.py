@@ -208,7 +208,9 @@ async def claim(db: Executor, lease: timedelta, now: datetime, limit: int) -> li
         f"""
         WITH due AS (
             SELECT id FROM incident
-            WHERE state <> 'reviewed' AND merged_into IS NULL AND (leased_until IS NULL OR leased_until <= $1)
+            WHERE merged_into IS NULL AND (leased_until IS NULL OR leased_until <= $1) AND (
+                state <> 'reviewed'
+                OR EXISTS (SELECT FROM obligation o WHERE o.incident_id = incident.id AND o.met_at IS NULL))
             ORDER BY leased_until NULLS FIRST, id LIMIT $3 FOR UPDATE SKIP LOCKED
         )
         UPDATE incident i SET lease = nextval('incident_lease'), leased_until = $1::timestamptz + $2::interval

@@ -5,7 +5,8 @@ by the one that has its lease.
 """
 
 import asyncio
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -62,6 +63,25 @@ class Engine:
         return sum(result for result in results if isinstance(result, int))
 
     async def _advance(self, incident: Incident, lease: int, now: datetime) -> int:
+        keeping = asyncio.create_task(self._keep(incident, lease, now))
+        try:
+            return await self._work(incident, lease, now)
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _keep(self, incident: Incident, lease: int, now: datetime) -> None:
+        """Renew the lease for as long as the work takes."""
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / 3)
+            passed = timedelta(seconds=time.monotonic() - began)
+            try:
+                await store.renew(self._pool, incident.id, lease, now + passed + LEASE)
+            except AWAY as error:
+                log.warning("incident.lease_not_renewed", incident=incident.id, error=type(error).__name__)
+
+    async def _work(self, incident: Incident, lease: int, now: datetime) -> int:
         incident = await chasing.look_after(self._pool, self._messages, incident, now)
         worked: set[str] = set()
         while len(worked) < MOST_STEPS:
@@ -69,8 +89,6 @@ class Engine:
             step = next_step(rows, incident, now, frozenset(worked))
             if step is None:
                 break
-            if not await store.renew(self._pool, incident.id, lease, now + LEASE):
-                raise LeaseLost
             await self._turn(incident, step, lease, now).take()
             worked.add(step.key)
             found = await store.get(self._pool, incident.id)

@@ -29,8 +29,8 @@ from holdfast.signals.registry import Counter
 log = structlog.get_logger()
 T = TypeVar("T")
 
-LEASE = timedelta(seconds=90)
-"""How long an incident is one engine's; renewed before each step, and longer than a step may take."""
+LEASE = timedelta(seconds=15)
+"""How long an incident is one engine's, which renews it while it works: so long it stands still when that is killed."""
 PATIENCE = 60.0
 """Seconds that one run of an action may take: what takes longer returns Waiting, and is looked at again."""
 TRIES = 3
