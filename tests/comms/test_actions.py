@@ -12,7 +12,7 @@ from holdfast.delivery import store as deliveries
 from holdfast.incidents import store as incidents
 from holdfast.incidents.model import Person
 from holdfast.runbooks import store as steps
-from holdfast.runbooks.actions import REGISTRY, Done, Failed, NotApplicable, Run
+from holdfast.runbooks.actions import REGISTRY, Done, Failed, NotApplicable, Run, Waiting
 from holdfast.runbooks.model import Step
 from tests.comms.town import FROM, deliverer, work_off
 
@@ -140,9 +140,14 @@ async def test_a_persons_update_is_sent_as_written(pool, run, settings, chat, po
     assert outcome.said.startswith("update 1 by ann is posted")
 
 
+def over(run):
+    """The run once the trouble is over."""
+    return replace(run, incident=replace(run.incident, calm_at=run.now))
+
+
 async def test_nobody_is_asked_where_nothing_is_late(run):
-    outcome = await offered(asking(run))
-    assert isinstance(outcome, NotApplicable)
+    assert isinstance(await offered(asking(run)), Waiting), "it may still come to that"
+    assert isinstance(await offered(asking(over(run))), NotApplicable)
 
 
 async def test_nobody_is_asked_where_nothing_is_late_by_much(town, run):
@@ -151,7 +156,8 @@ async def test_nobody_is_asked_where_nothing_is_late_by_much(town, run):
     await town.route(ago=8)
     await town.deliver(ago=7.9)
     outcome = await offered(asking(run))
-    assert isinstance(outcome, NotApplicable)
+    assert isinstance(outcome, Waiting)
+    assert isinstance(await offered(asking(over(run))), NotApplicable)
     assert "nothing is late by more than 5 min: the longest took 2 min" in outcome.said
     assert outcome.evidence["merchants"][0]["delayed"] == 3
     assert await offered(asking(run), delay=timedelta(minutes=1)) is None
@@ -224,13 +230,31 @@ async def test_a_second_update_to_merchants_is_another_mail(pool, town, run):
 
 
 async def test_the_customers_notice_is_kept_and_nothing_is_sent(pool, town, run):
-    assert isinstance(await actions.prepare_customer_notice.run(run), NotApplicable)
+    assert isinstance(await actions.prepare_customer_notice.run(run), Waiting)
+    assert isinstance(await actions.prepare_customer_notice.run(over(run)), NotApplicable)
     await late_bakery_and_florist(town)
     outcome = await actions.prepare_customer_notice.run(run)
     assert isinstance(outcome, Done)
     assert outcome.said == "written, for customers of 3 merchants; nothing is sent"
     assert "by up to 12 min" in outcome.evidence["text"]
     assert await planned(pool) == 0
+
+
+async def test_those_who_were_mailed_are_written_to_again_before_they_were_promised_to_be(
+    pool, town, run, settings, post, chat
+):
+    update = replace(run, step="comms.update_merchants")
+    assert isinstance(await actions.update_merchants.run(update), NotApplicable)
+    await late_bakery_and_florist(town)
+    await actions.notify_merchants.run(asking(run))
+    before = await planned(pool)
+    soon = replace(update, number=2, now=run.now + timedelta(minutes=20))
+    assert isinstance(await actions.update_merchants.run(soon), NotApplicable)
+    later = replace(update, number=3, now=run.now + timedelta(minutes=31))
+    assert (await actions.update_merchants.run(later)).said == "2 merchants mailed how it stands"
+    await actions.update_merchants.run(later)
+    assert await planned(pool) == before + 2
+    assert isinstance(await actions.update_merchants.run(over(later)), NotApplicable)
 
 
 async def test_those_who_were_mailed_get_the_all_clear_once(pool, town, run, settings, post):

@@ -40,12 +40,9 @@ async def waiting_event(pool, at, lane=Lane.CRITICAL):
     await inbox.append(pool, [new(event(), at.timestamp())], [lane], [0])
 
 
-@pytest.mark.parametrize(
-    ("severity", "minutes", "noticeable"),
-    [("warning", 0, False), ("warning", 4.9, False), ("warning", 5, True), ("critical", 0, True)],
-)
-def test_it_is_noticeable_when_critical_or_when_something_waits_for_long(severity, minutes, noticeable):
-    assert is_noticeable(severity=severity, oldest=timedelta(minutes=minutes), delay=DELAY) is noticeable
+@pytest.mark.parametrize(("minutes", "noticeable"), [(0, False), (4.9, False), (5, True)])
+def test_it_is_noticeable_when_something_waits_for_long(minutes, noticeable):
+    assert is_noticeable(oldest=timedelta(minutes=minutes), delay=DELAY) is noticeable
 
 
 def test_the_delay_is_a_parameter_written_as_people_write_it():
@@ -64,9 +61,9 @@ async def test_nobody_is_asked_while_nothing_is_noticed_outside(pool, run):
     assert "5 min" in outcome.said
 
 
-async def test_somebody_is_asked_when_it_is_critical(pool, run):
+async def test_a_critical_incident_that_nobody_outside_notices_is_not_for_the_public(pool, run):
     incident = await opened(pool, severity="critical")
-    assert await offered(run(incident)) is None
+    assert isinstance(await offered(run(incident)), Waiting)
 
 
 async def test_somebody_is_asked_with_a_draft_that_has_the_live_figure(pool, run):

@@ -153,7 +153,7 @@ class Story:
         """It is drafted, and can be read."""
         status, out, err = await command_here("reviews", "show", str(incident.id), "--json", **self.settings)
         assert status == 0, err
-        assert json.loads(out)["incident"]["id"] == incident.id
+        assert json.loads(out)["incident"] == incident.id
         for form, begins in (("md", b"# "), ("html", b"<!"), ("pdf", b"%PDF")):
             file = Path(self.settings["data_dir"]).parent / f"review.{form}"
             arguments = ("reviews", "export", str(incident.id), "--format", form, "--out", str(file))

@@ -22,6 +22,7 @@ async def test_a_hanging_worker_is_seen_worked_around_told_of_verified_and_revie
         told.kill_watch()
         await told.until_state("resolved")
         await told.until_step("runbook-verdict", "done")
+        await told.until_step("comms.prepare_customer_notice", "done", "not applicable")
         incident = await told.check()
         assert {row.key: row.state for row in await told.steps()}["health.add_workers"] == "done"
         await told.check_the_public(incident)

@@ -27,6 +27,7 @@ async def test_a_storm_is_seen_contained_told_of_verified_and_reviewed(place):
         told.kill_watch()
         await told.until_state("resolved")
         await told.until_step("runbook-verdict", "done")
+        await told.until_step("comms.prepare_customer_notice", "done", "not applicable")
         incident = await told.check()
         steps = {row.key: row for row in await told.steps()}
         assert "Stripe has trouble" in steps["health.stripe"].said

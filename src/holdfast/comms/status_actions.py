@@ -16,9 +16,9 @@ _NOTICED = (Lane.CRITICAL, Lane.STANDARD)
 """Nobody waits for what is in the bulk lane."""
 
 
-def is_noticeable(*, severity: str, oldest: timedelta, delay: timedelta) -> bool:
-    """Whether the outside sees the trouble: it is critical, or what somebody waits for has waited `delay`."""
-    return severity == "critical" or oldest >= delay
+def is_noticeable(*, oldest: timedelta, delay: timedelta) -> bool:
+    """Whether the outside sees the trouble: what somebody waits for has waited `delay`."""
+    return oldest >= delay
 
 
 async def oldest_waiting(pool: Pool, now: datetime) -> timedelta:
@@ -63,7 +63,7 @@ async def _(run: Run, *, delay: Duration = DELAY) -> Outcome | None:
     if await status_store.latest(run.pool, incident.id) is not None:
         return Done("it is public already")
     oldest = await oldest_waiting(run.pool, run.now)
-    if is_noticeable(severity=incident.severity, oldest=oldest, delay=delay):
+    if is_noticeable(oldest=oldest, delay=delay):
         return None
     evidence = {"severity": incident.severity, "oldest_seconds": oldest.total_seconds()}
     said = f"not noticeable outside: nothing that somebody waits for is older than {_minutes(delay)}"

@@ -116,7 +116,11 @@ def _cut(lines: list[str]) -> list[str]:
 def now_words(seen: Figures) -> str:
     """`300 events wait to be routed and 20 notifications to be sent, the oldest for 6 min; …`"""
     if not seen.waiting:
-        later = f"; {many(seen.later, 'retry').replace('retrys', 'retries')} wait for their time" if seen.later else ""
+        later = (
+            f"; {many(seen.later, 'delivery').replace('deliverys', 'deliveries')} to be tried again later"
+            if seen.later
+            else ""
+        )
         return f"nothing waits{later}."
     parts = []
     if seen.to_route:

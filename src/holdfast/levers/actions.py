@@ -204,12 +204,19 @@ async def bring_back(run: Run, *, only: str = "", hold: timedelta = timedelta(mi
         for one in await store.current(run.pool)
         if one.incident_id == run.incident.id and (not wanted or one.name in wanted)
     ]
-    ramps = [one for one in await store.ramps(run.pool, None, 200) if one.incident_id == run.incident.id]
+    ramps = [
+        one
+        for one in await store.ramps(run.pool, None, 200)
+        if one.incident_id == run.incident.id and (not wanted or one.plan.lever.name in wanted)
+    ]
     if not turned:
-        done = [f"{one.plan.lever.name} by ramp {one.id}" for one in ramps if one.state == "done"]
+        held = [one for one in ramps if one.state == "running"]
+        if held:  # all the way back, and watched for a while yet
+            return Waiting("; ".join(f"{one.plan.lever.name} is back ({one.note})" for one in held))
+        done = sorted({one.plan.lever.name for one in ramps if one.state == "done"})
         if not done:
             return NotApplicable("nothing is off its default because of this incident")
-        return Done("back to normal: " + ", ".join(sorted(set(done))), {"ramps": [one.id for one in ramps]})
+        return Done("back to normal: " + ", ".join(done), {"ramps": [one.id for one in ramps]})
     running = {
         (one.plan.lever.name, str(on)): one for one in ramps if one.state == "running" for on in one.plan.targets
     }

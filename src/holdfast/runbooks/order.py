@@ -6,6 +6,8 @@ from datetime import datetime
 from holdfast.incidents.model import Incident, StepRow
 
 UNDER_WAY = ("pending", "running", "uncertain")
+WHILE_IT_LASTS = ("immediate", "communication")
+"""The phases whose steps are of use as long as the trouble lasts: once it is over, what waits is looked at at once."""
 
 
 def next_step(
@@ -28,7 +30,8 @@ def _is_due(step: StepRow, steps: Sequence[StepRow], incident: Incident, now: da
         case "running" | "uncertain":
             return True
         case "waiting":
-            return step.due_at is None or step.due_at <= now or (step.kind == "every" and not incident.is_open)
+            over = not incident.is_open if step.kind == "every" else incident.calm_at is not None
+            return step.due_at is None or step.due_at <= now or (over and step.phase in WHILE_IT_LASTS)
         case "asking":
             return is_moot(step, incident)
         case "pending":
@@ -48,4 +51,4 @@ def is_reached(step: StepRow, steps: Sequence[StepRow]) -> bool:
 
 def is_moot(step: StepRow, incident: Incident) -> bool:
     """Whether an `ask` has lost its point: the trouble was over before anybody answered."""
-    return step.kind == "ask" and step.phase in ("immediate", "communication") and incident.calm_at is not None
+    return step.kind == "ask" and step.phase in WHILE_IT_LASTS and incident.calm_at is not None

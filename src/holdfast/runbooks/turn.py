@@ -205,7 +205,7 @@ class Turn:
         assert step.every is not None
         due_at = self.now + step.every
         await self._put(db, "waiting", outcome.said, evidence=outcome.evidence, due_at=due_at, tries=0)
-        if outcome.said != step.said or isinstance(outcome, Done):
+        if outcome.said != step.said:
             await self._log(db, outcome.said, outcome.evidence)
         await store.meet(db, self.incident.id, "update", self.now, step=step.key)
         await store.oblige(
