@@ -8,6 +8,7 @@ from holdfast.runbooks.actions import REGISTRY, Registry, load_entry_points
 MODULES: tuple[str, ...] = (
     "holdfast.runbooks.incident_actions",
     "holdfast.levers.actions",
+    "holdfast.payments.actions",
     "holdfast.health.actions",
     "holdfast.verify.actions",
     "holdfast.comms.actions",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from holdfast.drills import rehearsal
 from holdfast.inbox import store as inbox
 from holdfast.queue.model import Lane
 from holdfast.watch import store
@@ -115,7 +116,7 @@ async def test_a_team_channel_that_apprise_does_not_know_is_a_mistake(database_u
 async def test_a_running_watch_sees_events_that_nobody_routes(run, database_url, pool, tmp_path):
     """With a web process to measure the queue, and no worker at all."""
     own = tmp_path / "watch.toml"
-    own.write_text("[webhook-backlog]\nrestart = 5\n")
+    own.write_text(rehearsal.WATCH)  # the processors of the machine that runs the tests explain nothing
     made = [new(event(), received=(datetime.now(UTC) - timedelta(minutes=5)).timestamp()) for _ in range(40)]
     await inbox.append(pool, made, [Lane.CRITICAL] * len(made), [0] * len(made))
     async with (

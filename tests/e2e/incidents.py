@@ -5,7 +5,6 @@ The runbooks are the shipped ones with their waits shortened, and `health_watch`
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,42 +22,18 @@ from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.db.pool import Pool, create_pool
 from holdfast.drills.operator import Operator
 from holdfast.drills.receivers import Mailboxes, WebhookReceivers
+from holdfast.drills.rehearsal import prepare
 from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
 from holdfast.drills.team_chat import TeamChat
 from holdfast.incidents import store
 from holdfast.incidents.model import Incident, StepRow
 from holdfast.runbooks import store as steps_store
-from holdfast.runbooks.library import SHIPPED, Library
+from holdfast.runbooks.library import Library
 from holdfast.runbooks.working import Desk
 from tests.inbox.events import SECRET
 from tests.processes import Running, command_here, running
 
 ACCOUNTS = [f"acct_1Shop{number}" for number in range(3)]
-SHORTER = (
-    (r"cadence: \d+m", "cadence: 10s"),
-    (r"stable=2m", "stable=4s"),
-    (r"hold=1m", "hold=2s"),
-    (r"delay=5m", "delay=1s"),
-    (r"every 1m", "every 2s"),
-)
-WATCH = """
-[watch]
-closes_after = 12
-group_wait = 1
-[webhook-backlog]
-critical = 6
-standard = 12
-restart = 10
-delivered = 8
-[stripe-retry-storm]
-many = 0.30
-[performance-degradation]
-# The machine that runs the tests may be as busy as it likes.
-cpu = 1.0
-loop_lag = 60.0
-round_trip = 10.0
-answers = 60.0
-"""
 
 
 @dataclass
@@ -178,19 +153,9 @@ class Story:
         return f"{incident}\n{steps}\n" + "\n".join(f"  {one.at:%H:%M:%S} {one.actor}: {one.text}" for one in log)
 
 
-def shortened(directory: Path) -> None:
-    directory.mkdir()
-    for file in SHIPPED.glob("*-*.md"):
-        text = file.read_text()
-        for pattern, instead in SHORTER:
-            text = re.sub(pattern, instead, text)
-        (directory / file.name).write_text(text)
-
-
 @asynccontextmanager
 async def story(place: Path, runbook: str, rate: float = 30.0) -> AsyncIterator[Story]:
-    (place.parent / "watch.toml").write_text(WATCH)
-    shortened(place.parent / "runbooks")
+    runbooks, watch = prepare(place.parent)
     emulated = EmulatedStripe(accounts=ACCOUNTS, speed=600, webhook_timeout=5)
     async with emulated as stripe, Mailboxes() as mail, WebhookReceivers() as receivers, TeamChat() as chat:
         settings: Any = {
@@ -201,8 +166,8 @@ async def story(place: Path, runbook: str, rate: float = 30.0) -> AsyncIterator[
             "stripe_api_url": stripe.url,
             "stripe_status_url": stripe.status_url,
             "team_channels": chat.url,
-            "watch_file": str(place.parent / "watch.toml"),
-            "runbooks_dir": str(place.parent / "runbooks"),
+            "watch_file": str(watch),
+            "runbooks_dir": str(runbooks),
         }
         async with running("up", **settings) as up:
             await up.says("up.ready")

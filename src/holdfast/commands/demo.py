@@ -15,6 +15,7 @@ from holdfast.config import Settings
 from holdfast.db.pool import Pool, create_pool
 from holdfast.delivery import store as deliveries
 from holdfast.drills.demo import FLAKY, RATE, UNSTEADY, Demo, DemoError, Place, opened
+from holdfast.drills.stage import AFTER, StagedIncident
 from holdfast.inbox import store as inbox
 from holdfast.payments import store as payments
 from holdfast.queue import service as queue
@@ -69,13 +70,15 @@ async def _run(place: Place, seconds: float | None) -> None:
         _welcome(running)
         if seconds is not None:
             loop.call_later(seconds, end)
-        pool = await create_pool(place.database_url, size=1, name="holdfast demo")
+        pool = await create_pool(place.database_url, size=4, name="holdfast demo")
         telling = asyncio.create_task(_tell(running, pool, stop))
+        staging = asyncio.create_task(_stage(running, pool))
         try:
             await running.play(stop)
         finally:
             telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
+            staging.cancel()
+            await asyncio.gather(telling, staging, return_exceptions=True)
             terminal.say("")
             terminal.say(f"Stopping. The data stays in {place.data_dir}.")
             pool.terminate()
@@ -94,9 +97,22 @@ def _welcome(running: Demo) -> None:
         f"    {holdfast} events list            what came in, and what became of it\n"
         f"    {holdfast} deliveries list        what merchants were sent\n"
         f"    {holdfast} reconcile --since 1h   finds the events that never arrived, and fetches them\n"
-        f"\nHealth: http://{place.listen}/health/report   Metrics: http://{place.listen}/metrics\n"
+        f"    {holdfast} incidents list         what is wrong now, and who is on it\n"
+        f"\nIn {AFTER:.0f} seconds a worker process hangs: the backlog is noticed, its runbook runs, merchants\n"
+        "and the status page are told, and a review is left. Somebody called dana approves what is\n"
+        "asked; all waits are shorter than they would be.\n"
+        f"\nStatus page: http://{place.listen}/status\n"
+        f"Health: http://{place.listen}/health/report   Metrics: http://{place.listen}/metrics\n"
         f"Log: {place.data_dir / 'demo.log'}   Ctrl-C stops everything.\n"
     )
+
+
+async def _stage(running: Demo, pool: Pool) -> None:
+    """One incident, worked by itself."""
+    try:
+        await StagedIncident(pool, running.settings, running.up, terminal.say).play(running.place.data_dir)
+    except Exception as error:  # noqa: BLE001 - the traffic goes on, and whoever watches is told
+        terminal.say(f"The staged incident broke off: {type(error).__name__}: {error}")
 
 
 async def _tell(running: Demo, pool: Pool, stop: "asyncio.Future[object]") -> None:

@@ -8,14 +8,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from holdfast.config import Settings
 from holdfast.db.migrate import upgrade
 from holdfast.db.pool import create_pool
 from holdfast.delivery.signing import new_secret
 from holdfast.drills.receivers import Behaviour, Mailboxes, WebhookReceivers
+from holdfast.drills.rehearsal import prepare
 from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
 from holdfast.drills.stripe_faults import StripeFaults
 from holdfast.drills.stripe_traffic import Mix
+from holdfast.drills.team_chat import TeamChat
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
 
@@ -40,14 +44,17 @@ class Place:
         return self.data_dir / "demo.env"
 
 
+@dataclass(frozen=True, slots=True)
 class Demo:
-    """Everything around Holdfast, once it is open."""
+    """Everything around Holdfast, once it is open. `up` is the process id of `holdfast up`, `settings` are its."""
 
-    def __init__(self, place: Place, stripe: EmulatedStripe, receivers: WebhookReceivers, mail: Mailboxes) -> None:
-        self.place = place
-        self.stripe = stripe
-        self.receivers = receivers
-        self.mail = mail
+    place: Place
+    settings: Settings
+    up: int
+    stripe: EmulatedStripe
+    receivers: WebhookReceivers
+    mail: Mailboxes
+    chat: TeamChat
 
     async def play(self, until: "asyncio.Future[object]") -> None:
         """Traffic as it is in life: duplicates, events out of order, some that never arrive, a flaky receiver."""
@@ -77,23 +84,26 @@ async def opened(place: Place) -> AsyncIterator[Demo]:
         )
         receivers = await stack.enter_async_context(WebhookReceivers(seed=1))
         mail = await stack.enter_async_context(Mailboxes())
+        chat = await stack.enter_async_context(TeamChat())
         await upgrade(place.database_url)
         await _introduce(place.database_url, receivers)
         for connect in (False, True):
             stripe.add_endpoint(f"http://{place.listen}/hooks/stripe", [SECRET], connect=connect)
-        settings = _settings(place, stripe, mail)
+        settings = _settings(place, stripe, mail, chat)
         lines = [f"export {name}='{value}'\n" for name, value in settings.items()]
         place.env_file.chmod(0o600)
         place.env_file.write_text("# The settings of the demonstration: . demo.env\n" + "".join(lines))
-        await stack.enter_async_context(_holdfast_up(place, settings))
-        yield Demo(place, stripe, receivers, mail)
+        up = await stack.enter_async_context(_holdfast_up(place, settings))
+        given: Any = {name.removeprefix("HOLDFAST_").lower(): value for name, value in settings.items()}
+        yield Demo(place, Settings(**given), up, stripe, receivers, mail, chat)
 
 
 def _account(name: str) -> str:
     return f"acct_1Demo{name.capitalize()}"
 
 
-def _settings(place: Place, stripe: EmulatedStripe, mail: Mailboxes) -> dict[str, str]:
+def _settings(place: Place, stripe: EmulatedStripe, mail: Mailboxes, chat: TeamChat) -> dict[str, str]:
+    runbooks, watch = prepare(place.data_dir / "demo")
     return {
         "HOLDFAST_DATA_DIR": str(place.data_dir),
         "HOLDFAST_LISTEN": place.listen,
@@ -103,6 +113,10 @@ def _settings(place: Place, stripe: EmulatedStripe, mail: Mailboxes) -> dict[str
         "HOLDFAST_STRIPE_STATUS_URL": stripe.status_url,
         "HOLDFAST_SMTP_URL": f"{mail.url}?starttls=0",
         "HOLDFAST_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "HOLDFAST_TEAM_CHANNELS": chat.url,
+        "HOLDFAST_RUNBOOKS_DIR": str(runbooks),
+        "HOLDFAST_WATCH_FILE": str(watch),
+        "HOLDFAST_STATUS_NAME": "The demonstration",
     }
 
 
@@ -138,7 +152,8 @@ async def _introduce(url: str, receivers: WebhookReceivers) -> None:
 
 
 @asynccontextmanager
-async def _holdfast_up(place: Place, settings: dict[str, str]) -> AsyncIterator[None]:
+async def _holdfast_up(place: Place, settings: dict[str, str]) -> AsyncIterator[int]:
+    """Yields its process id."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
     log = (place.data_dir / "demo.log").open("wb")
     try:
@@ -158,7 +173,7 @@ async def _holdfast_up(place: Place, settings: dict[str, str]) -> AsyncIterator[
         log.close()
     try:
         await _until_it_answers(place, process)
-        yield
+        yield process.pid
     finally:
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)

@@ -36,6 +36,8 @@ from holdfast.db.pool import Pool
 from holdfast.incidents.model import Incident
 
 T = TypeVar("T")
+PATIENCE = timedelta(seconds=60)
+"""How long a run may take unless its action says otherwise; what waits for something returns Waiting instead."""
 ENTRY_POINTS = "holdfast.actions"
 """The group of entry points under which a package names the modules that hold its actions."""
 
@@ -114,13 +116,21 @@ class Action:
     """One action. `expires` None: it changes nothing that would have to be undone.
 
     A `proof` shows that nothing was lost: an incident does not resolve before its proofs are done. What a `listed`
-    one changes is named by its room's ledger; of others, `verify` is asked.
+    one changes is named by its room's ledger; of others, `verify` is asked. `patience` is how long a run may take.
     """
 
     def __init__(
-        self, name: str, function: Function, expires: timedelta | None, *, proof: bool = False, listed: bool = False
+        self,
+        name: str,
+        function: Function,
+        *,
+        expires: timedelta | None = None,
+        proof: bool = False,
+        listed: bool = False,
+        patience: timedelta = PATIENCE,
     ) -> None:
         self.name = name
+        self.patience = patience
         self.is_proof = proof
         self.is_listed = listed
         self.what = inspect.cleandoc(function.__doc__ or "").partition("\n")[0]
@@ -201,14 +211,22 @@ class Registry:
         self.ledgers: list[Ledger] = []
 
     def action(
-        self, name: str, *, expires: timedelta | None = None, proof: bool = False, listed: bool = False
+        self,
+        name: str,
+        *,
+        expires: timedelta | None = None,
+        proof: bool = False,
+        listed: bool = False,
+        patience: timedelta = PATIENCE,
     ) -> Callable[[Function], Action]:
         """Add the decorated function under `name`, such as `shop.warm_cache`. Raises ActionError if it is taken."""
 
         def add(function: Function) -> Action:
             if name in self.actions:
                 raise ActionError(f"there are two actions {name!r}")
-            self.actions[name] = made = Action(name, function, expires, proof=proof, listed=listed)
+            self.actions[name] = made = Action(
+                name, function, expires=expires, proof=proof, listed=listed, patience=patience
+            )
             return made
 
         return add

@@ -21,7 +21,7 @@ from holdfast.incidents.model import ENGINE, Incident, StepRow, StepState
 from holdfast.runbooks import ledger
 from holdfast.runbooks import store as steps_store
 from holdfast.runbooks.actions import Action, ActionError, Done, Failed, NotApplicable, Outcome, Registry, Run, Waiting
-from holdfast.runbooks.chasing import Messages
+from holdfast.runbooks.chasing import Messages, lasted
 from holdfast.runbooks.order import is_moot
 from holdfast.signals.registry import REGISTRY as SIGNALS
 from holdfast.signals.registry import Counter
@@ -31,8 +31,8 @@ T = TypeVar("T")
 
 LEASE = timedelta(seconds=15)
 """How long an incident is one engine's, which renews it while it works: so long it stands still when that is killed."""
-PATIENCE = 60.0
-"""Seconds that one run of an action may take: what takes longer returns Waiting, and is looked at again."""
+PATIENCE = 30.0
+"""Seconds that what comes before a question may take."""
 TRIES = 3
 GRACE = timedelta(minutes=1)
 """How late an update may be before it counts as overdue."""
@@ -102,10 +102,10 @@ class Turn:
     async def _call(self, action: Action, run: Run, parameters: Mapping[str, Any]) -> Outcome:
         """Raises what `AWAY` lists: with the store away the step stays running, and is looked at again."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(action.patience.total_seconds()):
                 return await action.run(run, **parameters)
         except TimeoutError:
-            return Failed(f"it took longer than {PATIENCE:.0f} s")
+            return Failed(f"it took longer than {lasted(action.patience)}")
         except AWAY:
             raise
         except Exception as error:
@@ -140,7 +140,7 @@ class Turn:
         if function is None:
             return None
         try:
-            async with asyncio.timeout(PATIENCE / 2):
+            async with asyncio.timeout(PATIENCE):
                 return await function(run, **parameters)
         except TimeoutError:
             log.warning(

@@ -1,10 +1,10 @@
 """Actions that prove that nothing was lost, and list what needs a person."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from holdfast.db.notifications import hint
-from holdfast.merchants import store as merchants
+from holdfast.payments.reconcile import every_account
 from holdfast.payments.stripe import StripeReader
 from holdfast.queue.channels import DELIVER, ROUTE
 from holdfast.queue.model import Lane
@@ -18,7 +18,7 @@ BEFORE = timedelta(minutes=5)
 """How long before the trouble began the window starts: what came just before may have been caught in it."""
 
 
-@action("verify.critical_payments", proof=True)
+@action("verify.critical_payments", proof=True, patience=timedelta(minutes=10))
 async def critical_payments(run: Run) -> Outcome:
     """Prove that every critical event since the trouble began is in the ledger, and that Stripe has no other."""
     found = await _verified(run, with_stripe=True)
@@ -37,9 +37,12 @@ async def critical_payments(run: Run) -> Outcome:
     return Done(applied + stripe, evidence)
 
 
-@action("verify.integrity", proof=True)
+@action("verify.integrity", proof=True, patience=timedelta(minutes=10))
 async def integrity(run: Run, *, patience: timedelta = timedelta(minutes=30)) -> Outcome:
-    """Prove that every event since the trouble began was applied and notified, or list what needs a person."""
+    """Prove that every event of the trouble was applied and notified, or list what needs a person.
+
+    `patience`: how long after the trouble notifications may still be on their way, to destinations that are down.
+    """
     found = await _verified(run, with_stripe=False)
     if isinstance(found, Failed):
         return found
@@ -50,8 +53,10 @@ async def integrity(run: Run, *, patience: timedelta = timedelta(minutes=30)) ->
         return Waiting(f"{events.waiting:,} events and {sent.waiting:,} notifications are under way", evidence=evidence)
     if not found.ok:
         return Failed("needs a person: " + "; ".join(_said(one) for one in found.needs), evidence)
+    rest = f"; {sent.waiting:,} are tried again until their destinations are back" if sent.waiting else ""
     return Done(
-        f"{events.received:,} events and {sent.planned:,} notifications accounted for, {sent.delivered:,} delivered",
+        f"{events.received:,} events and {sent.planned:,} notifications accounted for, {sent.delivered:,} "
+        f"delivered{rest}",
         evidence,
     )
 
@@ -96,11 +101,10 @@ def _none(held_back: int) -> str:
 
 
 async def _verified(run: Run, *, with_stripe: bool) -> Verification | Failed:
-    since = run.incident.since - BEFORE
     try:
         listed = await _at_stripe(run) if with_stripe else NOT_COMPARED
         kept = timedelta(days=run.settings.retention_days)
-        return await verify(run.pool, since, run.now, now=run.now, kept=kept, stripe=listed)
+        return await verify(run.pool, *_window(run), now=run.now, kept=kept, stripe=listed)
     except VerifyError as error:
         return Failed(str(error))
 
@@ -109,10 +113,14 @@ async def _at_stripe(run: Run) -> AtStripe:
     key = run.settings.stripe_api_key
     if key is None:
         return AtStripe("HOLDFAST_STRIPE_API_KEY is not set")
-    known = await merchants.merchants(run.pool)
-    accounts = [(None, None), *((one.stripe_account, one.key) for one in known if one.stripe_account)]
+    accounts = await every_account(run.pool)
     async with StripeReader(key.get_secret_value(), run.settings.stripe_api_url) as reader:
-        return await compare(run.pool, reader, accounts, run.incident.since - BEFORE, run.now, now=run.now)
+        return await compare(run.pool, reader, accounts, *_window(run), now=run.now)
+
+
+def _window(run: Run) -> tuple[datetime, datetime]:
+    """From just before the trouble until it was over: what comes after it is as usual, and always some under way."""
+    return run.incident.since - BEFORE, run.incident.calm_at or run.now
 
 
 def _is_of_events(need: Need) -> bool:
