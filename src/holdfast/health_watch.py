@@ -40,10 +40,12 @@ async def watch(settings: Settings, database: Database, stop: asyncio.Event) -> 
     if not await database.bring_up(stop):
         return 0
     async with AsyncExitStack() as stack:
-        general = await stack.enter_async_context(pool(database.url, size=6, name="watch"))
+        general = await stack.enter_async_context(pool(database.url, size=3, name="watch"))
+        # Of its own: what steps read must not keep `health_watch` waiting for a connection.
+        stepping = await stack.enter_async_context(pool(database.url, size=engine.AT_ONCE + 2, name="engine"))
         prepared = asyncio.Event()
         prepared.set()
-        system = System("watch", settings.data_dir, {"general": general})
+        system = System("watch", settings.data_dir, {"general": general, "engine": stepping})
         await stack.enter_async_context(common_loops(database, general, system, prepared, stop))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         teller = Teller(open_channels(settings.team_channels, settings.alert_webhooks, session, settings.public))
@@ -76,13 +78,17 @@ async def watch(settings: Settings, database: Database, stop: asyncio.Event) -> 
         for line in actions.missing():
             log.error("actions.not_loaded", reason=line)
         library = Library(settings.runbooks_dir, registry)
-        running = engine.Engine(general, settings, library, registry, Speaker(settings))
+        running = engine.Engine(stepping, settings, library, registry, Speaker(settings))
 
+        async def advance() -> None:
+            await running.tick(patience=engine.EVERY)
+
+        stack.push_async_callback(running.stop)
         log.info("watch.started", channels=teller.names, runbooks=[book.id for book in library.all()])
         settle_memory()
         async with background(
             repeat("tell_alerts", tell, every=1.0, stop=stop),
-            repeat("run_runbooks", running.tick, every=engine.EVERY, stop=stop),
+            repeat("run_runbooks", advance, every=engine.EVERY, stop=stop),
             repeat("heartbeat_out", ping, every=HEARTBEAT, stop=stop),
             stop=stop,
         ):

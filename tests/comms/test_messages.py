@@ -216,8 +216,7 @@ async def test_messages_add_up_and_are_no_events_to_route(pool, settings, chat, 
     async with deliverer(pool, settings, post) as sending:
         await work_off(sending)
     found = await verify(pool, now() - timedelta(hours=1), now() + timedelta(seconds=1), now=now())
-    assert (found.events.received, found.events.stored) == (2, 2)
-    assert (found.notifications.planned, found.notifications.delivered) == (2, 2)
+    assert (found.events.received, found.notifications.planned) == (0, 0), "it is about what providers sent"
     assert (found.adds_up, found.settled, found.needs) == (True, True, ())
     rows = await inbox.listing(pool, inbox.Filter(), limit=9, before=None)
     assert [row["type"] for row in rows] == ["incident.page", "incident.team_update"]

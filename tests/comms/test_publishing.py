@@ -156,7 +156,7 @@ async def test_an_incident_that_is_opened_again_is_open_on_the_page_again(pool):
     await publishing.publish(pool, incident, "k1", "investigating", "We look.", now=NOON)
     incident = await moved(pool, incident, "resolved")
     assert await publishing.follow(pool, incident, "f1", now=NOON) == "resolved"
-    await incidents.reopen(pool, incident.id)
+    await incidents.reopen(pool, incident.id, NOON)
     reopened = await incidents.get(pool, incident.id)
     assert reopened is not None
     assert await publishing.follow(pool, reopened, "f2", now=NOON) == "investigating"

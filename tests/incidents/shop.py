@@ -82,7 +82,7 @@ class Shop:
         async def _(run: Run) -> str:
             return "The shop is slow."
 
-        @made.action("shop.update")
+        @made.action("shop.update", owed=True)
         async def update(run: Run) -> Outcome:
             """Tell the team."""
             return Done(f"update {run.number} is out")

@@ -222,7 +222,7 @@ async def test_with_a_reason_it_does_and_both_are_in_the_log(desk, incident):
 
 async def test_it_is_over_when_its_alerts_are_and_not_when_somebody_says_so(desk, incident):
     await alert(desk.pool, incident.id)
-    with pytest.raises(RefusedError, match="incident 1 has alerts: it is over when they are"):
+    with pytest.raises(RefusedError, match="incident 1 has alerts that are open: it is over when they are"):
         await service.calm(desk.pool, incident.id, actor="ana", reason="I say so", now=LATER)
 
 

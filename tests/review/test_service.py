@@ -174,7 +174,7 @@ async def test_an_incident_that_comes_back_is_reviewed_again(pool):
     made = await storm.resolved(pool)
     await written(pool, made.id)
     await service.close(pool, made.id, actor="ada", now=at(70))
-    await incidents.reopen(pool, made.id)
+    await incidents.reopen(pool, made.id, at(75))
     with pytest.raises(NotYetError):
         await service.draft(pool, made.id, at(75))
     await incidents.set_state(pool, made.id, "resolved", at(80))

@@ -79,7 +79,8 @@ async def outcome(world):
     """How each step ended, how often that is in the log, and what was said."""
     found = await world.incident()
     log = await store.entries(world.pool, found.id)
-    said = sorted(one.evidence["key"].partition("/")[2] for one in log if one.kind == "message")
+    keys = (one.evidence["key"].partition("/")[2] for one in log if one.kind == "message")
+    said = sorted(key.rpartition("-")[0] or key for key in keys)  # without the time
     ends = Counter(
         one.step for one in log if one.kind == "step" and ": waits" not in one.text and ": failed" not in one.text
     )

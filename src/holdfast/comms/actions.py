@@ -38,7 +38,7 @@ async def announce(run: Run) -> Outcome:
     return Done(f"posted in {many(count, 'team channel')}", {"channels": count, "text": said.text})
 
 
-@action("comms.team_update")
+@action("comms.team_update", owed=True)
 async def team_update(run: Run) -> Outcome:
     """Tell the team how it stands: what was done, what waits, the figures, and when the next update comes."""
     if not run.settings.team_channels:

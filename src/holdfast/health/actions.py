@@ -17,7 +17,7 @@ from holdfast.merchants import store as merchants
 from holdfast.queue import service as queue
 from holdfast.queue.model import LaneStats, Stage
 from holdfast.runbooks.actions import Done, NotApplicable, Outcome, Run, Waiting, action
-from holdfast.runbooks.chasing import lasted
+from holdfast.runbooks.messages import lasted
 
 MOST_NAMED = 10
 EACH_HOST = 2

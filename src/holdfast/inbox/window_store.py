@@ -23,6 +23,7 @@ PATIENCE = 600.0
 async def gather(db: Connection, since: datetime, until: datetime) -> int:
     """Note the events received in [since, until) and what became of each, until the transaction ends; how many.
 
+    Messages of our own are none: a team channel that is down has nothing to do with what providers sent.
     Their bodies are many times as large as what is asked of them, so the events are read only once.
     """
     await db.execute(f"SET LOCAL statement_timeout = '{PATIENCE:.0f}s'")
@@ -38,10 +39,11 @@ async def gather(db: Connection, since: datetime, until: datetime) -> int:
     await db.execute(
         f"""
         INSERT INTO window_received SELECT {columns} FROM event
-        WHERE received_at >= $1 AND received_at < $2 ORDER BY seq
+        WHERE received_at >= $1 AND received_at < $2 AND provider <> $3 ORDER BY seq
         """,
         since,
         until,
+        OWN,
         timeout=PATIENCE,
     )
     await db.execute("ANALYZE window_received")

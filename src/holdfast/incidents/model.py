@@ -94,7 +94,8 @@ class Incident:
 
     `scope` is the part of the alerts' keys behind the runbook, "" for the whole: one open incident per runbook and
     scope. `since` is when the trouble began as far as the signals tell, `opened_at` when the incident was opened.
-    `calm_at`: when its last alert closed; None while one is open. `affected` is what its alerts found.
+    `calm_at`: when its last alert closed; None while one is open, and after it was re-opened until an alert closes or
+    somebody says so. `affected` is what its alerts found.
     """
 
     id: int
@@ -115,6 +116,7 @@ class Incident:
     monitoring_at: datetime | None = None
     resolved_at: datetime | None = None
     reviewed_at: datetime | None = None
+    reopened_at: datetime | None = None
     merged_into: int | None = None
     affected: Mapping[str, Any] = field(default_factory=dict)
 

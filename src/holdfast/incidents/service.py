@@ -9,6 +9,7 @@ import asyncpg
 from holdfast.db.pool import Connection, Pool
 from holdfast.incidents import people_store, store
 from holdfast.incidents.model import Incident, IncidentError, Person, RefusedError, UnknownError
+from holdfast.watch import store as watch
 
 LONGEST = 10_000
 """Characters of a note or a reason."""
@@ -89,11 +90,14 @@ async def note(pool: Pool, incident_id: int, text: str, *, actor: str, now: date
 
 
 async def calm(pool: Pool, incident_id: int, *, actor: str, reason: str, now: datetime) -> Incident:
-    """Say that the trouble is over, where no alert tells: of an incident that was opened by hand."""
+    """Say that the trouble is over, where no alert tells: of an incident opened by hand, or re-opened."""
     async with working(pool, incident_id, actor) as (db, incident):
         must_be_open(incident)
-        if await store.alert_ids(db, incident_id):
-            raise RefusedError(f"incident {incident_id} has alerts: it is over when they are")
+        kept = await watch.by_ids(db, await store.alert_ids(db, incident_id))
+        if incident.calm_at is not None:
+            raise RefusedError(f"incident {incident_id} is calm since {incident.calm_at:%H:%M:%S %Z} already")
+        if any(one.alert.closed_at is None for one in kept):
+            raise RefusedError(f"incident {incident_id} has alerts that are open: it is over when they are")
         await store.set_calm(db, incident_id, now)
         await store.write(db, incident_id, "note", f"the trouble is over: {reason}", actor=actor, now=now)
         return await get(db, incident_id)
@@ -138,10 +142,13 @@ async def reopen(db: Connection, incident: Incident, *, actor: str, reason: str,
     if other is not None:
         raise RefusedError(f"incident {other.id} is open for the same; work on that one")
     try:
-        await store.reopen(db, incident.id)
+        await store.reopen(db, incident.id, now)
     except asyncpg.UniqueViolationError:
         raise RefusedError("another incident was opened for the same at this moment; work on that one") from None
     await store.meet(db, incident.id, "review", now)
+    if incident.acknowledged_at is None:
+        text = "acknowledge the incident"
+        await store.oblige(db, incident.id, "acknowledge", text, owner=incident.commander, due_at=now)
     await store.write(db, incident.id, "state", f"re-opened: {reason}", actor=actor, now=now)
     return await get(db, incident.id)
 

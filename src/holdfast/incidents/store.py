@@ -8,14 +8,18 @@ from typing import Any
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
+from holdfast.incidents.evidence import plain, stored
 from holdfast.incidents.model import OPEN, Entry, Incident, Kind, Obligation, ObligationKind, State
 
 Executor = Connection | Pool
 
 _INCIDENT = (
     "id, runbook, version, scope, title, severity, state, cause, commander, since, opened_at, opened_by, "
-    "acknowledged_at, mitigating_at, calm_at, monitoring_at, resolved_at, reviewed_at, merged_into, affected"
+    "acknowledged_at, mitigating_at, calm_at, monitoring_at, resolved_at, reviewed_at, reopened_at, "
+    "merged_into, affected"
 )
+LONGEST_TEXT = 20_000
+"""Characters of one entry of the log."""
 _OBLIGATION = "id, incident_id, kind, text, owner, due_at, met_at, told_at, told, step"
 _AT: Mapping[State, str] = {
     "acknowledged": "acknowledged_at",
@@ -145,14 +149,15 @@ async def set_mitigating_at(db: Executor, incident_id: int, now: datetime) -> No
     await db.execute("UPDATE incident SET mitigating_at = coalesce(mitigating_at, $2) WHERE id = $1", incident_id, now)
 
 
-async def reopen(db: Executor, incident_id: int) -> None:
+async def reopen(db: Executor, incident_id: int, now: datetime) -> None:
     await db.execute(
         """
         UPDATE incident SET state = CASE WHEN acknowledged_at IS NULL THEN 'detected' ELSE 'mitigating' END,
-            monitoring_at = NULL, resolved_at = NULL, reviewed_at = NULL, calm_at = NULL
+            monitoring_at = NULL, resolved_at = NULL, reviewed_at = NULL, calm_at = NULL, reopened_at = $2
         WHERE id = $1
         """,
         incident_id,
+        now,
     )
 
 
@@ -183,7 +188,7 @@ async def set_facts(
 
 async def merge(db: Executor, incident_id: int, into: int) -> None:
     """Its alerts become the other's."""
-    await db.execute("UPDATE incident SET merged_into = $2 WHERE id = $1", incident_id, into)
+    await db.execute("UPDATE incident SET merged_into = $2, lease = NULL WHERE id = $1", incident_id, into)
     await db.execute("UPDATE incident_alert SET incident_id = $2 WHERE incident_id = $1", incident_id, into)
 
 
@@ -203,7 +208,10 @@ async def merged(db: Executor, incident_id: int) -> list[Incident]:
 
 
 async def claim(db: Executor, lease: timedelta, now: datetime, limit: int) -> list[tuple[Incident, int]]:
-    """Incidents to advance, and the number of the lease under which they are the caller's."""
+    """Incidents to advance, and the number of the lease under which they are the caller's.
+
+    Open ones first; then those that were not looked at for longest, so that many of them get their turns.
+    """
     rows = await db.fetch(
         f"""
         WITH due AS (
@@ -211,7 +219,8 @@ async def claim(db: Executor, lease: timedelta, now: datetime, limit: int) -> li
             WHERE merged_into IS NULL AND (leased_until IS NULL OR leased_until <= $1) AND (
                 state <> 'reviewed'
                 OR EXISTS (SELECT FROM obligation o WHERE o.incident_id = incident.id AND o.met_at IS NULL))
-            ORDER BY leased_until NULLS FIRST, id LIMIT $3 FOR UPDATE SKIP LOCKED
+            ORDER BY state NOT IN ('resolved', 'reviewed') DESC, leased_until NULLS FIRST, id
+            LIMIT $3 FOR UPDATE SKIP LOCKED
         )
         UPDATE incident i SET lease = nextval('incident_lease'), leased_until = $1::timestamptz + $2::interval
         FROM due WHERE i.id = due.id
@@ -238,10 +247,19 @@ async def holds(db: Connection, incident_id: int, lease: int) -> bool:
     return found is not None
 
 
-async def release(db: Executor, incident_id: int, lease: int) -> None:
+async def release(db: Executor, incident_id: int, lease: int, now: datetime) -> None:
+    """It is anybody's again from now on."""
     await db.execute(
-        "UPDATE incident SET lease = NULL, leased_until = NULL WHERE id = $1 AND lease = $2", incident_id, lease
+        "UPDATE incident SET lease = NULL, leased_until = $3 WHERE id = $1 AND lease = $2", incident_id, lease, now
     )
+
+
+async def is_leased(db: Executor, incident_id: int, now: datetime) -> bool:
+    """Whether an engine is at work on it."""
+    found = await db.fetchval(
+        "SELECT 1 FROM incident WHERE id = $1 AND lease IS NOT NULL AND leased_until > $2", incident_id, now
+    )
+    return found is not None
 
 
 # Alerts
@@ -261,6 +279,13 @@ async def joined(db: Executor, alert_ids: Sequence[int]) -> dict[int, int]:
         "SELECT alert_id, incident_id FROM incident_alert WHERE alert_id = ANY($1::bigint[])", list(alert_ids)
     )
     return {row[0]: row[1] for row in rows}
+
+
+async def move_alert(db: Executor, alert_id: int, incident_id: int, now: datetime) -> None:
+    """Make an alert another incident's."""
+    await db.execute(
+        "UPDATE incident_alert SET incident_id = $2, joined_at = $3 WHERE alert_id = $1", alert_id, incident_id, now
+    )
 
 
 async def alert_ids(db: Executor, incident_id: int) -> list[int]:
@@ -292,9 +317,9 @@ async def write(
         now,
         kind,
         actor,
-        text,
+        plain(text)[:LONGEST_TEXT],
         step,
-        json.dumps(evidence or {}, default=str),
+        stored(evidence or {}),
     )
     return number
 
@@ -409,18 +434,15 @@ async def hand_over(db: Executor, incident_id: int, owner: str) -> None:
     )
 
 
-async def overdue(db: Executor, incident_id: int, now: datetime, every: timedelta) -> list[Obligation]:
-    """Those past their time that nobody was told of for `every`."""
+async def overdue(db: Executor, incident_id: int, now: datetime) -> list[Obligation]:
+    """Those past their time, the oldest first."""
     rows = await db.fetch(
         f"""
-        SELECT {_OBLIGATION} FROM obligation
-        WHERE incident_id = $1 AND met_at IS NULL AND due_at <= $2
-          AND (told_at IS NULL OR told_at <= $2::timestamptz - $3::interval)
+        SELECT {_OBLIGATION} FROM obligation WHERE incident_id = $1 AND met_at IS NULL AND due_at <= $2
         ORDER BY due_at, id
         """,
         incident_id,
         now,
-        every,
     )
     return [Obligation(**row) for row in rows]
 

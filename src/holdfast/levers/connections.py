@@ -22,8 +22,8 @@ from holdfast.levers.model import (
     Value,
 )
 
-BESIDE: Mapping[str, int] = {"web": 1, "worker": 1, "watch": 4}
-"""Connections outside the pools that can be resized: listeners, the watch's pool and its leadership."""
+BESIDE: Mapping[str, int] = {"web": 1, "worker": 1, "watch": 14}
+"""Connections outside the pools that can be resized: listeners, the watch's and the engine's pools, its leadership."""
 SPARE = 8
 """For `holdfast up` itself, for commands, and for looking at the server."""
 CONCERNED = frozenset(lever.name for lever in (PROCESSES, ROUTER_CONCURRENCY, POOL))

@@ -117,6 +117,7 @@ class Action:
 
     A `proof` shows that nothing was lost: an incident does not resolve before its proofs are done. What a `listed`
     one changes is named by its room's ledger; of others, `verify` is asked. `patience` is how long a run may take.
+    What is `owed` to people is chased when it does not come in time, and runs a last time when the incident is over.
     """
 
     def __init__(
@@ -128,8 +129,10 @@ class Action:
         proof: bool = False,
         listed: bool = False,
         patience: timedelta = PATIENCE,
+        owed: bool = False,
     ) -> None:
         self.name = name
+        self.is_owed = owed
         self.patience = patience
         self.is_proof = proof
         self.is_listed = listed
@@ -218,6 +221,7 @@ class Registry:
         proof: bool = False,
         listed: bool = False,
         patience: timedelta = PATIENCE,
+        owed: bool = False,
     ) -> Callable[[Function], Action]:
         """Add the decorated function under `name`, such as `shop.warm_cache`. Raises ActionError if it is taken."""
 
@@ -225,7 +229,7 @@ class Registry:
             if name in self.actions:
                 raise ActionError(f"there are two actions {name!r}")
             self.actions[name] = made = Action(
-                name, function, expires=expires, proof=proof, listed=listed, patience=patience
+                name, function, expires=expires, proof=proof, listed=listed, patience=patience, owed=owed
             )
             return made
 

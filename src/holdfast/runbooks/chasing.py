@@ -1,14 +1,13 @@
 """What holds for an incident as a whole: its state follows its alerts, and what is overdue is chased."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from holdfast.db.pool import Connection, Pool
 from holdfast.incidents import people_store, store
-from holdfast.incidents.model import ENGINE, Incident, Obligation, Person
+from holdfast.incidents.model import ENGINE, Incident, Obligation
 from holdfast.runbooks import opening
+from holdfast.runbooks.messages import Messages, lasted
 
 NAGS = timedelta(minutes=15)
 """How often what is overdue is told again while the incident is open."""
@@ -16,38 +15,36 @@ NAGS_LATER = timedelta(days=1)
 """And after that: action items of the review, and the review itself."""
 
 
-class Messages(Protocol):
-    """How the engine speaks to people. Each message goes out once under its key, with the caller's transaction."""
-
-    async def post(
-        self, db: Connection, key: str, subject: str, text: str, *, incident: Incident, now: datetime
-    ) -> int:
-        """To the team's channels; how many there are."""
-        ...
-
-    async def page(
-        self, db: Connection, key: str, people: Sequence[Person], text: str, *, incident: Incident, now: datetime
-    ) -> int:
-        """To these people, wherever they can be reached; how many addresses that were."""
-        ...
-
-
-async def look_after(pool: Pool, messages: Messages, incident: Incident, now: datetime) -> Incident:
-    """Bring its state up to date, and tell of what is overdue; returns it as it is then."""
+async def follow(pool: Pool, incident: Incident, now: datetime) -> Incident:
+    """Bring its state up to date with its alerts; returns it as it is then."""
     async with pool.acquire() as connection, connection.transaction():
         found = await store.lock(connection, incident.id)
         assert found is not None
-        incident = await opening.refresh_calm(connection, found, now)
-        incident = await _follow(connection, incident, now)
-        nags = NAGS if incident.is_open else NAGS_LATER
-        for one in await store.overdue(connection, incident.id, now, nags):
+        return await _follow(connection, await opening.refresh_calm(connection, found, now), now)
+
+
+async def chase(pool: Pool, messages: Messages, incident: Incident, now: datetime) -> None:
+    """Tell of what is overdue."""
+    async with pool.acquire() as connection, connection.transaction():
+        found = await store.lock(connection, incident.id)
+        if found is None or found.merged_into is not None:
+            return
+        for one in await store.overdue(connection, found.id, now):
+            if one.told_at is not None and now - one.told_at < _interval(found, one):
+                continue
             if one.kind == "acknowledge":
-                said = await _escalate(connection, messages, incident, one, now)
+                said = await _escalate(connection, messages, found, one, now)
             else:
-                said = await _remind(connection, messages, incident, one, now)
+                said = await _remind(connection, messages, found, one, now)
             await store.told(connection, one.id, now)
-            await store.write(connection, incident.id, "obligation", said, actor=ENGINE, now=now, step=one.step)
-    return incident
+            await store.write(connection, found.id, "obligation", said, actor=ENGINE, now=now, step=one.step)
+
+
+def _interval(incident: Incident, one: Obligation) -> timedelta:
+    """How long until it is told again: an acknowledgement as soon as it was due at first."""
+    if one.kind == "acknowledge":
+        return max(timedelta(minutes=1), min(NAGS, one.due_at - incident.opened_at))
+    return NAGS if incident.is_open else NAGS_LATER
 
 
 async def _follow(db: Connection, incident: Incident, now: datetime) -> Incident:
@@ -65,14 +62,20 @@ async def _follow(db: Connection, incident: Incident, now: datetime) -> Incident
 
 
 async def _escalate(db: Connection, messages: Messages, incident: Incident, one: Obligation, now: datetime) -> str:
-    """Whom nobody answers for is passed over: the next on the rota is called, one after the other, then everybody."""
+    """Whom nobody answers for is passed over: the next on the rota is called, one after the other, then everybody.
+
+    Once the trouble is over only whoever commands it is reminded.
+    """
     rota = await people_store.rota(db)
     line = rota.from_now(now) if rota is not None else ()
     level = one.told + 1
     people = line[level : level + 1] or await people_store.people(db)
+    if incident.calm_at is not None:
+        people = [one for one in await people_store.people(db) if one.key == incident.commander]
     names = ", ".join(person.key for person in people) or "nobody, for there is no rota"
+    over = f"\nIt is over since {incident.calm_at:%H:%M %Z}." if incident.calm_at is not None else ""
     text = (
-        f"Incident {incident.id} is not acknowledged: {incident.title}.\nCalled now: {names}.\n"
+        f"Incident {incident.id} is not acknowledged: {incident.title}.{over}\nCalled now: {names}.\n"
         f"Acknowledge it: holdfast incidents ack {incident.id}"
     )
     await messages.page(db, _key(incident, one), people, text, incident=incident, now=now)
@@ -89,12 +92,3 @@ async def _remind(db: Connection, messages: Messages, incident: Incident, one: O
 
 def _key(incident: Incident, one: Obligation) -> str:
     return f"incident-{incident.id}/overdue/{one.id}/{one.told + 1}"
-
-
-def lasted(length: timedelta) -> str:
-    """`40 s`, `12 min`, `3 h`, `2 d`."""
-    seconds = max(0, round(length.total_seconds()))
-    for unit, size in (("d", 172_800), ("h", 7_200), ("min", 60)):
-        if seconds >= size:
-            return f"{round(seconds / {'d': 86_400, 'h': 3_600, 'min': 60}[unit])} {unit}"
-    return f"{seconds} s"

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from holdfast.incidents import people_store, service, store
 from holdfast.runbooks.actions import REGISTRY, Done, NotApplicable, Outcome, Run, Waiting, action
-from holdfast.runbooks.chasing import lasted
-from holdfast.runbooks.working import conclude, obstacles
+from holdfast.runbooks.messages import lasted
+from holdfast.runbooks.working import conclude, is_calm, obstacles
 from holdfast.watch import store as watch
 
 
@@ -90,5 +90,7 @@ async def resolve(run: Run) -> Outcome:
     async with run.pool.acquire() as db, db.transaction():
         locked = await store.lock(db, incident.id)
         if locked is not None and locked.is_open:
+            if not await is_calm(db, locked):
+                return Waiting("not yet: an alert opened just now")
             await conclude(db, locked, actor=run.actor, now=run.now)
     return Done(f"resolved after {lasted(run.now - incident.opened_at)}")

@@ -1,6 +1,7 @@
 """Opens incidents: for alerts that no incident has yet, and by hand."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -10,11 +11,16 @@ from holdfast.db.pool import Connection, Pool
 from holdfast.incidents import people_store, store
 from holdfast.incidents.model import ENGINE, Incident
 from holdfast.runbooks import store as steps
+from holdfast.runbooks.messages import Messages
 from holdfast.runbooks.model import Runbook
 from holdfast.watch import store as watch
 from holdfast.watch.model import Kept, Severity
 
 log = structlog.get_logger()
+
+
+AFTER_ALL = timedelta(minutes=30)
+"""An alert that stays open for so long after its incident was resolved gets another one."""
 
 
 class Library(Protocol):
@@ -30,7 +36,7 @@ def scope(key: str) -> str:
     return key.split("/", 2)[2] if key.count("/") >= 2 else ""
 
 
-async def open_from_alerts(pool: Pool, library: Library, now: datetime) -> list[Incident]:
+async def open_from_alerts(pool: Pool, library: Library, messages: Messages, now: datetime) -> list[Incident]:
     """An incident for every open alert that has a runbook; related ones join. Returns those that are new.
 
     A silenced alert opens none: whoever silenced it knows of it.
@@ -38,7 +44,7 @@ async def open_from_alerts(pool: Pool, library: Library, now: datetime) -> list[
     kept = await watch.open_alerts(pool)
     if not kept:
         return []
-    known = await store.joined(pool, [one.id for one in kept])
+    known = await _spoken_for(pool, kept, now)
     silences = await watch.silences(pool, now)
     opened = []
     for one in kept:
@@ -50,18 +56,48 @@ async def open_from_alerts(pool: Pool, library: Library, now: datetime) -> list[
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", int(Lock.INCIDENTS))
             made = await _open_for(connection, book, one, now)
+            if made is not None:
+                await _call(connection, messages, made, now)
         if made is not None:
             opened.append(made)
     return opened
 
 
+async def _call(db: Connection, messages: Messages, incident: Incident, now: datetime) -> None:
+    """Whose week it is hears of it at once, by itself: the team's channel may be read by nobody."""
+    on_call = [one for one in await people_store.people(db) if one.key == incident.commander]
+    number = incident.id
+    text = f"Incident {number}: {incident.title}.\nIt is your week. Acknowledge it: holdfast incidents ack {number}"
+    if on_call:
+        await messages.page(db, f"incident-{number}/opened", on_call, text, incident=incident, now=now)
+
+
+async def _spoken_for(pool: Pool, kept: Sequence[Kept], now: datetime) -> set[int]:
+    """Alerts that have an incident. One that was resolved over an open alert counts for a while only."""
+    known = await store.joined(pool, [one.id for one in kept])
+    found = set()
+    for alert_id, incident_id in known.items():
+        incident = await store.get(pool, incident_id)
+        assert incident is not None
+        ended = incident.resolved_at
+        if incident.is_open or incident.merged_into is not None or (ended is not None and now - ended < AFTER_ALL):
+            found.add(alert_id)
+    return found
+
+
 async def _open_for(db: Connection, book: Runbook, one: Kept, now: datetime) -> Incident | None:
     """The incident if it is new. Raises nothing if another engine was faster."""
     alert = one.alert
-    if await store.joined(db, [one.id]):
-        return None
+    before = (await store.joined(db, [one.id])).get(one.id)
+    if before is not None:
+        earlier = await store.lock(db, before)
+        if earlier is None or earlier.is_open:
+            return None
     severity: Severity = "critical" if "critical" in (alert.severity, book.severity) else "warning"
     incident = await store.open_of(db, book.id, scope(alert.key))
+    if incident is not None:  # nobody resolves it while the alert joins
+        incident = await store.lock(db, incident.id)
+        incident = incident if incident is not None and incident.is_open else None
     is_new = incident is None
     if incident is None:
         incident = await open_incident(
@@ -77,7 +113,12 @@ async def _open_for(db: Connection, book: Runbook, one: Kept, now: datetime) -> 
             now=now,
         )
     assert incident is not None
-    await store.join(db, incident.id, one.id, now)
+    if before is None:
+        await store.join(db, incident.id, one.id, now)
+    else:
+        await store.move_alert(db, one.id, incident.id, now)
+        said = f"its alert is still open and has incident {incident.id} now: {alert.title}"
+        await store.write(db, before, "alert", said, actor=ENGINE, now=now)
     await store.write(
         db,
         incident.id,
@@ -193,6 +234,8 @@ async def refresh_calm(db: Connection, incident: Incident, now: datetime) -> Inc
     closed = [one.alert.closed_at for one in await watch.by_ids(db, ids)]
     times = [time for time in closed if time is not None]
     calm_at = max(times) if len(times) == len(closed) and times else None
+    if calm_at is not None and incident.reopened_at is not None and calm_at <= incident.reopened_at:
+        return incident  # somebody said that it was not over although its alerts were: somebody says when it is
     if not closed or calm_at == incident.calm_at:
         return incident
     await store.set_calm(db, incident.id, calm_at)

@@ -8,10 +8,13 @@ from typing import Any
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
+from holdfast.incidents.evidence import plain, stored
 from holdfast.incidents.model import StepRow, StepState
 from holdfast.runbooks.model import Step
 
 Executor = Connection | Pool
+LONGEST_SAID = 4_000
+"""Characters of what a step said."""
 _STEP = (
     'incident_id, key, position, phase, "group", kind, text, action, parameters, role, every, state, runs, tries, '
     "due_at, began_at, ended_at, actor, said, evidence, draft, answer"
@@ -95,6 +98,14 @@ async def forget_answer(db: Executor, incident_id: int, key: str) -> None:
     )
 
 
+async def lock(db: Connection, incident_id: int, key: str) -> StepRow | None:
+    """The step, which nobody else changes until the transaction ends."""
+    row = await db.fetchrow(
+        f"SELECT {_STEP} FROM step WHERE incident_id = $1 AND key = $2 FOR UPDATE", incident_id, key
+    )
+    return _step(row) if row is not None else None
+
+
 async def begin(db: Executor, incident_id: int, key: str, *, runs: int, now: datetime) -> None:
     """From now on it is under way: should this be the last that is heard of it, it is uncertain what it did."""
     await db.execute(
@@ -138,9 +149,9 @@ async def put(
         incident_id,
         key,
         state,
-        said,
+        plain(said)[:LONGEST_SAID],
         actor,
-        json.dumps(evidence, default=str) if evidence is not None else None,
+        stored(evidence) if evidence is not None else None,
         due_at,
         draft,
         answer,

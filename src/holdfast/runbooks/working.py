@@ -1,5 +1,6 @@
 """What people do with the steps of an incident: approve, do by hand, skip, try again, undo; and resolve it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from holdfast.incidents.model import ENGINE, Incident, RefusedError, StepRow, St
 from holdfast.runbooks import ledger, opening
 from holdfast.runbooks import store as steps_store
 from holdfast.runbooks.actions import Action, ActionError, Mitigation, Registry, Run
+from holdfast.runbooks.messages import lasted
+from holdfast.watch import store as watch
 from holdfast.watch.model import Severity
 
 REVIEW_WITHIN = timedelta(days=5)
@@ -59,7 +62,7 @@ class Desk:
         """Say yes to an `ask`: it runs at once. `text` replaces the text that it would send."""
         if text is not None:
             service.bounded(text, "a text")
-        async with self._step(incident_id, key, actor) as (db, incident, step):
+        async with self._step(incident_id, key, actor, now) as (db, incident, step):
             if step.kind != "ask":
                 raise RefusedError(f"step {key} asks for no approval")
             if step.state != "asking":
@@ -73,9 +76,12 @@ class Desk:
         """Somebody did it: a person's step, or by hand what could not be done otherwise."""
         if note:
             service.bounded(note, "a note")
-        async with self._step(incident_id, key, actor) as (db, incident, step):
-            if step.kind != "person" and step.state not in ("failed", "asking", "waiting"):
+        async with self._step(incident_id, key, actor, now) as (db, incident, step):
+            if step.kind != "person" and step.state not in ("failed", "asking", "waiting", "running"):
                 raise RefusedError(f"step {key} is {step.state}: it needs nobody")
+            action = self._action(step)
+            if action is not None and action.is_proof and not note:
+                raise RefusedError(f"step {key} is to show that nothing was lost: say how you know, with --note")
             if step.is_finished:
                 raise RefusedError(f"step {key} is {step.state} already")
             await self._may_answer(db, incident, step, actor)
@@ -87,7 +93,7 @@ class Desk:
     async def skip(self, incident_id: int, key: str, *, actor: str, reason: str, now: datetime) -> StepRow:
         """It shall not be done; `reason` is why."""
         service.bounded(reason, "a reason")
-        async with self._step(incident_id, key, actor) as (db, incident, step):
+        async with self._step(incident_id, key, actor, now) as (db, incident, step):
             if step.is_finished:
                 raise RefusedError(f"step {key} is {step.state} already")
             await self._may_answer(db, incident, step, actor)
@@ -97,7 +103,7 @@ class Desk:
 
     async def retry(self, incident_id: int, key: str, *, actor: str, now: datetime) -> StepRow:
         """Try a step again that failed, or run one again that is finished or was skipped."""
-        async with self._step(incident_id, key, actor) as (db, incident, step):
+        async with self._step(incident_id, key, actor, now) as (db, incident, step):
             if step.state not in ("failed", "skipped", "not applicable", "undone") and not (
                 step.state == "done" and step.kind in ("check", "do")
             ):
@@ -113,13 +119,22 @@ class Desk:
     async def undo(self, incident_id: int, key: str, *, actor: str, reason: str, now: datetime) -> StepRow:
         """Take back what a step changed. Raises RefusedError if it changed nothing."""
         service.bounded(reason, "a reason")
-        async with self._any_step(incident_id, key, actor) as (db, incident, step):
+        async with self._any_step(incident_id, key, actor, now) as (db, incident, step):
             action = self._action(step)
             if step.state != "done" or action is None or action.undoes is None:
                 raise RefusedError(f"step {key} is {step.state} and has nothing to undo")
             await self._may_answer(db, incident, step, actor)
-            said = await action.undoes(self._run(incident, step, now, actor), **action.read(step.parameters))
-            await self._turn(db, step, "undone", f"undone: {said} ({reason})", actor=actor, now=now)
+        # Not in the transaction: an undo may take its time, and may write about the incident itself.
+        try:
+            async with asyncio.timeout(action.patience.total_seconds()):
+                said = await action.undoes(self._run(incident, step, now, actor), **action.read(step.parameters))
+        except TimeoutError:
+            raise RefusedError(
+                f"undoing {key} took longer than {lasted(action.patience)}; look at what it did"
+            ) from None
+        async with self._any_step(incident_id, key, actor, now) as (db, incident, step):
+            if step.state == "done":
+                await self._turn(db, step, "undone", f"undone: {said} ({reason})", actor=actor, now=now)
             return await self._shown(db, step)
 
     # The end
@@ -140,6 +155,8 @@ class Desk:
             raise RefusedError(f"incident {incident_id} cannot be resolved: {listed}. Give a reason to do so anyway")
         async with service.working(self.pool, incident_id, actor) as (db, incident):
             service.must_be_open(incident)
+            if not reason and not await is_calm(db, incident):
+                raise RefusedError(f"incident {incident_id} cannot be resolved: an alert of it opened just now")
             await conclude(db, incident, actor=actor, now=now, reason=reason, obstacles=found)
             return await service.get(db, incident_id)
 
@@ -157,10 +174,10 @@ class Desk:
 
     @asynccontextmanager
     async def _step(
-        self, incident_id: int, key: str, actor: str
+        self, incident_id: int, key: str, actor: str, now: datetime
     ) -> AsyncIterator[tuple[Connection, Incident, StepRow]]:
         """A step of an incident for which something still runs."""
-        async with self._any_step(incident_id, key, actor) as found:
+        async with self._any_step(incident_id, key, actor, now) as found:
             incident = found[1]
             if incident.merged_into is not None or incident.state == "reviewed":
                 service.must_be_open(incident)
@@ -168,13 +185,13 @@ class Desk:
 
     @asynccontextmanager
     async def _any_step(
-        self, incident_id: int, key: str, actor: str
+        self, incident_id: int, key: str, actor: str, now: datetime
     ) -> AsyncIterator[tuple[Connection, Incident, StepRow]]:
         async with service.working(self.pool, incident_id, actor) as (db, incident):
             step = await steps_store.step(db, incident_id, key)
             if step is None:
                 raise UnknownError(f"incident {incident_id} has no step {key!r}; see `holdfast incidents show`")
-            if step.state == "running":
+            if step.state == "running" and await store.is_leased(db, incident_id, now):
                 raise RefusedError(f"step {key} is running; wait a moment")
             yield db, incident, step
 
@@ -242,6 +259,12 @@ async def obstacles(pool: Pool, settings: Settings, registry: Registry, incident
     forgotten = await mitigations(pool, settings, registry, incident, now)
     has_alerts = bool(await store.alert_ids(pool, incident.id))
     return in_the_way(incident, rows, forgotten, registry, has_alerts=has_alerts)
+
+
+async def is_calm(db: Connection, incident: Incident) -> bool:
+    """Whether no alert of it is open at this moment."""
+    kept = await watch.by_ids(db, await store.alert_ids(db, incident.id))
+    return all(one.alert.closed_at is not None for one in kept)
 
 
 def in_the_way(

@@ -32,7 +32,8 @@ async def critical_payments(run: Run) -> Outcome:
         return Waiting(f"{lane.events.waiting:,} critical events are still to be routed", evidence=evidence)
     if needs or not all(one.holds for one in sums):
         return Failed("needs a person: " + "; ".join(_said(one) for one in needs or found.needs), evidence)
-    stripe = f"; Stripe lists {found.stripe.listed:,} events, none is missing here" if found.stripe.listed else ""
+    listed = f"; Stripe lists {found.stripe.listed:,} events, none is missing here" if found.stripe.listed else ""
+    stripe = listed if not found.stripe.why else f"; not compared with Stripe: {found.stripe.why}"
     applied = f"{lane.events.applied:,} critical payment events were applied, all of them are in the ledger"
     return Done(applied + stripe, evidence)
 

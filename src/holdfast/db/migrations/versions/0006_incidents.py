@@ -57,6 +57,7 @@ CREATE TABLE incident (
     monitoring_at   timestamptz,
     resolved_at     timestamptz,
     reviewed_at     timestamptz,
+    reopened_at     timestamptz,
     merged_into     bigint REFERENCES incident,
     lease           bigint,
     leased_until    timestamptz
