@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -11,8 +12,17 @@ from holdfast.comms.status_page import StatusPage
 from holdfast.config import Settings
 from holdfast.drills.receivers import Mailboxes
 from holdfast.drills.team_chat import TeamChat
+from holdfast.incidents import store as incidents
+from holdfast.runbooks import store as steps
+from holdfast.runbooks.actions import Run
+from holdfast.runbooks.model import Step
 from tests.comms.pages import PUBLIC, Visit
 from tests.comms.town import Town
+
+UPDATE = Step(
+    "comms.team_update", "every", "communication", "1", "Post", 1, "comms.team_update", every=timedelta(minutes=15)
+)
+ASK = Step("comms.notify_merchants", "ask", "communication", "2", "Notify merchants", 2, "comms.notify_merchants")
 
 
 @pytest.fixture
@@ -60,3 +70,32 @@ def visit(page_settings: Settings, pool) -> Visit:
             yield client
 
     return visiting
+
+
+@pytest.fixture
+async def trouble(pool, town):
+    """An incident since half an hour, in the store."""
+    since = town.now - timedelta(minutes=30)
+    await incidents.keep_text(pool, "v1", "webhook-backlog", "…", since)
+    made = await incidents.insert(
+        pool,
+        runbook="webhook-backlog",
+        version="v1",
+        scope="",
+        title="Events wait",
+        severity="critical",
+        cause="spike",
+        since=since,
+        opened_by="holdfast",
+        commander="ann",
+        affected={},
+        now=since,
+    )
+    assert made is not None
+    await steps.add(pool, made.id, [UPDATE, ASK])
+    return made
+
+
+@pytest.fixture
+def run(pool, town, trouble, settings):
+    return Run(pool, settings, trouble, "comms.team_update", 1, town.now)

@@ -42,6 +42,12 @@ async def test_the_team_reads_what_was_said(pool, settings, chat):
     assert await states(pool) == ["delivered"]
 
 
+async def test_what_was_sent_before_counts_as_nothing_sent(pool, settings):
+    assert [await to_team(pool, settings, "k", "page", "s", "t", now()) for _ in range(2)] == [1, 0]
+    people = [(COMPANY, "ann@example.com"), (COMPANY, "ben@example.com")]
+    assert [await to_mailboxes(pool, "m", "page", "s", "t", None, people, now()) for _ in range(2)] == [2, 0]
+
+
 async def test_the_address_of_a_team_channel_is_not_stored(pool, settings, chat):
     await to_team(pool, settings, "k", "page", "s", "t", now())
     [found] = await merchants.destinations(pool)

@@ -142,3 +142,14 @@ async def test_a_public_incident_is_followed_through_its_states_each_said_once(p
 def test_the_actions_are_named():
     assert status_actions.publish is PUBLISH
     assert Settings().status_name == "Holdfast"
+
+
+async def test_a_text_that_names_an_affected_merchant_is_not_published(pool, run, town):
+    await town.merchant("bakery")
+    await town.receive("bakery", 3, ago=12)
+    incident = await opened(pool, now=town.now - timedelta(minutes=30))
+    outcome = await PUBLISH.run(run(incident, now=town.now, text="Bakery's endpoint is slow."))
+    assert isinstance(outcome, Failed)
+    assert outcome.said.startswith("the text names Bakery, and everybody would read it")
+    assert await status_store.latest(pool, incident.id) is None
+    assert isinstance(await PUBLISH.run(run(incident, now=town.now, text="Every bakery waits.")), Done)

@@ -57,6 +57,21 @@ def test_an_announcement_says_what_since_when_how_bad_and_how_to_acknowledge():
         assert part in said.text
 
 
+def test_a_failed_step_waits_with_all_that_can_be_done_about_it():
+    rows = [step("queue.drain", "failed", said="no answer"), step("phone.bank", "asking", kind="task")]
+    said = update(texts.Course([], rows)).text
+    assert "Do queue.drain: no answer (holdfast incidents retry|done|skip 7 queue.drain)" in said
+    assert "Do phone.bank (holdfast incidents done 7 phone.bank)" in said
+
+
+@pytest.mark.parametrize("state", ["resolved", "reviewed"])
+def test_no_next_update_is_promised_when_it_is_over(state):
+    given: dict[str, Any] = {"number": 3, "next_at": NOW + timedelta(minutes=30), "now": NOW}
+    assert "Next update: 13:18 UTC." in texts.team_update(TROUBLE, texts.Course([], []), BUSY, **given).text
+    over = incident(NOON, state=state)
+    assert "Next update" not in texts.team_update(over, texts.Course([], []), BUSY, **given).text
+
+
 def test_an_acknowledged_incident_is_not_to_be_acknowledged_again():
     said = texts.announcement(incident(NOON, acknowledged_at=NOW), NOW)
     assert " ack " not in said.text

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -109,3 +110,26 @@ async def work_off(sending, patience=15.0) -> None:
             sending.ended.clear()
             await sending.settle()
             await asyncio.sleep(0.005)
+
+
+async def send(pool, settings, post) -> None:
+    async with deliverer(pool, settings, post) as sending:
+        await work_off(sending)
+
+
+def asking(run, **changes):
+    return replace(run, step="comms.notify_merchants", **changes)
+
+
+async def late_bakery_and_florist(town) -> None:
+    await town.merchant("bakery", "owner@bakery.example")
+    await town.merchant("florist", "owner@florist.example")
+    await town.merchant("grocer")
+    await town.receive("bakery", 3, ago=12)
+    await town.receive("florist", 5, ago=8)
+    await town.receive("grocer", 1, ago=9)
+
+
+def over(run):
+    """The run once the trouble is over."""
+    return replace(run, incident=replace(run.incident, calm_at=run.now))

@@ -1,5 +1,6 @@
 """What people and programs are told of an alert."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -32,7 +33,7 @@ class Receiver:
 
     async def take(self, request):
         self.bodies.append(await request.json())
-        return web.Response(status=self.status)
+        return web.Response(status=self.status, text="ok")
 
     async def __aenter__(self):
         app = web.Application()
@@ -109,6 +110,19 @@ async def test_an_alert_reaches_the_team_through_apprise():
         (body,) = receiver.bodies
         assert body["title"].startswith("ALERT [critical] Events wait")
         assert body["type"] == "failure"
+
+
+async def test_what_an_alert_says_from_outside_calls_nobody(monkeypatch):
+    async with Receiver() as receiver:
+        monkeypatch.setattr(
+            "apprise.plugins.slack.NotifySlack.webhook_url", f"http://127.0.0.1:{receiver.port}/services"
+        )
+        channel = TeamChannel(1, "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7d/#ops")
+        await channel.tell([("opened", replace(ALERT, title="<!channel> look", why="<!here> <@U024BE7LH>"))], NOON)
+        (body,) = receiver.bodies
+    assert "&lt;!channel&gt; look" in str(body)
+    assert "<!" not in str(body)
+    assert "<@" not in str(body)
 
 
 async def test_a_team_channel_that_refuses_is_told_again_later():

@@ -8,10 +8,13 @@ from holdfast.comms import texts
 from holdfast.comms.affected import AffectedMerchant, affected
 from holdfast.comms.figures import Figures, figures
 from holdfast.comms.messages import TYPES, prepare_mailboxes, to_mailboxes, to_team
+from holdfast.comms.names import named_in
+from holdfast.comms.told import PARAGRAPH, Told, approval, key, of, told
 from holdfast.comms.words import length, listed, many
 from holdfast.inbox import store as inbox
 from holdfast.incidents import store as incidents
 from holdfast.merchants import store as merchants
+from holdfast.merchants.model import Merchant
 from holdfast.runbooks import store as steps
 from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, Waiting, action
 
@@ -31,11 +34,12 @@ SIGNIFICANT = timedelta(minutes=5)
 @action("comms.announce")
 async def announce(run: Run) -> Outcome:
     """Say in the team channel that there is an incident: what, since when, how bad, and how to acknowledge it."""
+    if not run.settings.team_channels:
+        return NotApplicable(_NO_TEAM)
     said = texts.announcement(run.incident, run.now)
     count = await to_team(run.pool, run.settings, run.key, "announcement", said.subject, said.text, run.now)
-    if not count:
-        return NotApplicable(_NO_TEAM)
-    return Done(f"posted in {many(count, 'team channel')}", {"channels": count, "text": said.text})
+    posted = f"posted in {many(count, 'team channel')}" if count else "it was posted before"
+    return Done(posted, {"channels": count, "text": said.text})
 
 
 @action("comms.team_update", owed=True)
@@ -86,14 +90,9 @@ async def _update(run: Run, person: str | None) -> tuple[texts.Text, Figures, li
 
 async def _last_update(run: Run) -> datetime:
     """When the team was last told; this very run, done again after an interruption, does not count."""
-    sent = await inbox.own_events(run.pool, _of_incident(run), TYPES["team_update"])
+    sent = await inbox.own_events(run.pool, of(run.incident.id), TYPES["team_update"])
     times = [at for key, at in sent if not key.startswith(f"{run.key}/")]
     return max(times, default=run.incident.since)
-
-
-def _of_incident(run: Run) -> str:
-    """How the keys of all that is sent about this incident begin; see `Run.key`."""
-    return f"incident-{run.incident.id}/"
 
 
 # Merchants
@@ -107,36 +106,53 @@ async def notify_merchants(
 
     `delay`: what is late by less is not told of. `following`: when we write next, at the latest.
     """
-    hit = await affected(run.pool, run.incident, run.now, delay)
-    if not hit:
-        return NotApplicable("no merchant has anything late or given up", {"affected": 0})
+    found = await affected(run.pool, run.incident, run.now, delay)
     paragraph = texts.edited_paragraph(run.text)
-    named = [one.name for one in hit if paragraph and one.name in paragraph and one.name.lower() != "stripe"]
+    named = named_in(paragraph or "", (one.name for one in found))
     if named:
-        return Failed(f"the text names {named[0]}, and every merchant would read it: write it without names")
+        return Failed(f"the text names {named}, and every merchant would read it: write it without names")
+    hit = await _untold(run, found)
+    if not hit:
+        return NotApplicable(_nobody(found), {"affected": len(found)})
     mailed = [one for one in hit if one.email]
     by_hand = [one.key for one in hit if not one.email]
     if not run.settings.smtp_url:
         mailed, by_hand = [], [one.key for one in hit]
         return Failed(f"{_NO_MAIL}: tell {listed(by_hand)} by hand", _evidence(hit, mailed=0, by_hand=by_hand))
-    await prepare_mailboxes(run.pool, [(one.id, one.email) for one in mailed if one.email])
-    for one in mailed:
-        said = texts.merchant_mail(run.incident, one, next_at=run.now + following, now=run.now, paragraph=paragraph)
-        await _mail(run, one, "merchant_mail", said)
+    await _first_mails(run, mailed, run.now + following, paragraph)
     hand = f"; {listed(by_hand)} without an address: to be told by hand" if by_hand else ""
     return Done(
-        f"{many(len(mailed), 'affected merchant')} mailed{hand}", _evidence(hit, mailed=len(mailed), by_hand=by_hand)
+        f"{many(len(mailed), 'affected merchant')} mailed{hand}",
+        _evidence(hit, mailed=len(mailed), by_hand=by_hand) | {PARAGRAPH: paragraph},
     )
+
+
+async def _untold(run: Run, found: Sequence[AffectedMerchant]) -> list[AffectedMerchant]:
+    """Without those who were told by another step, or by an incident that was merged into this one."""
+    elsewhere = (await told(run)).elsewhere
+    return [one for one in found if one.id not in elsewhere]
+
+
+def _nobody(found: Sequence[AffectedMerchant]) -> str:
+    return "all who are affected were told" if found else "no merchant has anything late or given up"
+
+
+async def _first_mails(run: Run, chosen: Sequence[AffectedMerchant], next_at: datetime, paragraph: str | None) -> None:
+    await prepare_mailboxes(run.pool, [(one.id, one.email) for one in chosen if one.email])
+    for one in chosen:
+        said = texts.merchant_mail(run.incident, one, next_at=next_at, now=run.now, paragraph=paragraph)
+        await _mail(run, one, "merchant_mail", said)
 
 
 @notify_merchants.offer
 async def _(run: Run, *, delay: timedelta = SIGNIFICANT, following: timedelta = timedelta(hours=1)) -> Outcome | None:
     """Nobody is asked where nothing is late by much, nor will be."""
-    hit = await affected(run.pool, run.incident, run.now, delay)
-    lasts = run.incident.calm_at is None
+    found = await affected(run.pool, run.incident, run.now, delay)
+    hit, lasts = await _untold(run, found), run.incident.calm_at is None
     if not hit:
-        said = "no merchant has anything late or given up"
-        return Waiting(f"{said} yet", AGAIN, {"affected": 0}) if lasts else NotApplicable(said, {"affected": 0})
+        said = _nobody(found)
+        evidence: dict[str, Any] = {"affected": len(found)}
+        return Waiting(f"{said} so far", AGAIN, evidence) if lasts else NotApplicable(said, evidence)
     longest = max(one.longest_s for one in hit)
     lost = sum(one.given_up for one in hit)
     seen = await figures(run.pool, run.settings, run.now)
@@ -156,51 +172,99 @@ async def _(run: Run, *, delay: timedelta = SIGNIFICANT, following: timedelta = 
 
 @notify_merchants.draft
 async def _(run: Run, *, delay: timedelta = SIGNIFICANT, following: timedelta = timedelta(hours=1)) -> str:
-    hit = await affected(run.pool, run.incident, run.now, delay)
+    hit = await _untold(run, await affected(run.pool, run.incident, run.now, delay))
     if not hit:
         return texts.default_paragraph(run.incident)
     return texts.merchant_draft(run.incident, hit, next_at=run.now + following, now=run.now)
 
 
 @action("comms.update_merchants")
-async def update_merchants(run: Run, *, following: timedelta = timedelta(hours=1)) -> Outcome:
-    """Write again to those merchants who were told, half of the time before they were promised to hear again."""
-    sent = await inbox.own_events(run.pool, _of_incident(run), TYPES["merchant_mail"])
-    told = {number for key, _ in sent if (number := _merchant_in(key)) is not None}
-    if not told:
+async def update_merchants(
+    run: Run, *, delay: timedelta = SIGNIFICANT, following: timedelta = timedelta(hours=1)
+) -> Outcome:
+    """Write again to merchants who were told, in half of the promised time, and to whoever is affected by now.
+
+    Until the all-clear, also while what waits is worked off. Who became affected after merchants were told gets, once,
+    what was approved for all: those with something late by more than `delay`, or given up.
+    """
+    incident = run.incident
+    if incident.resolved_at is not None or incident.state in ("resolved", "reviewed"):
+        return NotApplicable("it is over")
+    seen, approved = await told(run), await approval(run, _TELLING)
+    if not seen.mailed and approved is None:
         return NotApplicable("no merchant was told of it")
-    if run.incident.calm_at is not None:
-        return NotApplicable("the trouble is over: they get the all-clear")
-    ago = run.now - max(at for _, at in sent)
-    if ago < following / 2 - timedelta(seconds=30):
-        return NotApplicable(f"they were written to less than {length(following / 2)} ago")
-    known = await merchants.by_ids(run.pool, sorted(told))
-    hit = {one.id: one for one in await affected(run.pool, run.incident, run.now)}
-    mailed = 0
-    for number, one in sorted(known.items()):
-        if one.email:
-            own = hit.get(number, AffectedMerchant(number, one.key, one.name, one.email, 0, 0, 0.0, 0))
-            said = texts.merchant_mail(run.incident, own, next_at=run.now + following, now=run.now, again=True)
-            await _mail(run, own, "merchant_mail", said)
-            mailed += 1
-    return Done(f"{many(mailed, 'merchant')} mailed how it stands", {"mailed": mailed})
+    if incident.calm_at is not None and seen.cleared and not seen.waiting:
+        return NotApplicable("the trouble is over, and they got the all-clear")
+    if not run.settings.smtp_url:
+        return NotApplicable(_NO_MAIL)
+    found = await affected(run.pool, incident, run.now, delay)
+    new = [one for one in found if _is_new(run, one, seen, delay)]
+    mailed = [one for one in new if one.email]
+    known = approved.by_hand if approved is not None else frozenset()
+    by_hand = sorted(one.key for one in new if not one.email and one.key not in known)
+    paragraph = approved.paragraph if approved is not None else None
+    if named_in(paragraph or "", (one.name for one in found)):
+        paragraph = None  # whoever it names was not affected when it was approved
+    await _first_mails(run, mailed, run.now + following, paragraph)
+    again = await _write_again(run, seen, following)
+    said = [f"{many(again, 'merchant')} mailed how it stands"] if again else []
+    said += [f"{listed([one.key for one in mailed])} mailed for the first time"] if mailed else []
+    said += [f"{listed(by_hand)} without an address: to be told by hand"] if by_hand else []
+    if not said:
+        return NotApplicable(f"they were written to less than {length(following / 2)} ago, and nobody else is affected")
+    hand = sorted({*by_hand, *await _by_hand_before(run)})
+    return Done("; ".join(said), {"mailed": again + len(mailed), "new": [one.key for one in new], "by_hand": hand})
+
+
+_TELLING = ("comms.notify_merchants", "comms.update_merchants")
+
+
+def _is_new(run: Run, one: AffectedMerchant, seen: Told, delay: timedelta) -> bool:
+    """Whether a merchant is to be told who does not know of it. Who had an all-clear is, when something waits again."""
+    if one.id in seen.waiting:
+        return False
+    waits = one.waiting > 0 and one.oldest_s > delay.total_seconds()
+    if one.id in seen.cleared:
+        return waits and run.incident.calm_at is None
+    return bool(one.given_up) or (waits if run.incident.calm_at is not None else one.longest_s > delay.total_seconds())
+
+
+async def _write_again(run: Run, seen: Told, following: timedelta) -> int:
+    """To those whose last mail is half of the promised time ago; how many those are."""
+    before = run.now - following / 2 + timedelta(seconds=30)
+    known = await merchants.by_ids(run.pool, sorted(number for number, at in seen.waiting.items() if at <= before))
+    hit = {one.id: one for one in await affected(run.pool, run.incident, run.now)} if known else {}
+    written = [one for _, one in sorted(known.items()) if one.email]
+    for one in written:
+        own = hit.get(one.id, _quiet(one))
+        said = texts.merchant_mail(run.incident, own, next_at=run.now + following, now=run.now, again=True)
+        await _mail(run, own, "merchant_mail", said)
+    return len(written)
+
+
+async def _by_hand_before(run: Run) -> list[str]:
+    step = await steps.step(run.pool, run.incident.id, run.step)
+    return list(step.evidence.get("by_hand", ())) if step is not None else []
 
 
 @action("comms.all_clear")
 async def all_clear(run: Run) -> Outcome:
-    """Mail those merchants who were told of the trouble that it is over, with what became of their events."""
-    sent = await inbox.own_events(run.pool, _of_incident(run), TYPES["merchant_mail"])
-    told = {number for key, _ in sent if (number := _merchant_in(key)) is not None}
-    if not told:
+    """Mail those merchants who were told of the trouble that it is over, with what became of their events.
+
+    Whoever has had an all-clear, and no mail about the trouble since, gets no other one.
+    """
+    seen = await told(run)
+    if not seen.mailed:
         return NotApplicable("no merchant was mailed in this incident")
-    known = await merchants.by_ids(run.pool, sorted(told))
+    if not seen.waiting:
+        return NotApplicable("all who were mailed have had the all-clear")
+    known = await merchants.by_ids(run.pool, sorted(seen.waiting))
     hit = {one.id: one for one in await affected(run.pool, run.incident, run.now)}
     by_hand = sorted(one.key for one in known.values() if not one.email)
     mailed = 0
     for number, one in sorted(known.items()):
         if one.email:
-            quiet = AffectedMerchant(number, one.key, one.name, one.email, 0, 0, 0.0, 0)
-            own = hit.get(number, quiet)
+            own = hit.get(number, _quiet(one))
             await _mail(run, own, "all_clear", texts.all_clear(run.incident, own, run.now))
             mailed += 1
     unwell = [
@@ -214,15 +278,15 @@ async def all_clear(run: Run) -> Outcome:
     )
 
 
-def _merchant_in(key: str) -> int | None:
-    number = key.rpartition("/merchant-")[2]
-    return int(number) if number.isdigit() else None
+def _quiet(one: Merchant) -> AffectedMerchant:
+    """With nothing that is late."""
+    return AffectedMerchant(one.id, one.key, one.name, one.email, 0, 0, 0.0, 0)
 
 
 async def _mail(run: Run, to: AffectedMerchant, kind: str, said: texts.Text) -> None:
     assert to.email is not None
-    key = f"{run.key}/merchant-{to.id}"
-    await to_mailboxes(run.pool, key, kind, said.subject, said.text, said.html, [(to.id, to.email)], run.now)
+    mailbox = (to.id, to.email)
+    await to_mailboxes(run.pool, key(run, to.id), kind, said.subject, said.text, said.html, [mailbox], run.now)
 
 
 # Their customers

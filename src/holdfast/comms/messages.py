@@ -43,12 +43,15 @@ _OURS = frozenset(
 async def to_team(  # noqa: PLR0917 - where, what, and when
     db: Connection | Pool, settings: Settings, key: str, kind: str, subject: str, text: str, now: datetime
 ) -> int:
-    """A message to every team channel of the settings, once a key; returns to how many. 0: none is set up."""
+    """A message to every team channel of the settings, once a key; returns to how many it goes now.
+
+    0: none is set up, or it was sent before.
+    """
     channels = [(COMPANY, f"{PREFIX}{number}") for number, _ in enumerate(settings.team_channels, 1)]
-    if channels:
-        said = OwnMessage(one_line(subject), text, None, kind)
-        await _send(db, f"{key}/team", said, kind="team", addresses=channels, headers={}, now=now)
-    return len(channels)
+    if not channels:
+        return 0
+    said = OwnMessage(one_line(subject), text, None, kind)
+    return await _send(db, f"{key}/team", said, kind="team", addresses=channels, headers={}, now=now)
 
 
 async def to_mailboxes(  # noqa: PLR0917 - where, what, and when
@@ -62,7 +65,7 @@ async def to_mailboxes(  # noqa: PLR0917 - where, what, and when
     now: datetime,
     headers: Mapping[str, str] | None = None,
 ) -> int:
-    """One mail to each (merchant id, address), once a key; returns to how many.
+    """One mail to each (merchant id, address), once a key; returns to how many it goes now: 0 when it was sent before.
 
     `headers` go into the mail, such as List-Unsubscribe. Raises ValueError for one that is not ours to give.
     """
@@ -71,10 +74,10 @@ async def to_mailboxes(  # noqa: PLR0917 - where, what, and when
     for name, value in given.items():
         if name.lower() in _OURS or not name.isascii() or ":" in name or not (name + value).isprintable():
             raise ValueError(f"the header {name!r} cannot be given to a mail")
-    if chosen:
-        said = OwnMessage(one_line(subject), text, html, kind)
-        await _send(db, key, said, kind="contact", addresses=chosen, headers=given, now=now)
-    return len(chosen)
+    if not chosen:
+        return 0
+    said = OwnMessage(one_line(subject), text, html, kind)
+    return await _send(db, key, said, kind="contact", addresses=chosen, headers=given, now=now)
 
 
 async def prepare_mailboxes(db: Connection | Pool, mailboxes: Sequence[tuple[int, str]]) -> None:
@@ -91,7 +94,7 @@ async def _send(
     addresses: Sequence[tuple[int, str]],
     headers: Mapping[str, str],
     now: datetime,
-) -> None:
+) -> int:
     owners = {merchant_id for merchant_id, _ in addresses}
     owner = owners.pop() if len(owners) == 1 else COMPANY
     async with _transaction(db) as connection:
@@ -105,11 +108,12 @@ async def _send(
             now=now,
         )
         if seq is None:
-            return  # it was sent, or is on its way
+            return 0  # it was sent, or is on its way
         found = await merchants.message_destinations(connection, kind, addresses)
         planned = [NewDelivery(seq, found[item], item[0], Lane.CRITICAL) for item in addresses]
         await deliveries.plan(connection, planned)
         await hint(connection, DELIVER)
+    return len(addresses)
 
 
 @asynccontextmanager

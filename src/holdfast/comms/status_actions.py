@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 
 from holdfast.comms import publishing, status_store
+from holdfast.comms.affected import affected
+from holdfast.comms.names import named_in
 from holdfast.comms.status import StatusError, UpdateState
 from holdfast.db.pool import Pool
 from holdfast.incidents.model import Incident
@@ -38,6 +40,10 @@ async def oldest_waiting(pool: Pool, now: datetime) -> timedelta:
 async def publish(run: Run, *, delay: Duration = DELAY) -> Outcome:
     """Publish the incident on the public status page."""
     incident = run.incident
+    if run.text:
+        named = named_in(run.text, [one.name for one in await affected(run.pool, incident, run.now, delay)])
+        if named:
+            return Failed(f"the text names {named}, and everybody would read it: write it without names")
     text = run.text or publishing.draft(incident, await oldest_waiting(run.pool, run.now))
     state: UpdateState = "identified" if incident.state == "mitigating" else "investigating"
     try:

@@ -81,7 +81,7 @@ def team_update(
         done=_cut([f"{clock(entry.at)} {_entry(entry)}" for entry in course.new if entry.kind in _TOLD]),
         waits=_cut([_waits(incident, step) for step in course.steps if step.state in _FOR_PEOPLE]),
         ahead=_cut([_ahead(step) for step in course.steps if step.state in ("running", "waiting")]),
-        next_at=clock(next_at) if next_at is not None else "",
+        next_at=clock(next_at) if next_at is not None and incident.is_open else "",
     )
     return Text(f"Update {number} on incident {incident.id}: {incident.title}", said)
 
@@ -99,6 +99,8 @@ def _waits(incident: Incident, step: StepRow) -> str:
     if step.kind == "ask" and step.state == "asking":
         return f"{step.text} (holdfast incidents approve {incident.id} {step.key})"
     said = f": {step.said}" if step.state != "asking" and step.said else ""
+    if step.state == "failed":
+        return f"{step.text}{said} (holdfast incidents retry|done|skip {incident.id} {step.key})"
     return f"{step.text}{said} (holdfast incidents done {incident.id} {step.key})"
 
 
@@ -168,6 +170,16 @@ def default_paragraph(incident: Incident) -> str:
     )
 
 
+def catching_up(incident: Incident, calm_at: datetime) -> str:
+    """That the cause is gone, and what waits is worked off."""
+    return (
+        "what made our notifications about your payments late is gone: it lasted from "
+        f"{day_and_clock(incident.since)} to {day_and_clock(calm_at)}. We are working through what has waited "
+        "meanwhile, payments first, and check that nothing is missing. Until that is done, some of it may still reach "
+        "you late.\n\nEvery event that reached us is stored, and none of them is lost."
+    )
+
+
 def figures_of(merchant: AffectedMerchant, now: datetime) -> list[str]:
     """The merchant's own figures, a line each."""
     lines = []
@@ -193,8 +205,13 @@ def merchant_mail(
     paragraph: str | None = None,
     again: bool = False,
 ) -> Text:
-    """What is affected, since when, what we do, when we write next. Of this merchant alone."""
+    """What is affected, since when, what we do, when we write next. Of this merchant alone.
+
+    `again`: to who knows of it; once the incident is calm, that the cause is gone and what waits is worked off.
+    """
     subject = f"Your payment notifications are {'still ' if again else ''}delayed"
+    if again and incident.calm_at is not None:
+        subject, paragraph = "Your payment notifications are catching up", catching_up(incident, incident.calm_at)
     closing = f"You need not do anything. We write again by {day_and_clock(next_at)}, or as soon as it is over."
     return _mail(subject, incident, merchant, paragraph, figures_of(merchant, now), closing, now)
 

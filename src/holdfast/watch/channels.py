@@ -46,7 +46,8 @@ class TeamChannel:
     async def tell(self, told: Sequence[tuple[Telling, Alert]], now: datetime) -> None:
         title, body = message(told, now)
         kind = next((self._types[what] for what, _ in told if what in self._types), self._over)
-        if not await self._apprise.async_notify(title=title, body=body, notify_type=kind):
+        # Named as plain text, so that what it says from outside (`<!channel>`, links) is escaped and calls nobody.
+        if not await self._apprise.async_notify(title=title, body=body, notify_type=kind, body_format="text"):
             raise NotTold(f"the team channel {self.name} did not take it")
 
 
