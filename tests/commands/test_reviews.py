@@ -34,7 +34,7 @@ async def test_before_anything_has_happened_every_list_says_so(run):
         assert json.loads((await run(*arguments, "--json"))[1])[key] == []
 
 
-async def test_a_review_is_worked_from_the_terminal_from_draft_to_closed(run, number, tmp_path):
+async def test_a_review_is_worked_from_the_terminal_from_draft_to_closed(run, database_url, number, tmp_path):
     assert "not drafted" in (await run("list"))[1]
     _, out, _ = await run("show", number)
     for said in (
@@ -62,6 +62,8 @@ async def test_a_review_is_worked_from_the_terminal_from_draft_to_closed(run, nu
     better.write_text(storm.TEXT + "   - [ ] Add workers\n")
     assert "holdfast reviews diff" in (await run("propose", number, "--file", str(better)))[1]
     _, out, _ = await run("diff", number)
+    runbooks = ("runbooks", "diff", "stripe-retry-storm", "--review", number)
+    assert (await command_here(*runbooks, database_url=database_url))[1] == out
     (tmp_path / "stripe-retry-storm.md").write_text(storm.TEXT)
     subprocess.run(["git", "apply", "-"], input=out.encode(), cwd=tmp_path, check=True)
     assert (tmp_path / "stripe-retry-storm.md").read_text() == better.read_text()

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,8 @@ from holdfast import actions, durations, logs
 from holdfast.commands import rehearsal, terminal
 from holdfast.commands.options import Json
 from holdfast.commands.phrases import call, count, kinds, parameters, plain, whose
-from holdfast.commands.session import FAILED, CommandError, settings
+from holdfast.commands.session import FAILED, CommandError, settings, with_store
+from holdfast.review import service as reviews
 from holdfast.runbooks import library, parser
 from holdfast.runbooks.actions import Registry
 from holdfast.runbooks.library import Library
@@ -129,8 +131,20 @@ def check(
 
 
 @app.command()
-def diff(name: Id, json: Json = False) -> None:
-    """What your file changes in the shipped runbook, as a patch for `patch -p1` and `git apply`."""
+def diff(
+    name: Id,
+    review: Annotated[
+        int | None, typer.Option("--review", metavar="INCIDENT", help="What the review of this incident proposes.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """What your file changes in the shipped runbook, as a patch for `patch -p1` and `git apply`.
+
+    With --review: what a review proposes to change in the runbook as its incident ran it.
+    """
+    if review is not None:
+        _proposal(name, review, json=json)
+        return
     patch = opened().diff(name)
     if json:
         terminal.print_json({"id": name, "differs": bool(patch), "patch": patch})
@@ -138,6 +152,18 @@ def diff(name: Id, json: Json = False) -> None:
     sys.stdout.write(patch)
     if not patch:
         terminal.note(f"{name} is as shipped.")
+
+
+def _proposal(name: str, incident: int, *, json: bool) -> None:
+    case = with_store(lambda pool, _settings: reviews.case(pool, incident, datetime.now(UTC)))
+    if case.incident.runbook != name:
+        raise CommandError(f"incident {incident} ran {case.incident.runbook}, not {name}")
+    if json:
+        terminal.print_json({"id": name, "incident": incident, "differs": bool(case.patch), "patch": case.patch})
+    elif case.patch:
+        sys.stdout.write(case.patch)
+    else:
+        terminal.note(f"The review of incident {incident} proposes no change.")
 
 
 @app.command("test")
