@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from holdfast.db.pool import Pool
-from holdfast.levers import store
+from holdfast.levers import ramp_store, store
 from holdfast.levers.defaults import default
 from holdfast.levers.model import (
     BACKOFF,
@@ -56,12 +56,13 @@ async def turn(run: Run, chosen: Lever, target: Target, value: object, lasts: ti
 
 
 async def clear(run: Run, chosen: Lever, target: Target) -> bool:
-    """Back to its default, if it is off it because of this incident."""
+    """Back to what it was before, if it is off it because of this incident."""
     if await of_incident(run.pool, run.incident.id, chosen.name, target) is None:
+        await store.uncover(run.pool, chosen.name, target, run.incident.id)
         return False
     turner = Turner(run.pool, run.settings, NoNames())
     reason = f"incident {run.incident.id}, step {run.step} undone"
-    return await turner.clear(chosen.name, str(target), actor=run.actor, reason=reason)
+    return await turner.clear(chosen.name, str(target), actor=run.actor, reason=reason) is not None
 
 
 async def of_incident(pool: Pool, incident_id: int, name: str, target: Target = EVERYTHING) -> Turned | None:
@@ -131,8 +132,9 @@ async def _(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> bool
 
 @slow_router.undo
 async def _(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> str:
-    cleared = await clear(run, ROUTER_CONCURRENCY, EVERYTHING)
-    return "router.concurrency is at its default" if cleared else "it was at its default already"
+    if not await clear(run, ROUTER_CONCURRENCY, EVERYTHING):
+        return "it was as usual already"
+    return f"router.concurrency is {await value_now(run, ROUTER_CONCURRENCY)} again"
 
 
 @action("levers.slow_retries", expires=2 * HOUR, listed=True)
@@ -152,8 +154,9 @@ async def _(run: Run, *, to: str = "slow", lasts: timedelta = HOUR) -> bool:
 
 @slow_retries.undo
 async def _(run: Run, *, to: str = "slow", lasts: timedelta = HOUR) -> str:
-    cleared = await clear(run, BACKOFF, EVERYTHING)
-    return "retry.backoff is normal" if cleared else "it was normal already"
+    if not await clear(run, BACKOFF, EVERYTHING):
+        return "it was as usual already"
+    return f"retry.backoff is {await value_now(run, BACKOFF)} again"
 
 
 CRITICAL_FIRST = {"critical": 100, "standard": 10, "bulk": 1}
@@ -206,7 +209,7 @@ async def bring_back(run: Run, *, only: str = "", hold: timedelta = timedelta(mi
     ]
     ramps = [
         one
-        for one in await store.ramps(run.pool, None, 200)
+        for one in await ramp_store.ramps(run.pool, None, 200)
         if one.incident_id == run.incident.id and (not wanted or one.plan.lever.name in wanted)
     ]
     if not turned:
@@ -253,7 +256,7 @@ async def levers_off(pool: Pool, incident_id: int) -> list[Mitigation]:
     """Levers off their default because of the incident, whoever turned them."""
     return [
         Mitigation(
-            f"{_name(one)} is {written(one.value)}",
+            f"{_name(one)} is {written(one.value)}" + (f" ({_before(one.before)})" if one.before else ""),
             one.actor,
             one.set_at,
             one.expires_at,
@@ -262,6 +265,10 @@ async def levers_off(pool: Pool, incident_id: int) -> list[Mitigation]:
         for one in await store.current(pool)
         if one.incident_id == incident_id
     ]
+
+
+def _before(covered: Turned) -> str:
+    return f"{written(covered.value)} before, by {covered.actor}"
 
 
 def _name(one: Turned) -> str:
