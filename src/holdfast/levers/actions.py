@@ -1,9 +1,11 @@
 """Actions that turn levers for an incident, and bring them back."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from holdfast.db.pool import Pool
+from holdfast.incidents import store as incidents
 from holdfast.levers import ramp_store, store
 from holdfast.levers.defaults import default
 from holdfast.levers.model import (
@@ -13,11 +15,13 @@ from holdfast.levers.model import (
     WEIGHT,
     Lever,
     LeverError,
+    NoWayError,
     Target,
     Turned,
     lever,
     written,
 )
+from holdfast.levers.ramp import Ramp
 from holdfast.levers.turning import Turner
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, Mitigation, NotApplicable, Outcome, Run, Waiting, action
 from holdfast.signals import readings
@@ -202,35 +206,43 @@ async def bring_back(run: Run, *, only: str = "", hold: timedelta = timedelta(mi
             lever(name)
         except LeverError as error:
             return Failed(str(error))
+    ids = [run.incident.id, *(one.id for one in await incidents.merged(run.pool, run.incident.id))]
     turned = [
-        one
-        for one in await store.current(run.pool)
-        if one.incident_id == run.incident.id and (not wanted or one.name in wanted)
-    ]
-    ramps = [
-        one
-        for one in await ramp_store.ramps(run.pool, None, 200)
-        if one.incident_id == run.incident.id and (not wanted or one.plan.lever.name in wanted)
+        one for one in await store.current(run.pool) if one.incident_id in ids and (not wanted or one.name in wanted)
     ]
     if not turned:
-        held = [one for one in ramps if one.state == "running"]
-        if held:  # all the way back, and watched for a while yet
-            return Waiting("; ".join(f"{one.plan.lever.name} is back ({one.note})" for one in held))
-        done = sorted({one.plan.lever.name for one in ramps if one.state == "done"})
-        if not done:
-            return NotApplicable("nothing is off its default because of this incident")
-        return Done("back to normal: " + ", ".join(done), {"ramps": [one.id for one in ramps]})
-    running = {
-        (one.plan.lever.name, str(on)): one for one in ramps if one.state == "running" for on in one.plan.targets
-    }
-    said = []
-    for one in turned:
-        ramp = running.get((one.name, one.target))
-        if ramp is None:
-            said.append(await _begin_ramp(run, one, hold))
-        else:
-            said.append(f"{_name(one)} is {ramp.percent} % of the way back ({ramp.note or 'it has just begun'})")
+        return await _all_back(run, ids, wanted)
+    said = [await _on_its_way(run, one, hold) for one in turned]
     return Waiting("; ".join(said), evidence={"off": [_name(one) for one in turned]})
+
+
+async def _all_back(run: Run, ids: Sequence[int], wanted: Sequence[str]) -> Outcome:
+    """Nothing is off any more: done as soon as no ramp watches it."""
+    ramps = [one for one in await ramp_store.of_incidents(run.pool, ids) if not wanted or one.plan.lever.name in wanted]
+    held = [one for one in ramps if one.state == "running"]
+    if held:  # all the way back, and watched for a while yet
+        return Waiting("; ".join(f"{one.plan.lever.name} is back ({one.note})" for one in held))
+    done = sorted({one.plan.lever.name for one in ramps if one.state == "done"})
+    if not done:
+        return NotApplicable("nothing is off its default because of this incident")
+    return Done("back to normal: " + ", ".join(done), {"ramps": [one.id for one in ramps]})
+
+
+async def _on_its_way(run: Run, one: Turned, hold: timedelta) -> str:
+    """Bring it back, unless a ramp does so already or a person stopped it."""
+    ramp = await ramp_store.latest_of(run.pool, one.name, one.target)
+    if ramp is not None and ramp.state == "running":
+        return f"{_name(one)} is {ramp.percent} % of the way back ({ramp.note or 'it has just begun'})"
+    if ramp is not None and _was_stopped(ramp, one):
+        return f"{_name(one)}: ramp {ramp.id} was stopped by {ramp.stopped_by}: start one, or clear the lever"
+    return await _begin_ramp(run, one, hold)
+
+
+def _was_stopped(ramp: Ramp, one: Turned) -> bool:
+    """Whether a person stopped it, and nobody else has turned the lever since."""
+    if ramp.stopped_by is None or ramp.ended_at is None:
+        return False
+    return ramp.ended_at >= one.set_at or ramp.stopped_by == one.actor
 
 
 async def _begin_ramp(run: Run, one: Turned, hold: timedelta) -> str:
@@ -243,11 +255,14 @@ async def _begin_ramp(run: Run, one: Turned, hold: timedelta) -> str:
             hold=hold.total_seconds(),
             actor=run.actor,
             reason=reason,
-            incident_id=run.incident.id,
+            incident_id=one.incident_id,
         )
-    except LeverError:  # nothing lies between here and its default
-        await turner.clear(one.name, one.target, actor=run.actor, reason=reason)
-        return f"{_name(one)} is back at its default"
+    except NoWayError:
+        cleared = await turner.clear(one.name, one.target, actor=run.actor, reason=reason)
+        back = written(cleared.now.value) if cleared is not None and cleared.now is not None else "its default"
+        return f"{_name(one)} is back at {back}"
+    except LeverError as error:
+        return f"{_name(one)} stays {written(one.value)} for now: {error}"
     return f"ramp {ramp.id} brings {_name(one)} back from {written(one.value)}"
 
 
