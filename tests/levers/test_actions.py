@@ -163,3 +163,14 @@ async def test_what_is_undone_while_another_incident_s_turn_covers_it_does_not_c
     assert not await actions.clear(run(pool, first, now), PROCESSES, EVERYTHING)
     await store.clear(pool, WORKERS, EVERYTHING, actor="ben", reason="over")
     assert await values(pool) == []
+
+
+async def test_slowing_the_router_says_beforehand_what_it_would_do_and_by_which_figures(pool, now):
+    incident = await opened(pool, now)
+    await measured(pool, now, TRIP, level(0.25), ago=1)
+    text = await said(slow_router.drafts, run(pool, incident, now))
+    assert text.startswith("router.concurrency: 2 → 1 for 60 min, then 2 again.")
+    assert "database.round_trip<0.1: 0.25 now" in text
+    assert "router.error_ratio<1%: not known" in text
+    await turned(pool, 1, incident, now, name="router.concurrency")
+    assert await said(slow_router.drafts, run(pool, incident, now)) == "router.concurrency is 1 already."

@@ -1,6 +1,6 @@
 """Actions that turn levers for an incident, and bring them back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ from holdfast.levers.model import (
 from holdfast.levers.ramp import Ramp
 from holdfast.levers.turning import Turner
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, Mitigation, NotApplicable, Outcome, Run, Waiting, action
+from holdfast.runbooks.chasing import lasted
 from holdfast.signals import readings
 
 HOUR = timedelta(hours=1)
@@ -97,8 +98,7 @@ async def slow_router(run: Run, *, to: int | None = None, lasts: timedelta = HOU
     settled = await _keeps_up(run)
     if settled is not None:
         return settled
-    before = int(str(await value_now(run, ROUTER_CONCURRENCY)))
-    wanted = max(1, before // 2) if to is None else to
+    before, wanted = await _slower(run, to)
     if wanted >= before:
         return NotApplicable(f"router.concurrency is {before} already")
     turned = await turn(run, ROUTER_CONCURRENCY, EVERYTHING, wanted, lasts)
@@ -107,17 +107,43 @@ async def slow_router(run: Run, *, to: int | None = None, lasts: timedelta = HOU
 
 @slow_router.offer
 async def _(run: Run, *, to: int | None = None) -> Outcome | None:
-    before = int(str(await value_now(run, ROUTER_CONCURRENCY)))
-    if before <= (to or 1):
+    before, wanted = await _slower(run, to)
+    if wanted >= before:
         return NotApplicable(f"router.concurrency is {before} already")
     return await _keeps_up(run)
+
+
+@slow_router.draft
+async def _(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> str:
+    before, wanted = await _slower(run, to)
+    if wanted >= before:
+        return f"router.concurrency is {before} already."
+    figures = await _figures(run)
+    said = "; ".join(f"{text}: {_figure(figures[_guard(text)[0].name])}" for text in WELL)
+    return (
+        f"router.concurrency: {before} → {wanted} for {lasted(lasts)}, then {before} again. "
+        f"It would help nobody while all of these hold: {said}."
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.3g} now"
+
+
+async def _slower(run: Run, to: int | None) -> tuple[int, int]:
+    """What router.concurrency is, and what it would be."""
+    before = int(str(await value_now(run, ROUTER_CONCURRENCY)))
+    return before, max(1, before // 2) if to is None else to
+
+
+async def _figures(run: Run) -> Mapping[str, float | None]:
+    return await readings.take(run.pool, [_guard(text)[0] for text in WELL], run.now)
 
 
 async def _keeps_up(run: Run) -> Outcome | None:
     """Not applicable while processing is well: then it is not what makes Stripe send again."""
     guards = [_guard(text) for text in WELL]
-    found = await readings.take(run.pool, [one for one, _ in guards], run.now)
-    values = {name: value for name, value in found.items() if value is not None}
+    values = {name: value for name, value in (await _figures(run)).items() if value is not None}
     if len(values) == len(guards) and all(values[one.name] < bound for one, bound in guards):
         said = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
         return NotApplicable(f"processing keeps up ({said}): fewer at the same time would only delay events", values)
