@@ -26,7 +26,7 @@ async def test_a_lever_is_turned_listed_cleared_and_remembered(client):
     assert listed["turned"] == [turned]
     assert {"name", "what", "targets", "values"} == listed["levers"][0].keys()
     answer = await client.delete("/v1/levers/router.concurrency", params={"reason": "calm"})
-    assert answer.json() == {"name": "router.concurrency", "target": "", "cleared": True}
+    assert answer.json() == {"name": "router.concurrency", "target": "", "cleared": True, "restored": None}
     assert (await client.delete("/v1/levers/router.concurrency")).json()["cleared"] is False
     cleared, was_set = (await client.get("/v1/levers/history")).json()["changes"]
     assert (cleared["what"], cleared["actor"], cleared["reason"], cleared["before"]) == ("cleared", "api", "calm", 1)

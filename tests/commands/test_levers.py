@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from holdfast.inbox import store as inbox
+from holdfast.levers import store
+from holdfast.levers.model import EVERYTHING
 from holdfast.queue.model import Lane
 from tests.inbox.events import event, new
+from tests.levers.incidents import opened
 from tests.processes import command_here, running
 
 
@@ -34,6 +38,33 @@ async def test_a_lever_is_set_listed_cleared_and_remembered(run):
     assert out.strip() == "router.concurrency was at its default already."
     status, out, _ = await run("history", "--json")
     assert [change["what"] for change in json.loads(out)["changes"]] == ["cleared", "set"]
+
+
+async def test_of_an_incident_s_lever_it_is_said_whose_it_is_and_what_it_goes_back_to(run, pool):
+    incident = await opened(pool, datetime.now(UTC))
+    for value, number in ((3, None), (2, incident.id)):
+        await store.turn(
+            pool,
+            "router.concurrency",
+            EVERYTHING,
+            value,
+            actor="ana" if number is None else "holdfast",
+            reason="storm",
+            lasts=None,
+            incident_id=number,
+        )
+    status, out, err = await run("clear", "router.concurrency", "--json")
+    assert (status, json.loads(out)["restored"]["value"]) == (0, 3), err
+    await store.turn(
+        pool, "router.concurrency", EVERYTHING, 2, actor="holdfast", reason="", lasts=None, incident_id=incident.id
+    )
+    _, out, _ = await run("clear", "router.concurrency")
+    assert out.strip() == "router.concurrency is 3 again, as ana had set it."
+    await store.turn(
+        pool, "router.concurrency", EVERYTHING, 2, actor="holdfast", reason="", lasts=None, incident_id=incident.id
+    )
+    _, out, _ = await run("set", "router.concurrency", "1")
+    assert f"because of incident {incident.id}, and stays in its ledger" in out
 
 
 async def test_all_levers_are_explained(run):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from holdfast.config import Settings
-from holdfast.levers import driver, store
+from holdfast.levers import driver, ramp_store, store
 from holdfast.levers.model import EVERYTHING, LeverError, RefusedError, Target, UnknownError
 from holdfast.levers.turning import Turner
 from holdfast.merchants.names import Names
@@ -54,7 +54,7 @@ async def value(pool, name="delivery.concurrency", target=""):
 
 async def found(pool, ramp):
     """The ramp as it stands."""
-    row = await store.ramp(pool, ramp.id)
+    row = await ramp_store.ramp(pool, ramp.id)
     assert row is not None
     return row
 

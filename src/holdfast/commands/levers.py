@@ -12,7 +12,7 @@ from holdfast.commands.session import with_store
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.levers import store
-from holdfast.levers.model import LEVERS, Change, Turned, Value, lever, written
+from holdfast.levers.model import LEVERS, Change, Cleared, Turned, Value, lever, written
 from holdfast.levers.turning import Turner
 from holdfast.merchants.names import Names
 
@@ -105,22 +105,30 @@ def turn(
         return
     until = f" until {terminal.text(turned.expires_at)}" if turned.expires_at else ", until it is cleared"
     terminal.say(f"{name}{f' of {target}' if target else ''} is {_word(turned.value)}{until}.")
+    if turned.incident_id is not None:
+        terminal.say(f"It is off its default because of incident {turned.incident_id}, and stays in its ledger.")
 
 
 @app.command()
 def clear(name: Name, target: On = "", reason: Reason = "", json: Json = False) -> None:
-    """Back to the default."""
+    """Back to the default; from what was turned for an incident, to what it was before."""
 
-    async def body(pool: Pool, settings: Settings) -> bool:
+    async def body(pool: Pool, settings: Settings) -> Cleared | None:
         turner = Turner(pool, settings, Names(pool))
         return await turner.clear(name, target, actor=getpass.getuser(), reason=reason)
 
     cleared = with_store(body)
     if json:
-        terminal.print_json({"name": name, "target": target, "cleared": cleared})
+        back = cleared.now if cleared is not None else None
+        terminal.print_json({"name": name, "target": target, "cleared": cleared is not None, "restored": back})
         return
     what = f"{name}{f' of {target}' if target else ''}"
-    terminal.say(f"{what} is at its default again." if cleared else f"{what} was at its default already.")
+    if cleared is None:
+        terminal.say(f"{what} was at its default already.")
+    elif cleared.now is None:
+        terminal.say(f"{what} is at its default again.")
+    else:
+        terminal.say(f"{what} is {written(cleared.now.value)} again, as {cleared.now.actor} had set it.")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from holdfast.commands.options import Json, Limit, read_duration
 from holdfast.commands.session import CommandError, with_store
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
-from holdfast.levers import store
+from holdfast.levers import ramp_store, store
 from holdfast.levers.model import Change
 from holdfast.levers.ramp import HOLD, STEPS, Ramp
 from holdfast.levers.turning import Turner, written_plan
@@ -84,7 +84,7 @@ def listing(
         return
 
     async def body(pool: Pool, settings: Settings) -> tuple[list[Ramp], dict[str, str]]:
-        found = await store.ramps(pool, None if all_ else "running", limit)
+        found = await ramp_store.ramps(pool, None if all_ else "running", limit)
         return found, await _names(Turner(pool, settings, Names(pool)), found)
 
     ramps, names = with_store(body)
@@ -132,7 +132,7 @@ def stop(
 
 def _show(number: int, limit: int, *, json: bool) -> None:
     async def body(pool: Pool, settings: Settings) -> tuple[Ramp | None, Sequence[Change], dict[str, str]]:
-        ramp = await store.ramp(pool, number)
+        ramp = await ramp_store.ramp(pool, number)
         if ramp is None:
             raise CommandError(f"there is no ramp {number}; see `holdfast levers ramps --all`")
         names = await _names(Turner(pool, settings, Names(pool)), [ramp])

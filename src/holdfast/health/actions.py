@@ -15,7 +15,7 @@ from holdfast.levers.actions import HOUR, clear, of_incident, turn, value_now
 from holdfast.levers.model import POOL, PROCESSES, RefusedError, Target, Turned
 from holdfast.merchants import store as merchants
 from holdfast.queue import service as queue
-from holdfast.queue.model import LaneStats, Stage
+from holdfast.queue.model import LaneStats
 from holdfast.runbooks.actions import Done, NotApplicable, Outcome, Run, Waiting, action
 from holdfast.runbooks.messages import lasted
 
@@ -230,37 +230,33 @@ async def _short_pool(run: Run) -> tuple[str, float] | NotApplicable:
 # The end of a backlog
 
 
-@action("health.drained", expires=2 * HOUR, listed=True)
+@action("health.drained")
 async def drained(run: Run, *, within: timedelta = timedelta(minutes=15)) -> Outcome:
     """Wait until nothing waits longer than promised, with more workers where they are needed for that."""
-    late = [
-        _waits(one)
-        for one in await queue.lane_stats(run.pool)
-        if one.depth and one.oldest_age > AGE_SECONDS[one.lane].warn and one.stage is Stage.ROUTE
-    ]
+    late = [_waits(one) for one in await queue.lane_stats(run.pool, now=run.now) if _is_late(one)]
     if not late:
-        return Done("no event waits longer than promised")
+        return Done("no event and no notification waits longer than promised")
     judged = await capacities.capacity(run.pool, run.settings, within, run.now)
     drain = judged.drain_seconds
     if (drain is None or drain > within.total_seconds()) and not await of_incident(
         run.pool, run.incident.id, PROCESSES.name
     ):
-        wanted = await _workers_wanted(run, within)
-        if isinstance(wanted, tuple):
-            await turn(run, PROCESSES, Target(), wanted[1], 2 * HOUR)
-            return Waiting(f"worker processes {wanted[0]} → {wanted[1]}: {wanted[2]}", timedelta(seconds=15))
+        added = await add_workers.run(run, within=within)
+        if isinstance(added, Done):
+            return Waiting(added.said, timedelta(seconds=15), added.evidence)
     left = "not at these rates" if drain is None else f"in {lasted(timedelta(seconds=drain))}"
     return Waiting(f"{'; '.join(late)}; drained {left}", timedelta(seconds=10))
 
 
-@drained.verify
-async def _(run: Run) -> bool:
-    return await of_incident(run.pool, run.incident.id, PROCESSES.name) is not None
+def _is_late(one: LaneStats) -> bool:
+    """By what is ready or in flight: what waits for its next try at a destination that is down, no worker helps.
 
-
-@drained.undo
-async def _(run: Run) -> str:
-    return "the usual number of workers" if await clear(run, PROCESSES, Target()) else "it was as usual already"
+    Its age is the lane's; where there is some, what is ready is late when it cannot be worked off within the promise.
+    """
+    ready, promise = one.waiting + one.in_flight, AGE_SECONDS[one.lane].warn
+    if not ready or one.oldest_age <= promise:
+        return False
+    return not one.delayed or ready > one.service_rate * promise
 
 
 def _turned(turned: Turned, before: object) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Actions that turn levers for an incident, and bring them back."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from holdfast.db.pool import Pool
-from holdfast.levers import store
+from holdfast.incidents import store as incidents
+from holdfast.levers import ramp_store, store
 from holdfast.levers.defaults import default
 from holdfast.levers.model import (
     BACKOFF,
@@ -13,13 +15,16 @@ from holdfast.levers.model import (
     WEIGHT,
     Lever,
     LeverError,
+    NoWayError,
     Target,
     Turned,
     lever,
     written,
 )
+from holdfast.levers.ramp import Ramp
 from holdfast.levers.turning import Turner
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, Mitigation, NotApplicable, Outcome, Run, Waiting, action
+from holdfast.runbooks.chasing import lasted
 from holdfast.signals import readings
 
 HOUR = timedelta(hours=1)
@@ -56,12 +61,13 @@ async def turn(run: Run, chosen: Lever, target: Target, value: object, lasts: ti
 
 
 async def clear(run: Run, chosen: Lever, target: Target) -> bool:
-    """Back to its default, if it is off it because of this incident."""
+    """Back to what it was before, if it is off it because of this incident."""
     if await of_incident(run.pool, run.incident.id, chosen.name, target) is None:
+        await store.uncover(run.pool, chosen.name, target, run.incident.id)
         return False
     turner = Turner(run.pool, run.settings, NoNames())
     reason = f"incident {run.incident.id}, step {run.step} undone"
-    return await turner.clear(chosen.name, str(target), actor=run.actor, reason=reason)
+    return await turner.clear(chosen.name, str(target), actor=run.actor, reason=reason) is not None
 
 
 async def of_incident(pool: Pool, incident_id: int, name: str, target: Target = EVERYTHING) -> Turned | None:
@@ -92,8 +98,7 @@ async def slow_router(run: Run, *, to: int | None = None, lasts: timedelta = HOU
     settled = await _keeps_up(run)
     if settled is not None:
         return settled
-    before = int(str(await value_now(run, ROUTER_CONCURRENCY)))
-    wanted = max(1, before // 2) if to is None else to
+    before, wanted = await _slower(run, to)
     if wanted >= before:
         return NotApplicable(f"router.concurrency is {before} already")
     turned = await turn(run, ROUTER_CONCURRENCY, EVERYTHING, wanted, lasts)
@@ -102,17 +107,43 @@ async def slow_router(run: Run, *, to: int | None = None, lasts: timedelta = HOU
 
 @slow_router.offer
 async def _(run: Run, *, to: int | None = None) -> Outcome | None:
-    before = int(str(await value_now(run, ROUTER_CONCURRENCY)))
-    if before <= (to or 1):
+    before, wanted = await _slower(run, to)
+    if wanted >= before:
         return NotApplicable(f"router.concurrency is {before} already")
     return await _keeps_up(run)
+
+
+@slow_router.draft
+async def _(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> str:
+    before, wanted = await _slower(run, to)
+    if wanted >= before:
+        return f"router.concurrency is {before} already."
+    figures = await _figures(run)
+    said = "; ".join(f"{text}: {_figure(figures[_guard(text)[0].name])}" for text in WELL)
+    return (
+        f"router.concurrency: {before} → {wanted} for {lasted(lasts)}, then {before} again. "
+        f"It would help nobody while all of these hold: {said}."
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.3g} now"
+
+
+async def _slower(run: Run, to: int | None) -> tuple[int, int]:
+    """What router.concurrency is, and what it would be."""
+    before = int(str(await value_now(run, ROUTER_CONCURRENCY)))
+    return before, max(1, before // 2) if to is None else to
+
+
+async def _figures(run: Run) -> Mapping[str, float | None]:
+    return await readings.take(run.pool, [_guard(text)[0] for text in WELL], run.now)
 
 
 async def _keeps_up(run: Run) -> Outcome | None:
     """Not applicable while processing is well: then it is not what makes Stripe send again."""
     guards = [_guard(text) for text in WELL]
-    found = await readings.take(run.pool, [one for one, _ in guards], run.now)
-    values = {name: value for name, value in found.items() if value is not None}
+    values = {name: value for name, value in (await _figures(run)).items() if value is not None}
     if len(values) == len(guards) and all(values[one.name] < bound for one, bound in guards):
         said = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
         return NotApplicable(f"processing keeps up ({said}): fewer at the same time would only delay events", values)
@@ -131,8 +162,9 @@ async def _(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> bool
 
 @slow_router.undo
 async def _(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> str:
-    cleared = await clear(run, ROUTER_CONCURRENCY, EVERYTHING)
-    return "router.concurrency is at its default" if cleared else "it was at its default already"
+    if not await clear(run, ROUTER_CONCURRENCY, EVERYTHING):
+        return "it was as usual already"
+    return f"router.concurrency is {await value_now(run, ROUTER_CONCURRENCY)} again"
 
 
 @action("levers.slow_retries", expires=2 * HOUR, listed=True)
@@ -152,8 +184,9 @@ async def _(run: Run, *, to: str = "slow", lasts: timedelta = HOUR) -> bool:
 
 @slow_retries.undo
 async def _(run: Run, *, to: str = "slow", lasts: timedelta = HOUR) -> str:
-    cleared = await clear(run, BACKOFF, EVERYTHING)
-    return "retry.backoff is normal" if cleared else "it was normal already"
+    if not await clear(run, BACKOFF, EVERYTHING):
+        return "it was as usual already"
+    return f"retry.backoff is {await value_now(run, BACKOFF)} again"
 
 
 CRITICAL_FIRST = {"critical": 100, "standard": 10, "bulk": 1}
@@ -201,35 +234,43 @@ async def bring_back(run: Run, *, only: str = "", hold: timedelta = timedelta(mi
             lever(name)
         except LeverError as error:
             return Failed(str(error))
+    ids = [run.incident.id, *(one.id for one in await incidents.merged(run.pool, run.incident.id))]
     turned = [
-        one
-        for one in await store.current(run.pool)
-        if one.incident_id == run.incident.id and (not wanted or one.name in wanted)
-    ]
-    ramps = [
-        one
-        for one in await store.ramps(run.pool, None, 200)
-        if one.incident_id == run.incident.id and (not wanted or one.plan.lever.name in wanted)
+        one for one in await store.current(run.pool) if one.incident_id in ids and (not wanted or one.name in wanted)
     ]
     if not turned:
-        held = [one for one in ramps if one.state == "running"]
-        if held:  # all the way back, and watched for a while yet
-            return Waiting("; ".join(f"{one.plan.lever.name} is back ({one.note})" for one in held))
-        done = sorted({one.plan.lever.name for one in ramps if one.state == "done"})
-        if not done:
-            return NotApplicable("nothing is off its default because of this incident")
-        return Done("back to normal: " + ", ".join(done), {"ramps": [one.id for one in ramps]})
-    running = {
-        (one.plan.lever.name, str(on)): one for one in ramps if one.state == "running" for on in one.plan.targets
-    }
-    said = []
-    for one in turned:
-        ramp = running.get((one.name, one.target))
-        if ramp is None:
-            said.append(await _begin_ramp(run, one, hold))
-        else:
-            said.append(f"{_name(one)} is {ramp.percent} % of the way back ({ramp.note or 'it has just begun'})")
+        return await _all_back(run, ids, wanted)
+    said = [await _on_its_way(run, one, hold) for one in turned]
     return Waiting("; ".join(said), evidence={"off": [_name(one) for one in turned]})
+
+
+async def _all_back(run: Run, ids: Sequence[int], wanted: Sequence[str]) -> Outcome:
+    """Nothing is off any more: done as soon as no ramp watches it."""
+    ramps = [one for one in await ramp_store.of_incidents(run.pool, ids) if not wanted or one.plan.lever.name in wanted]
+    held = [one for one in ramps if one.state == "running"]
+    if held:  # all the way back, and watched for a while yet
+        return Waiting("; ".join(f"{one.plan.lever.name} is back ({one.note})" for one in held))
+    done = sorted({one.plan.lever.name for one in ramps if one.state == "done"})
+    if not done:
+        return NotApplicable("nothing is off its default because of this incident")
+    return Done("back to normal: " + ", ".join(done), {"ramps": [one.id for one in ramps]})
+
+
+async def _on_its_way(run: Run, one: Turned, hold: timedelta) -> str:
+    """Bring it back, unless a ramp does so already or a person stopped it."""
+    ramp = await ramp_store.latest_of(run.pool, one.name, one.target)
+    if ramp is not None and ramp.state == "running":
+        return f"{_name(one)} is {ramp.percent} % of the way back ({ramp.note or 'it has just begun'})"
+    if ramp is not None and _was_stopped(ramp, one):
+        return f"{_name(one)}: ramp {ramp.id} was stopped by {ramp.stopped_by}: start one, or clear the lever"
+    return await _begin_ramp(run, one, hold)
+
+
+def _was_stopped(ramp: Ramp, one: Turned) -> bool:
+    """Whether a person stopped it, and nobody else has turned the lever since."""
+    if ramp.stopped_by is None or ramp.ended_at is None:
+        return False
+    return ramp.ended_at >= one.set_at or ramp.stopped_by == one.actor
 
 
 async def _begin_ramp(run: Run, one: Turned, hold: timedelta) -> str:
@@ -242,11 +283,14 @@ async def _begin_ramp(run: Run, one: Turned, hold: timedelta) -> str:
             hold=hold.total_seconds(),
             actor=run.actor,
             reason=reason,
-            incident_id=run.incident.id,
+            incident_id=one.incident_id,
         )
-    except LeverError:  # nothing lies between here and its default
-        await turner.clear(one.name, one.target, actor=run.actor, reason=reason)
-        return f"{_name(one)} is back at its default"
+    except NoWayError:
+        cleared = await turner.clear(one.name, one.target, actor=run.actor, reason=reason)
+        back = written(cleared.now.value) if cleared is not None and cleared.now is not None else "its default"
+        return f"{_name(one)} is back at {back}"
+    except LeverError as error:
+        return f"{_name(one)} stays {written(one.value)} for now: {error}"
     return f"ramp {ramp.id} brings {_name(one)} back from {written(one.value)}"
 
 
@@ -255,7 +299,7 @@ async def levers_off(pool: Pool, incident_id: int) -> list[Mitigation]:
     """Levers off their default because of the incident, whoever turned them."""
     return [
         Mitigation(
-            f"{_name(one)} is {written(one.value)}",
+            f"{_name(one)} is {written(one.value)}" + (f" ({_before(one.before)})" if one.before else ""),
             one.actor,
             one.set_at,
             one.expires_at,
@@ -264,6 +308,10 @@ async def levers_off(pool: Pool, incident_id: int) -> list[Mitigation]:
         for one in await store.current(pool)
         if one.incident_id == incident_id
     ]
+
+
+def _before(covered: Turned) -> str:
+    return f"{written(covered.value)} before, by {covered.actor}"
 
 
 def _name(one: Turned) -> str:

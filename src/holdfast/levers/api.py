@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, St
 
 from holdfast import durations
 from holdfast.db.pool import Pool
-from holdfast.levers import store
+from holdfast.levers import ramp_store, store
 from holdfast.levers.model import LEVERS, LeverError, UnknownError, Value, written
 from holdfast.levers.ramp import HOLD, STEPS, Ramp
 from holdfast.levers.turning import Turner
@@ -88,6 +88,8 @@ class Cleared(BaseModel):
     target: str
     cleared: bool
     """False: it was at its default."""
+    restored: Value | None = None
+    """What it was before it was turned for the incident, and is again; null: its default."""
 
 
 class Change(BaseModel):
@@ -217,8 +219,10 @@ def _levers(made: APIRouter, pool: Pool, turner: Turner) -> None:
         reason: Annotated[str, Query(max_length=1000)] = "",
         actor: Annotated[str, Query(min_length=1, max_length=200)] = "api",
     ) -> Cleared:
-        """Back to the default."""
-        return Cleared(name=name, target=target, cleared=await turner.clear(name, target, actor=actor, reason=reason))
+        """Back to the default; from what was turned for an incident, to what it was before."""
+        cleared = await turner.clear(name, target, actor=actor, reason=reason)
+        back = cleared.now.value if cleared is not None and cleared.now is not None else None
+        return Cleared(name=name, target=target, cleared=cleared is not None, restored=back)
 
 
 def _ramps(made: APIRouter, pool: Pool, turner: Turner) -> None:
@@ -245,13 +249,13 @@ def _ramps(made: APIRouter, pool: Pool, turner: Turner) -> None:
         state: Literal["running", "done", "stopped"] | None = None, limit: Limit = 50, cursor: Cursor = None
     ) -> Ramps:
         """Newest first."""
-        found = await store.ramps(pool, state, limit + 1, before=_before(cursor))
+        found = await ramp_store.ramps(pool, state, limit + 1, before=_before(cursor))
         return Ramps(ramps=await _shown(turner, found[:limit]), next=_next([one.id for one in found], limit))
 
     @made.get("/ramps/{ramp_id}", tags=["ramps"])
     async def show_ramp(ramp_id: RampId) -> RampStory:
         """One ramp, with each step and what its guards saw."""
-        ramp = await store.ramp(pool, ramp_id)
+        ramp = await ramp_store.ramp(pool, ramp_id)
         if ramp is None:
             raise UnknownError(f"there is no ramp {ramp_id}; see /v1/ramps")
         log = await _changes(turner, await store.history(pool, None, 500, ramp_id=ramp_id))

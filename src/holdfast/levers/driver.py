@@ -10,7 +10,7 @@ import structlog
 from holdfast.config import Settings
 from holdfast.db.notifications import hint
 from holdfast.db.pool import Connection, Pool
-from holdfast.levers import store
+from holdfast.levers import ramp_store, store
 from holdfast.levers.connections import refuse_too_many
 from holdfast.levers.model import RefusedError, Target, Value
 from holdfast.levers.ramp import Decision, Ramp, decide
@@ -24,14 +24,14 @@ EVERY = 5.0
 
 async def drive(pool: Pool, settings: Settings, now: datetime | None = None) -> int:
     """One look at all running ramps; returns 0, there is nothing more to do now."""
-    if not await store.any_running(pool):
+    if not await ramp_store.any_running(pool):
         return 0
     moved = False
     async with pool.acquire() as connection, connection.transaction():
         if not await store.try_lock(connection):
             return 0  # somebody else looks, or turns something by hand
         at = now or await store.clock(connection)
-        ramps = await store.running(connection)
+        ramps = await ramp_store.running(connection)
         wanted = {guard.reading.name: guard.reading for ramp in ramps for guard in ramp.plan.guards}
         found = await readings.take(connection, wanted.values(), at)
         for ramp in ramps:
@@ -59,21 +59,22 @@ async def _do(db: Connection, settings: Settings, ramp: Ramp, decision: Decision
             await _stay(db, ramp, decision, now, is_news=decision.is_held and _was_well(ramp))
             return False
         case "done":
-            await store.look(db, ramp.id, decision, now)
-            await store.end(db, ramp.id, "done", decision.why, now)
-            await store.tell(db, ramp, "done", decision.why, actor=ramp.actor, evidence=decision.evidence, now=now)
+            await ramp_store.look(db, ramp.id, decision, now)
+            await ramp_store.finish(db, ramp, decision.why, now)
+            await ramp_store.tell(db, ramp, "done", decision.why, actor=ramp.actor, evidence=decision.evidence, now=now)
             log.info("ramp.done", ramp=ramp.id, lever=ramp.plan.lever.name)
             return False
     position = ramp.position + (1 if decision.move == "step" else -1)
     turned = _changes(ramp, position)
     if decision.move == "step":
-        await refuse_too_many(db, settings, ramp.plan.lever, turned)
+        comes_to = ramp.plan.values(position)
+        await refuse_too_many(db, settings, ramp.plan.lever, {target: comes_to[target] for target in turned})
     await _apply(db, ramp, turned, f"ramp {ramp.id}: {decision.why}", now)
-    await store.look(db, ramp.id, decision, now)
-    await store.move(db, ramp.id, position, decision.move, now)
-    after = await store.ramp(db, ramp.id)
+    await ramp_store.look(db, ramp.id, decision, now)
+    await ramp_store.move(db, ramp.id, position, decision.move, now)
+    after = await ramp_store.ramp(db, ramp.id)
     assert after is not None
-    await store.tell(db, after, decision.move, decision.why, actor=ramp.actor, evidence=decision.evidence, now=now)
+    await ramp_store.tell(db, after, decision.move, decision.why, actor=ramp.actor, evidence=decision.evidence, now=now)
     log.info("ramp.moved", ramp=ramp.id, lever=ramp.plan.lever.name, to=f"{after.percent} %", why=decision.why)
     return True
 
@@ -84,9 +85,9 @@ def _was_well(ramp: Ramp) -> bool:
 
 
 async def _stay(db: Connection, ramp: Ramp, decision: Decision, now: datetime, *, is_news: bool) -> None:
-    await store.look(db, ramp.id, decision, now)
+    await ramp_store.look(db, ramp.id, decision, now)
     if is_news:
-        await store.tell(db, ramp, "held", decision.why, actor=ramp.actor, evidence=decision.evidence, now=now)
+        await ramp_store.tell(db, ramp, "held", decision.why, actor=ramp.actor, evidence=decision.evidence, now=now)
         log.info("ramp.held", ramp=ramp.id, lever=ramp.plan.lever.name, why=decision.why)
 
 

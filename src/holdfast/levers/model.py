@@ -1,7 +1,7 @@
 """Which levers there are, what they may be set to, and on what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -41,6 +41,10 @@ class UnknownError(LeverError):
 
 class RefusedError(LeverError):
     """It could be set so, but not now: the message says what is in the way."""
+
+
+class NoWayError(RefusedError):
+    """There is nothing between where the lever is and where it would come back to: it can only be cleared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,24 @@ class Turned:
     set_at: datetime
     expires_at: datetime | None
     incident_id: int | None = None
+    before: "Turned | None" = None
+    """What the turn for an incident covers; None: the default."""
+
+    def is_over(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+    def without(self, incident_id: int) -> "Turned | None":
+        """What is left when everything that was turned for the incident is taken out."""
+        below = self.before.without(incident_id) if self.before is not None else None
+        return below if self.incident_id == incident_id else replace(self, before=below)
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A lever that was off its default and no longer is as it was: `now` is what came back, None for the default."""
+
+    was: Turned
+    now: Turned | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,10 @@ class Plan:
         value = end if percent == 100 else along(self.lever, self.origin, self.goal, percent)
         return dict.fromkeys(self.targets, value)
 
+    def values(self, position: int) -> dict[Target, Value]:
+        """The same in values: what a lever that is cleared comes to."""
+        return {target: self.goal if value is None else value for target, value in self.at(position).items()}
+
     def effective(self) -> "Plan":
         """Without the steps that would change nothing: half of the way from 1 to 2 is no step."""
         kept: list[int] = []
@@ -171,6 +175,10 @@ class Ramp:
     worse_since: datetime | None
     note: str
     ended_at: datetime | None
+    stopped_by: str | None = None
+    """The person who stopped it, or turned one of its levers by hand."""
+    expires_at: datetime | None = None
+    """When its levers would have expired; they do not while it runs."""
 
     @property
     def percent(self) -> int:

@@ -1,42 +1,26 @@
-"""All SQL of levers and ramps."""
+"""All SQL of levers, but for their history and their ramps."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
-import structlog
 
 from holdfast.db.locks import Lock
 from holdfast.db.pool import Connection, Pool
-from holdfast.levers.model import Change, LeverError, Target, Turned, Value, lever
-from holdfast.levers.ramp import Decision, Guard, Plan, Ramp
-
-log = structlog.get_logger()
+from holdfast.incidents.model import ENGINE
+from holdfast.levers import ramp_store
+from holdfast.levers.history_store import remember, worked_on
+from holdfast.levers.model import Change, Cleared, Target, Turned, Value
 
 Executor = Connection | Pool
 
-_CURRENT = "name, target, value, actor, reason, set_at, expires_at, incident_id"
-_RAMP = (
-    "id, name, targets, origin, goal, clears, steps, hold, guards, actor, reason, incident_id, started_at, state, "
-    "position, moved, since, looked_at, well_since, worse_since, note, ended_at"
-)
+_CURRENT = "name, target, value, actor, reason, set_at, expires_at, incident_id, before"
 _CHANGE = (
     "at, what, name, target, value, before, actor, reason, expires_at, incident_id, ramp_id, percent, evidence, id"
 )
-# A lever that somebody turns by hand is theirs: a ramp of it must not turn it on. Whatever turns one says so here.
-_RAMPS_END = """
-        ended AS (
-            UPDATE ramp SET state = 'stopped', ended_at = coalesce({now}::timestamptz, now()),
-                            note = {actor}::text || ' {what} it by hand'
-            WHERE state = 'running' AND name = {name} AND {target} = ANY(targets) AND id IS DISTINCT FROM {ramp}::bigint
-            RETURNING *
-        ),
-        told AS (
-            INSERT INTO lever_history (at, what, name, target, actor, reason, incident_id, ramp_id)
-            SELECT ended_at, 'ramp stopped', name, {target}, {actor}::text, note, incident_id, id FROM ended
-        )"""
 
 
 async def turn(
@@ -52,40 +36,38 @@ async def turn(
     ramp_id: int | None = None,
     now: datetime | None = None,
 ) -> Turned:
-    """Set a lever, and write it into the history with what it was before; ends the ramps of it, but for `ramp_id`."""
-    row = await db.fetchrow(
-        f"""
-        WITH {_RAMPS_END.format(ramp="$9", name="$1", target="$2", what="set", actor="$4", now="$8")},
-        clock AS (SELECT coalesce($8, now()) AS at),
-        before AS (SELECT value FROM lever WHERE name = $1 AND target = $2),
-        turned AS (
-            INSERT INTO lever (name, target, value, actor, reason, set_at, expires_at, incident_id)
-            SELECT $1, $2, $3, $4, $5, at, at + $6::interval, $7 FROM clock
-            ON CONFLICT (name, target) DO UPDATE SET value = excluded.value, actor = excluded.actor,
-                reason = excluded.reason, set_at = excluded.set_at, expires_at = excluded.expires_at,
-                incident_id = excluded.incident_id
-            RETURNING {_CURRENT}
-        ),
-        logged AS (
-            INSERT INTO lever_history
-                (at, what, name, target, value, before, actor, reason, expires_at, incident_id, ramp_id)
-            SELECT set_at, 'set', name, target, value, (SELECT value FROM before), actor, reason, expires_at,
-                   incident_id, $9 FROM turned
+    """Set a lever, and write it into the history with what it was before; ends the ramps of it, but for `ramp_id`.
+
+    What is turned for an incident covers what was not turned for it, which comes back at the end. What belongs to an
+    incident and is turned by hand stays the incident's, but covers nothing any more: the value is theirs who turned it.
+    """
+    async with _transaction(db) as connection:
+        at = now or await clock(connection)
+        by_hand = incident_id is None and ramp_id is None
+        stopped_by = actor if by_hand else None
+        await ramp_store.stop_of(connection, name, target, "set", ramp_id, actor=actor, stopped_by=stopped_by, now=at)
+        there = await _take(connection, name, target, at)
+        turned = Turned(
+            name,
+            str(target),
+            value,
+            actor,
+            reason,
+            at,
+            at + lasts if lasts is not None else None,
+            incident_id if incident_id is not None or there is None else there.incident_id,
+            _covered(there, incident_id) if not by_hand else None,
         )
-        SELECT * FROM turned
-        """,
-        name,
-        str(target),
-        json.dumps(value),
-        actor,
-        reason,
-        lasts,
-        incident_id,
-        now,
-        ramp_id,
-    )
-    assert row is not None
-    return _turned(row)
+        await _put(connection, turned)
+        await remember(connection, _change_of("set", turned, there.value if there else None, ramp_id))
+        return turned
+
+
+def _covered(there: Turned | None, incident_id: int | None) -> Turned | None:
+    """What a turn for an incident, or a step of a ramp, leaves under it."""
+    if there is None or incident_id is None or there.incident_id == incident_id:
+        return there.before if there is not None else None
+    return there.without(incident_id)
 
 
 async def clear(
@@ -97,51 +79,143 @@ async def clear(
     reason: str,
     ramp_id: int | None = None,
     now: datetime | None = None,
-) -> bool:
-    """Back to the default; False if it was there already. Ends the ramps of it, but for `ramp_id`."""
-    row = await db.fetchrow(
-        f"""
-        WITH {_RAMPS_END.format(ramp="$6", name="$1", target="$2", what="cleared", actor="$3", now="$5")},
-        cleared AS (DELETE FROM lever WHERE name = $1 AND target = $2 RETURNING *)
-        INSERT INTO lever_history (at, what, name, target, before, actor, reason, incident_id, ramp_id)
-        SELECT coalesce($5, now()), 'cleared', name, target, value, $3, $4, incident_id, $6 FROM cleared RETURNING 1
-        """,
-        name,
-        str(target),
-        actor,
-        reason,
-        now,
-        ramp_id,
-    )
-    return row is not None
+) -> Cleared | None:
+    """Back to what an incident's turn covers, else to the default; None if it was there already.
+
+    Ends the ramps of it, but for `ramp_id`.
+    """
+    async with _transaction(db) as connection:
+        at = now or await clock(connection)
+        stopped_by = actor if ramp_id is None else None
+        await ramp_store.stop_of(
+            connection, name, target, "cleared", ramp_id, actor=actor, stopped_by=stopped_by, now=at
+        )
+        there = await _take(connection, name, target, at)
+        if there is None:
+            return None
+        return await _end(connection, there, "cleared", actor=actor, reason=reason, ramp_id=ramp_id, now=at)
+
+
+async def uncover(db: Executor, name: str, target: Target, incident_id: int) -> None:
+    """What another turn covers of the incident's will not come back."""
+    async with _transaction(db) as connection:
+        there = await _row(connection, name, target)
+        if there is not None and there.incident_id != incident_id:
+            await _put(connection, there.without(incident_id) or there)
 
 
 async def expire(db: Executor, now: datetime | None = None) -> list[Turned]:
     """Take back what has reached its end; returns it."""
-    rows = await db.fetch(
-        f"""
-        WITH expired AS (DELETE FROM lever WHERE expires_at <= coalesce($1, now()) RETURNING *),
-        logged AS (
-            INSERT INTO lever_history (at, what, name, target, before, actor, reason, incident_id)
-            SELECT coalesce($1, now()), 'expired', name, target, value, 'holdfast', reason, incident_id FROM expired
+    if not await db.fetchval("SELECT EXISTS (SELECT FROM lever WHERE expires_at <= coalesce($1, now()))", now):
+        return []
+    async with _transaction(db) as connection:
+        at = now or await clock(connection)
+        rows = await connection.fetch(
+            f"SELECT {_CURRENT} FROM lever WHERE expires_at <= $1 ORDER BY name, target FOR UPDATE SKIP LOCKED", at
         )
-        SELECT {_CURRENT} FROM expired
-        """,
+        over = [_turned(row) for row in rows]
+        for one in over:
+            await _end(connection, one, "expired", reason=one.reason, now=at)
+    return over
+
+
+async def underneath(db: Connection, turned: Turned, now: datetime) -> Turned | None:
+    """What comes back when it ends; None: the default. What is over by then stays away, and so does its incident's."""
+    found = turned.before
+    while found is not None:
+        incident = await worked_on(db, found.incident_id) if found.incident_id is not None else None
+        if not found.is_over(now) and (found.incident_id is None or (incident is not None and incident.is_open)):
+            return found
+        found = found.before
+    return None
+
+
+async def _end(
+    db: Connection,
+    there: Turned,
+    what: str,
+    *,
+    actor: str = ENGINE,
+    reason: str,
+    ramp_id: int | None = None,
+    now: datetime,
+) -> Cleared:
+    back = await underneath(db, there, now)
+    if back is None:
+        await db.execute("DELETE FROM lever WHERE name = $1 AND target = $2", there.name, there.target)
+    else:
+        await _put(db, back)
+    change = Change(
         now,
+        what,
+        there.name,
+        there.target,
+        back.value if back else None,
+        there.value,
+        actor,
+        reason,
+        back.expires_at if back else None,
+        there.incident_id,
+        ramp_id,
     )
-    return [_turned(row) for row in rows]
+    await remember(db, change)
+    return Cleared(there, back)
+
+
+async def _take(db: Connection, name: str, target: Target, now: datetime) -> Turned | None:
+    """The lever, which nobody else turns until the transaction ends; what is over is taken back first."""
+    there = await _row(db, name, target)
+    while there is not None and there.is_over(now):
+        there = (await _end(db, there, "expired", reason=there.reason, now=now)).now
+    return there
+
+
+async def _row(db: Connection, name: str, target: Target) -> Turned | None:
+    row = await db.fetchrow(
+        f"SELECT {_CURRENT} FROM lever WHERE name = $1 AND target = $2 FOR UPDATE", name, str(target)
+    )
+    return _turned(row) if row is not None else None
+
+
+async def _put(db: Connection, turned: Turned) -> None:
+    await db.execute(
+        """
+        INSERT INTO lever (name, target, value, actor, reason, set_at, expires_at, incident_id, before)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT (name, target) DO UPDATE SET value = excluded.value, actor = excluded.actor,
+            reason = excluded.reason, set_at = excluded.set_at, expires_at = excluded.expires_at,
+            incident_id = excluded.incident_id, before = excluded.before
+        """,
+        turned.name,
+        turned.target,
+        json.dumps(turned.value),
+        turned.actor,
+        turned.reason,
+        turned.set_at,
+        turned.expires_at,
+        turned.incident_id,
+        json.dumps(_kept(turned.before)) if turned.before is not None else None,
+    )
 
 
 async def current(db: Executor, now: datetime | None = None) -> list[Turned]:
-    """What is off its default now."""
+    """What is off its default now. What has just expired is what it covered, until it is taken back."""
     rows = await db.fetch(
         f"""
-        SELECT {_CURRENT} FROM lever WHERE expires_at IS NULL OR expires_at > coalesce($1, now())
+        SELECT {_CURRENT}, expires_at <= coalesce($1, now()) AS is_over, coalesce($1, now()) AS at FROM lever
+        WHERE expires_at IS NULL OR expires_at > coalesce($1, now()) OR before IS NOT NULL
         ORDER BY name, target
         """,
         now,
     )
-    return [_turned(row) for row in rows]
+    found = []
+    for row in rows:
+        one: Turned | None = _turned(row)
+        while row["is_over"] and one is not None and one.is_over(row["at"]):
+            one = one.before
+        if one is not None:
+            found.append(one)
+    return found
 
 
 async def history(
@@ -188,158 +262,21 @@ async def try_lock(db: Connection) -> bool:
     return bool(await db.fetchval("SELECT pg_try_advisory_xact_lock($1)", int(Lock.LEVERS)))
 
 
-async def keep(db: Connection, name: str, targets: Sequence[Target]) -> None:
-    """Take their expiry from levers that a ramp brings back: they must not jump back by themselves."""
-    names = [str(target) for target in targets]
-    await db.execute("UPDATE lever SET expires_at = NULL WHERE name = $1 AND target = ANY($2)", name, names)
-
-
-async def add_ramp(
-    db: Connection, plan: Plan, *, actor: str, reason: str, incident_id: int | None, now: datetime
-) -> int:
-    row = await db.fetchval(
-        """
-        INSERT INTO ramp (name, targets, origin, goal, clears, steps, hold, guards, actor, reason, incident_id,
-                          started_at, since)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) RETURNING id
-        """,
-        plan.lever.name,
-        [str(target) for target in plan.targets],
-        json.dumps(plan.origin),
-        json.dumps(plan.goal),
-        plan.clears,
-        list(plan.steps),
-        plan.hold,
-        [str(guard) for guard in plan.guards],
-        actor,
-        reason,
-        incident_id,
-        now,
-    )
-    return int(row)
-
-
-async def running_of(db: Connection, name: str, targets: Sequence[Target]) -> int | None:
-    """The running ramp of one of these, if there is any."""
-    names = [str(target) for target in targets]
-    found: int | None = await db.fetchval(
-        "SELECT id FROM ramp WHERE state = 'running' AND name = $1 AND targets && $2 LIMIT 1", name, names
-    )
-    return found
-
-
-async def any_running(db: Executor) -> bool:
-    return bool(await db.fetchval("SELECT EXISTS (SELECT FROM ramp WHERE state = 'running')"))
-
-
-async def running(db: Connection) -> list[Ramp]:
-    """All running ramps, theirs until the transaction ends."""
-    rows = await db.fetch(f"SELECT {_RAMP} FROM ramp WHERE state = 'running' ORDER BY id FOR UPDATE")
-    return _ramps(rows)
-
-
-async def ramp(db: Executor, ramp_id: int) -> Ramp | None:
-    found = _ramps(await db.fetch(f"SELECT {_RAMP} FROM ramp WHERE id = $1", ramp_id))
-    return found[0] if found else None
-
-
-async def ramps(db: Executor, state: str | None, limit: int, *, before: int | None = None) -> list[Ramp]:
-    """Newest first; those before the ramp with the id `before`."""
-    rows = await db.fetch(
-        f"""
-        SELECT {_RAMP} FROM ramp
-        WHERE ($1::text IS NULL OR state = $1) AND ($3::bigint IS NULL OR id < $3) ORDER BY id DESC LIMIT $2
-        """,
-        state,
-        limit,
-        before,
-    )
-    return _ramps(rows)
-
-
-async def look(db: Connection, ramp_id: int, decision: Decision, now: datetime) -> None:
-    """Remember what was seen and what is waited for."""
-    await db.execute(
-        "UPDATE ramp SET looked_at = $2, well_since = $3, worse_since = $4, note = $5 WHERE id = $1",
-        ramp_id,
-        now,
-        decision.well_since,
-        decision.worse_since,
-        decision.why,
-    )
-
-
-async def move(db: Connection, ramp_id: int, position: int, moved: str, now: datetime) -> None:
-    await db.execute(
-        "UPDATE ramp SET position = $2, moved = $3, since = $4 WHERE id = $1", ramp_id, position, moved, now
-    )
-
-
-async def end(db: Executor, ramp_id: int, state: str, note: str, now: datetime | None = None) -> bool:
-    """False if it was over already."""
-    row = await db.fetchrow(
-        """
-        UPDATE ramp SET state = $2, note = $3, ended_at = coalesce($4, now())
-        WHERE id = $1 AND state = 'running' RETURNING 1
-        """,
-        ramp_id,
-        state,
-        note,
-        now,
-    )
-    return row is not None
-
-
-async def tell(
-    db: Connection, ramp: Ramp, what: str, reason: str, *, actor: str, evidence: Any = None, now: datetime
-) -> None:
-    """Write into the history what a ramp did or waits for."""
-    await db.execute(
-        """
-        INSERT INTO lever_history (at, what, name, target, actor, reason, incident_id, ramp_id, percent, evidence)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-        """,
-        now,
-        f"ramp {what}",
-        ramp.plan.lever.name,
-        ramp.targets,
-        actor,
-        reason,
-        ramp.incident_id,
-        ramp.id,
-        ramp.percent,
-        json.dumps(evidence) if evidence is not None else None,
-    )
+@asynccontextmanager
+async def _transaction(db: Executor) -> AsyncIterator[Connection]:
+    """The transaction that the connection is in, or one of its own."""
+    if isinstance(db, asyncpg.Pool):
+        async with db.acquire() as connection, connection.transaction():
+            yield connection
+    else:
+        async with db.transaction():
+            yield db
 
 
 async def clock(db: Executor) -> datetime:
     """The store's: the same for all who drive ramps."""
     at: datetime = await db.fetchval("SELECT clock_timestamp()")
     return at
-
-
-def _ramps(rows: Sequence[asyncpg.Record]) -> list[Ramp]:
-    found = []
-    for row in rows:
-        try:
-            found.append(_ramp(row))
-        except LeverError as error:  # a newer version's: it drives its own
-            log.warning("ramp.not_understood", ramp=row["id"], error=str(error))
-    return found
-
-
-def _ramp(row: asyncpg.Record) -> Ramp:
-    plan = Plan(
-        lever(row["name"]),
-        tuple(Target.read(text) for text in row["targets"]),
-        json.loads(row["origin"]),
-        json.loads(row["goal"]),
-        row["clears"],
-        tuple(row["steps"]),
-        row["hold"],
-        tuple(Guard.read(text) for text in row["guards"]),
-    )
-    return Ramp(row["id"], plan, *tuple(row)[9:])
 
 
 def _change(row: asyncpg.Record) -> Change:
@@ -349,8 +286,66 @@ def _change(row: asyncpg.Record) -> Change:
     return Change(**values)
 
 
+def _change_of(what: str, turned: Turned, before: Value | None, ramp_id: int | None) -> Change:
+    return Change(
+        turned.set_at,
+        what,
+        turned.name,
+        turned.target,
+        turned.value,
+        before,
+        turned.actor,
+        turned.reason,
+        turned.expires_at,
+        turned.incident_id,
+        ramp_id,
+    )
+
+
 def _turned(row: asyncpg.Record) -> Turned:
-    return Turned(row["name"], row["target"], json.loads(row["value"]), *tuple(row)[3:])
+    covered = json.loads(row["before"]) if row["before"] is not None else None
+    return Turned(
+        row["name"],
+        row["target"],
+        json.loads(row["value"]),
+        row["actor"],
+        row["reason"],
+        row["set_at"],
+        row["expires_at"],
+        row["incident_id"],
+        _read(row["name"], row["target"], covered),
+    )
+
+
+def _kept(turned: Turned | None) -> dict[str, Any] | None:
+    """As it is written down in the row that covers it."""
+    if turned is None:
+        return None
+    return {
+        "value": turned.value,
+        "actor": turned.actor,
+        "reason": turned.reason,
+        "set_at": turned.set_at.isoformat(),
+        "expires_at": turned.expires_at.isoformat() if turned.expires_at is not None else None,
+        "incident_id": turned.incident_id,
+        "before": _kept(turned.before),
+    }
+
+
+def _read(name: str, target: str, kept: dict[str, Any] | None) -> Turned | None:
+    if kept is None:
+        return None
+    return Turned(
+        name,
+        target,
+        kept["value"],
+        kept["actor"],
+        kept["reason"],
+        datetime.fromisoformat(kept["set_at"]),
+        datetime.fromisoformat(kept["expires_at"]) if kept["expires_at"] is not None else None,
+        kept["incident_id"],
+        _read(name, target, kept["before"]),
+    )
 
 
 def _value(text: str | None) -> Any:

@@ -6,17 +6,20 @@ from typing import Protocol
 
 from holdfast.config import Settings
 from holdfast.db.notifications import hint
-from holdfast.db.pool import Pool
-from holdfast.levers import store
+from holdfast.db.pool import Connection, Pool
+from holdfast.levers import ramp_store, store
 from holdfast.levers.connections import refuse_too_many
 from holdfast.levers.defaults import default
 from holdfast.levers.model import (
+    Cleared,
     Lever,
     LeverError,
+    NoWayError,
     RefusedError,
     Target,
     Turned,
     UnknownError,
+    Value,
     lever,
     written,
 )
@@ -79,6 +82,7 @@ class Turner:
         reason: str,
         lasts: timedelta | None = None,
         incident_id: int | None = None,
+        now: datetime | None = None,
     ) -> Turned:
         """In force everywhere within a second. Raises LeverError."""
         chosen, on = await self.read(name, target)
@@ -88,18 +92,28 @@ class Turner:
             await store.lock(connection)
             await refuse_too_many(connection, self._settings, chosen, {on: wanted})
             turned = await store.turn(
-                connection, name, on, wanted, actor=actor, reason=reason, lasts=lasts, incident_id=incident_id
+                connection,
+                name,
+                on,
+                wanted,
+                actor=actor,
+                reason=reason,
+                lasts=lasts,
+                incident_id=incident_id,
+                now=now,
             )
         await hint(self._pool, CHANNEL)
         return turned
 
-    async def clear(self, name: str, target: str, *, actor: str, reason: str) -> bool:
-        """Back to the default; False if it was there. Raises LeverError."""
+    async def clear(
+        self, name: str, target: str, *, actor: str, reason: str, now: datetime | None = None
+    ) -> Cleared | None:
+        """Back to what an incident's turn covers, else to the default; None if it was there. Raises LeverError."""
         _, on = await self.read(name, target, exists=False)
         _bounded(actor, reason)
         async with self._pool.acquire() as connection, connection.transaction():
             await store.lock(connection)
-            cleared = await store.clear(connection, name, on, actor=actor, reason=reason)
+            cleared = await store.clear(connection, name, on, actor=actor, reason=reason, now=now)
         await hint(self._pool, CHANNEL)
         return cleared
 
@@ -128,19 +142,24 @@ class Turner:
         guarding = default_guards(chosen) if guards is None else tuple(Guard.read(text) for text in guards)
         async with self._pool.acquire() as connection, connection.transaction():
             await store.lock(connection)
-            current = {one.target: one for one in await store.current(connection, now) if one.name == name}
+            at = now or await store.clock(connection)
+            current = {one.target: one for one in await store.current(connection, at) if one.name == name}
             on = tuple(dict.fromkeys((*exact, *_all_on(chosen, kinds, current.values()))))
-            plan = self._plan(chosen, on, current, to=to, steps=tuple(steps), hold=hold, guards=guarding)
-            await refuse_too_many(connection, self._settings, chosen, plan.at(len(plan.steps)))
-            other = await store.running_of(connection, name, on)
+            usual = await self._usual(connection, chosen, on, current, at)
+            plan = self._plan(chosen, on, current, usual, to=to, steps=tuple(steps), hold=hold, guards=guarding)
+            await refuse_too_many(connection, self._settings, chosen, plan.values(len(plan.steps)))
+            other = await ramp_store.running_of(connection, name, on)
             if other is not None:
                 raise RefusedError(f"ramp {other} is bringing it back already; stop it first")
-            at = now or await store.clock(connection)
-            number = await store.add_ramp(connection, plan, actor=actor, reason=reason, incident_id=incident_id, now=at)
-            await store.keep(connection, name, on)
-            ramp = await store.ramp(connection, number)
+            owner = _owner(current[str(one)] for one in on if str(one) in current) or incident_id
+            expires_at = await ramp_store.keep(connection, name, on, adopted_by=owner if plan.clears else None)
+            number = await ramp_store.add_ramp(
+                connection, plan, actor=actor, reason=reason, incident_id=owner, expires_at=expires_at, now=at
+            )
+            ramp = await ramp_store.ramp(connection, number)
             assert ramp is not None
-            await store.tell(connection, ramp, "started", reason or written_plan(plan), actor=actor, now=at)
+            said = written_plan(plan) + (f"; {reason}" if reason else "")
+            await ramp_store.tell(connection, ramp, "started", said, actor=actor, now=at)
         await hint(self._pool, CHANNEL)
         return ramp
 
@@ -149,32 +168,47 @@ class Turner:
         _bounded(actor, reason)
         async with self._pool.acquire() as connection, connection.transaction():
             await store.lock(connection)
-            ramp = await store.ramp(connection, ramp_id)
+            ramp = await ramp_store.ramp(connection, ramp_id)
             if ramp is None:
                 raise UnknownError(f"there is no ramp {ramp_id}; see `holdfast levers ramps --all`")
             note = f"stopped by {actor}" + (f": {reason}" if reason else "")
-            if not await store.end(connection, ramp_id, "stopped", note, now):
-                raise RefusedError(f"ramp {ramp_id} is {ramp.state} already")
             at = now or await store.clock(connection)
-            await store.tell(connection, ramp, "stopped", reason, actor=actor, now=at)
-            stopped = await store.ramp(connection, ramp_id)
+            if not await ramp_store.stop(connection, ramp, note, stopped_by=actor, now=at):
+                raise RefusedError(f"ramp {ramp_id} is {ramp.state} already")
+            await ramp_store.tell(connection, ramp, "stopped", reason, actor=actor, now=at)
+            stopped = await ramp_store.ramp(connection, ramp_id)
         assert stopped is not None
         return stopped
+
+    async def _usual(
+        self,
+        connection: Connection,
+        chosen: Lever,
+        on: tuple[Target, ...],
+        current: Mapping[str, Turned],
+        now: datetime,
+    ) -> Value | None:
+        """What clearing brings back; None if there is nothing to clear."""
+        if not on:
+            return None
+        there = current.get(str(on[0])) if len(on) == 1 else None
+        below = await store.underneath(connection, there, now) if there is not None else None
+        return below.value if below is not None else default(chosen, on[0], self._settings)
 
     def _plan(
         self,
         chosen: Lever,
         on: tuple[Target, ...],
         current: Mapping[str, Turned],
+        usual: Value | None,
         *,
         to: str | None,
         steps: tuple[int, ...],
         hold: float,
         guards: tuple[Guard, ...],
     ) -> Plan:
-        if not on:
+        if usual is None:
             raise RefusedError(f"{chosen.name} is on for nothing of that kind: there is nothing to bring back")
-        usual = default(chosen, on[0], self._settings)
         goal = usual if to is None else chosen.read(to)
         origins = {current[str(one)].value if str(one) in current else usual for one in on}
         if len(origins) > 1:
@@ -185,8 +219,14 @@ class Turner:
                 f"{chosen.name} is at its default: there is nothing to bring back; give a value to go to"
             )
         if origin == goal and to is None:
-            raise RefusedError(f"{chosen.name} is {written(goal)}, as by default; clear it")
+            raise NoWayError(f"{chosen.name} is {written(goal)}, as it would be without; clear it")
         return Plan(chosen, on, origin, goal, to is None, steps, hold, guards).effective()
+
+
+def _owner(turned: Iterable[Turned]) -> int | None:
+    """The incident that they all belong to: a ramp of its levers is its ramp, whoever starts it."""
+    owners = {one.incident_id for one in turned}
+    return next(iter(owners)) if len(owners) == 1 else None
 
 
 def _all_on(chosen: Lever, kinds: set[str], current: Iterable[Turned]) -> list[Target]:
@@ -214,5 +254,5 @@ def _shown(target: str, keys: Mapping[int, str]) -> str:
 
 def written_plan(plan: Plan) -> str:
     """From what to what, in which steps."""
-    end = "its default" if plan.clears else written(plan.goal)
-    return f"from {written(plan.origin)} to {end} by {', '.join(str(step) for step in plan.steps)} %"
+    end = f"back to {written(plan.goal)}" if plan.clears else f"to {written(plan.goal)}"
+    return f"from {written(plan.origin)} {end} by {', '.join(str(step) for step in plan.steps)} %"

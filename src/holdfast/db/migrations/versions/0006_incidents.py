@@ -206,6 +206,18 @@ CREATE INDEX subscriber_asked ON subscriber (asked_at)
 ;
 COMMENT ON TABLE subscriber IS 'Who gets mail of every update; handle is in their links, secret signs them'
 ;
+ALTER TABLE lever ADD COLUMN before jsonb
+;
+COMMENT ON COLUMN lever.before IS 'What an incident''s turn covers, and brings back when it ends: the row as it was, with its own before; NULL: the default'
+;
+ALTER TABLE ramp
+    ADD COLUMN expires_at timestamptz,
+    ADD COLUMN stopped_by text
+;
+COMMENT ON COLUMN ramp.expires_at IS 'The first expiry of its levers, which they have none of while it runs; given back when it is stopped'
+;
+COMMENT ON COLUMN ramp.stopped_by IS 'The person who stopped it, or turned one of its levers by hand'
+;
 ALTER TABLE destination DROP CONSTRAINT destination_kind_check
 ;
 ALTER TABLE destination ADD CONSTRAINT destination_kind_check
