@@ -1,6 +1,6 @@
 """Both shipped runbooks with their real actions, by an engine that is killed at every boundary of every step.
 
-Time is simulated; nothing is sent, for no worker runs: what goes out is what is planned as deliveries.
+Time is simulated, and so is the worker: what is planned as deliveries arrives.
 """
 
 import re
@@ -20,7 +20,8 @@ from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import NewMerchant
 from holdfast.payments.router import StripeWebhookRouter
-from holdfast.queue.model import ClaimPolicy, Lane, Stage
+from holdfast.queue import store as queue
+from holdfast.queue.model import ClaimPolicy, Lane, Settled, Stage
 from holdfast.queue.service import Claimer
 from holdfast.runbooks import store as steps_store
 from holdfast.runbooks.engine import Engine
@@ -109,12 +110,19 @@ class Company:
         await router.finish()
         await watch.close(self.pool, KEYS[self.runbook], self.now)
 
+    async def deliver(self):
+        """Everything that is planned arrives."""
+        works = await Claimer(self.pool, Stage.DELIVER, ClaimPolicy()).claim(100)
+        results = [Settled(work.ref, "delivered") for work in works]
+        await queue.settle(self.pool, Stage.DELIVER, works, results, now=None)
+
     async def tick(self):
         self.now += TICK
         for name in ("postgres_round_trip_seconds", "event_loop_lag_recent_seconds", "postgres_connections_ratio"):
             await measured(self.pool, self.now, name, level(0.01))
         await measured(self.pool, self.now, "system_memory_ratio", level(0.2, "host"))
         await measured(self.pool, self.now, "process_cpu_ratio", level(0.1, "worker"))
+        await self.deliver()
         await driver.drive(self.pool, SETTINGS, self.now)
         await self.operator.tick(self.now)
         engine = Engine(self.pool, SETTINGS, self.library, self.registry, Speaker(SETTINGS))

@@ -24,7 +24,7 @@ from holdfast.levers.model import (
 from holdfast.levers.ramp import Ramp
 from holdfast.levers.turning import Turner
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, Mitigation, NotApplicable, Outcome, Run, Waiting, action
-from holdfast.runbooks.chasing import lasted
+from holdfast.runbooks.messages import lasted
 from holdfast.signals import readings
 
 HOUR = timedelta(hours=1)
