@@ -8,6 +8,7 @@ from holdfast.db.locks import Lock
 from holdfast.db.pool import Pool
 from holdfast.delivery import store as deliveries
 from holdfast.inbox import store as inbox
+from holdfast.merchants import store as merchants
 from holdfast.queue import store as queue
 from holdfast.watch import store as watch
 
@@ -31,6 +32,7 @@ async def prune(pool: Pool, days: int, now: datetime | None = None) -> int:
             "deliveries": await deliveries.prune(connection, before, BATCH),
             "done": await queue.prune(connection, before, BATCH),
             "duplicates": await inbox.prune_duplicates(connection, before, BATCH),
+            "mailboxes": await merchants.prune_mailboxes(connection, BATCH),
             "alerts": await watch.prune(connection, before, BATCH),
         }
     if any(gone.values()):

@@ -5,19 +5,24 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from holdfast.comms.figures import figures
 from holdfast.comms.messages import to_mailboxes, to_team
+from holdfast.comms.status_actions import oldest_waiting
 from holdfast.config import Settings
 from holdfast.delivery import store
 from holdfast.delivery.backoff import Backoff
+from holdfast.delivery.signals import TO_DELIVERED
 from holdfast.delivery.store import Filter
+from holdfast.health.probes import queues
 from holdfast.inbox import replay
 from holdfast.inbox import store as inbox
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
 from holdfast.payments.router import StripeWebhookRouter
+from holdfast.queue import service as queue
 from holdfast.queue.channels import DELIVER
-from holdfast.queue.model import ClaimPolicy, Stage
+from holdfast.queue.model import ClaimPolicy, Lane, Stage
 from holdfast.queue.service import Claimer
 from holdfast.verify.service import verify
 from tests.comms.town import FROM, deliverer, work_off
@@ -188,6 +193,33 @@ async def test_a_mail_server_that_is_down_is_tried_again(pool, settings, post):
                 await work_off(sending)
                 await asyncio.sleep(0.05)
     assert post.received["ann@example.com"] == 1
+
+
+async def test_mail_that_waits_for_a_broken_server_is_nobodys_backlog(pool, settings, post):
+    long_ago = now() - timedelta(minutes=20)
+    for key, lane in (("k", Lane.CRITICAL), ("l", Lane.BULK)):
+        await to_mailboxes(pool, key, "page", "s", "t", None, [(COMPANY, "ann@example.com")], long_ago, lane=lane)
+    await to_team(pool, settings, "k", "page", "s", "t", long_ago)
+    await pool.execute("UPDATE work SET received_at = $1", long_ago)
+    await queue.measure(pool)
+    for lane in Lane:
+        where = ("deliver", lane.label)
+        assert (queue.DEPTH.values[where], queue.OLDEST.values[where]) == (0, 0)
+    assert queue.MESSAGES.values == {("critical",): 2, ("standard",): 0, ("bulk",): 1}
+    assert queue.MESSAGES_OLDEST.values["bulk",] >= 20 * 60
+    assert all(found.status == "pass" for found in queues(inbox_is_ready=True))
+    assert await oldest_waiting(pool, now()) == timedelta(0)
+    assert (await figures(pool, settings, now())).oldest_s == 0
+
+
+async def test_how_late_messages_are_says_nothing_of_notifications(pool, settings, monkeypatch):
+    seen: list[float] = []
+    monkeypatch.setattr(TO_DELIVERED, "observe", lambda value, *labels: seen.append(value))
+    await to_team(pool, settings, "k", "page", "s", "t", now() - timedelta(minutes=20))
+    async with deliverer(pool, settings) as sending:
+        await work_off(sending)
+    assert await states(pool) == ["delivered"]
+    assert seen == []
 
 
 async def test_a_destination_that_came_with_its_message_is_known_when_it_is_claimed(pool, settings, chat):

@@ -7,14 +7,22 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from starlette.applications import Starlette
+from structlog.testing import capture_logs
 
+from holdfast import retention
 from holdfast.comms import publishing, status_store, subscribing
+from holdfast.comms.messages import to_mailboxes
 from holdfast.comms.status_board import StatusBoard
 from holdfast.comms.status_page import StatusPage
+from holdfast.comms.status_service import PublicStatus
 from holdfast.config import Settings
+from holdfast.delivery import store as deliveries
 from holdfast.delivery.mail import MailSender
 from holdfast.delivery.service import Deliverer
+from holdfast.incidents import people_store as people
+from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
+from holdfast.queue.model import Lane
 from tests.comms.incidents import moved, opened
 from tests.comms.pages import PUBLIC
 
@@ -205,7 +213,9 @@ async def test_all_addresses_together_are_limited(client, arrive, post, monkeypa
     monkeypatch.setattr(subscribing, "MOST", 3)
     for number in range(6):
         answer = await client.post("/status/subscribe", data={"email": f"s{number}@shop.example"})
-        assert answer.status_code == 200
+        assert answer.status_code == (200 if number < 3 else 503)
+    assert "try again in an hour" in answer.text
+    assert answer.headers["retry-after"] == "3600"
     await arrive()
     assert sum(post.received.values()) == 3
 
@@ -271,3 +281,77 @@ async def test_with_the_store_away_a_subscription_is_answered_try_later(settings
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PUBLIC) as client:
         answer = await client.post("/status/subscribe", data={"email": ANN})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+async def mailboxes(pool):
+    return [found.address for found in await merchants.destinations(pool) if found.kind == "contact"]
+
+
+async def test_the_mailbox_of_who_leaves_is_forgotten(client, arrive, pool, settings):
+    await subscribed(client, arrive)
+    incident = await opened(pool, now=now())
+    await publishing.publish(pool, incident, "k1", "investigating", "Slow.", now=now())
+    await drained(pool, settings)
+    link = (await arrive(ANN))[-1]["list-unsubscribe"].strip("<>").removeprefix(PUBLIC)
+    assert await mailboxes(pool) == [ANN]
+    await client.post(link)
+    assert await mailboxes(pool) == []
+
+
+async def test_the_mailbox_of_who_never_confirmed_is_forgotten(client, arrive, pool, settings):
+    await client.post("/status/subscribe", data={"email": ANN})
+    await arrive(ANN)
+    await subscribing.mail(pool, settings, now() + timedelta(hours=25))
+    assert await mailboxes(pool) == []
+
+
+async def test_retention_forgets_mailboxes_that_nobody_has_any_more(client, arrive, pool, settings):
+    await people.put(pool, "ben", "Ben", "Ben@shop.example", "admin")
+    await subscribed(client, arrive)
+    for address in ("Ben@shop.example", "gone@shop.example", "on-its-way@shop.example"):
+        await to_mailboxes(pool, address, "page", "s", "t", None, [(0, address)], now())
+        if not address.startswith("on-its-way"):
+            await arrive(address)
+    before = await merchants.version(pool)
+    await retention.prune(pool, 90)
+    assert sorted(await mailboxes(pool)) == ["Ben@shop.example", ANN, "on-its-way@shop.example"]
+    assert await merchants.version(pool) == before + 1
+    await retention.prune(pool, 90)
+    assert await merchants.version(pool) == before + 1, "nothing to delete is nothing to read again"
+
+
+async def test_status_mail_does_not_stand_before_notifications_of_payments(client, arrive, pool, settings):
+    await subscribed(client, arrive)
+    incident = await opened(pool, now=now())
+    await publishing.publish(pool, incident, "k1", "investigating", "Slow.", now=now())
+    await drained(pool, settings)
+    rows = await deliveries.listing(pool, deliveries.Filter(), limit=9, before=None)
+    assert [Lane(row["lane"]) for row in rows] == [Lane.BULK, Lane.BULK]
+
+
+async def test_a_network_that_asks_for_many_is_asked_to_wait_and_others_are_not(settings, pool, monkeypatch):
+    monkeypatch.setattr("holdfast.comms.status_page.MOST_OF_NETWORK", 2)
+    app = Starlette(routes=StatusPage(settings, pool, StatusBoard(settings)).routes)
+
+    async def asks(host, number):
+        transport = httpx.ASGITransport(app, client=(host, 1))
+        async with httpx.AsyncClient(transport=transport, base_url=PUBLIC) as client:
+            return await client.post("/status/subscribe", data={"email": f"s{number}@shop.example"})
+
+    answers = [await asks(f"203.0.113.{number}", number) for number in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].headers["retry-after"] == "3600"
+    assert "try again in an hour" in answers[2].text
+    assert (await asks("198.51.100.1", 9)).status_code == 200
+    assert len(await subscribers(pool)) == 3
+
+
+async def test_without_a_public_address_nobody_can_subscribe(tmp_path, pool, post):
+    local = Settings(data_dir=tmp_path, smtp_url=post.url)
+    with capture_logs() as said:
+        status = PublicStatus(local, pool, asyncio.Event())
+    assert [line["event"] for line in said] == ["status.no_subscriptions"]
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(Starlette(routes=status.routes)), base_url=PUBLIC
+    ) as visitor:
+        assert (await visitor.post("/status/subscribe", data={"email": ANN})).status_code == 404

@@ -64,6 +64,7 @@ async def to_mailboxes(  # noqa: PLR0917 - where, what, and when
     mailboxes: Sequence[tuple[int, str]],
     now: datetime,
     headers: Mapping[str, str] | None = None,
+    lane: Lane = Lane.CRITICAL,
 ) -> int:
     """One mail to each (merchant id, address), once a key; returns to how many it goes now: 0 when it was sent before.
 
@@ -77,7 +78,7 @@ async def to_mailboxes(  # noqa: PLR0917 - where, what, and when
     if not chosen:
         return 0
     said = OwnMessage(one_line(subject), text, html, kind)
-    return await _send(db, key, said, kind="contact", addresses=chosen, headers=given, now=now)
+    return await _send(db, key, said, kind="contact", addresses=chosen, headers=given, now=now, lane=lane)
 
 
 async def prepare_mailboxes(db: Connection | Pool, mailboxes: Sequence[tuple[int, str]]) -> None:
@@ -94,6 +95,7 @@ async def _send(
     addresses: Sequence[tuple[int, str]],
     headers: Mapping[str, str],
     now: datetime,
+    lane: Lane = Lane.CRITICAL,
 ) -> int:
     owners = {merchant_id for merchant_id, _ in addresses}
     owner = owners.pop() if len(owners) == 1 else COMPANY
@@ -103,6 +105,7 @@ async def _send(
             key,
             TYPES.get(said.kind, f"incident.{said.kind}"),
             owner,
+            lane=lane,
             headers=json.dumps(dict(headers)),
             body=msgspec.json.encode(said),
             now=now,
@@ -110,7 +113,7 @@ async def _send(
         if seq is None:
             return 0  # it was sent, or is on its way
         found = await merchants.message_destinations(connection, kind, addresses)
-        planned = [NewDelivery(seq, found[item], item[0], Lane.CRITICAL) for item in addresses]
+        planned = [NewDelivery(seq, found[item], item[0], lane) for item in addresses]
         await deliveries.plan(connection, planned)
         await hint(connection, DELIVER)
     return len(addresses)

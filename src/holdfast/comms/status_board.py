@@ -18,6 +18,7 @@ from holdfast.comms import status_files, status_store
 from holdfast.comms.status import DAYS, Status, Update, compose
 from holdfast.comms.status_documents import About, documents, feed
 from holdfast.comms.status_html import Html
+from holdfast.comms.subscribing import is_on
 from holdfast.config import Settings
 from holdfast.db.pool import AWAY, Pool
 
@@ -51,7 +52,7 @@ class StatusBoard:
     """What the doors of the status page answer with."""
 
     def __init__(self, settings: Settings) -> None:
-        self.html = Html(can_subscribe=settings.smtp_url is not None)
+        self.html = Html(can_subscribe=is_on(settings))
         self.directory = status_files.place(settings.data_dir)
         self._name = settings.status_name
         self._url = settings.public

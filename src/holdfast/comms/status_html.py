@@ -18,7 +18,7 @@ RECENT_DAYS = 14
 
 
 class Html:
-    """Renders pages. `can_subscribe`: whether mail can be sent, so that the form is of use."""
+    """Renders pages. `can_subscribe`: whether mail with links to here can be sent, so that the form is of use."""
 
     def __init__(self, *, can_subscribe: bool) -> None:
         self._can_subscribe = can_subscribe

@@ -5,7 +5,7 @@ What changes anything needs a POST: mail scanners open every link that they see.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from holdfast import problems
 from holdfast.comms import subscribing
+from holdfast.comms.networks import NetworkLimit
 from holdfast.comms.status_board import ATOM, HTML, JSON, Page, StatusBoard
 from holdfast.comms.status_html import policy
 from holdfast.config import Settings
@@ -26,12 +27,16 @@ log = structlog.get_logger()
 LARGEST_FORM = 2048
 MOST_AT_ONCE = 8
 """Subscriptions at work; more are asked to come later."""
+MOST_OF_NETWORK = 20
+"""Subscriptions that one network may ask for in the time in which all together may ask for `subscribing.MOST`."""
 PATIENCE = 5.0
 EVEN = 0.3
 """Seconds that an answer to a subscription takes at least, whatever was done: its time says nothing."""
 _CACHED = "public, max-age=5, stale-while-revalidate=30, stale-if-error=86400"
 _JSON_PATHS = ("summary.json", "status.json", "components.json", "incidents.json", "incidents/unresolved.json")
 _ASKED = "If {} is an address that gets mail, there is a message in it now. Follow the link in it within 24 hours."
+_SOON = timedelta(seconds=5)
+_TOO_MANY = "Too many people have subscribed within the last hour. Nothing was sent: please try again in an hour."
 _AWAY = "This cannot be done right now. Please try again in a few minutes."
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -44,6 +49,7 @@ class StatusPage:
         self._pool = pool
         self._board = board
         self._at_work = 0
+        self._networks = NetworkLimit(MOST_OF_NETWORK, subscribing.WINDOW)
 
     @property
     def routes(self) -> list[Route]:
@@ -55,7 +61,7 @@ class StatusPage:
             Route("/status/unsubscribe/{token}", self.status_unsubscribe, methods=["GET", "POST"]),
             *(Route(f"/api/v2/{path}", self.status_json, methods=["GET", "OPTIONS"]) for path in _JSON_PATHS),
         ]
-        if self._settings.smtp_url is not None:
+        if subscribing.is_on(self._settings):
             routes += [
                 Route("/status/subscribe", self.status_subscribe, methods=["POST"]),
                 Route("/status/confirm/{token}", self.status_confirm, methods=["GET", "POST"]),
@@ -93,16 +99,26 @@ class StatusPage:
     # Subscriptions
 
     async def status_subscribe(self, request: Request) -> Response:
-        """The answer to a plausible address is always the same, and takes the same time."""
+        """The answer to a plausible address is the same whatever is known of it, and takes the same time."""
         given = await _field(request, "email")
         if given is None:
             return self._say(413, "Too much", "Only an e-mail address is taken here.")
         address = subscribing.read_address(given)
         if address is None:
             return self._say(400, "Not an e-mail address", "Go back and write an address such as name@example.com.")
+        now, asked = datetime.now(UTC), False
+        if not self._networks.take(request.client.host if request.client is not None else None, now):
+            return self._say(429, "Later, please", _TOO_MANY, again_in=subscribing.WINDOW)
+
+        async def ask() -> None:
+            nonlocal asked
+            asked = await subscribing.ask(self._pool, self._settings, address, now)
+
         even = asyncio.ensure_future(asyncio.sleep(EVEN))
-        said = await self._done(lambda: subscribing.ask(self._pool, self._settings, address, datetime.now(UTC)))
+        said = await self._done(ask)
         await even
+        if said is None and not asked:
+            return self._say(503, "Later, please", _TOO_MANY, again_in=subscribing.WINDOW)
         return said or self._say(200, "Look into your mailbox", _ASKED.format(address))
 
     async def status_confirm(self, request: Request) -> Response:
@@ -147,11 +163,19 @@ class StatusPage:
             self._at_work -= 1
         return None
 
-    def _say(self, status: int, title: str, text: str, *, button: str | None = None) -> Response:
+    def _say(
+        self,
+        status: int,
+        title: str,
+        text: str,
+        *,
+        button: str | None = None,
+        again_in: timedelta = _SOON,
+    ) -> Response:
         body = self._board.html.message(self._board.about, title, text, button=button, refused=status >= 400)
         headers = _GUARDED | {"cache-control": "no-store"}
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers["retry-after"] = "5"
+        if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+            headers["retry-after"] = f"{again_in.total_seconds():.0f}"
         return Response(body, status, headers, media_type=HTML)
 
 

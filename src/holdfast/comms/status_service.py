@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 
+import structlog
 from starlette.routing import Route
 
 from holdfast.comms import publishing, status_board, subscribing
@@ -12,6 +13,8 @@ from holdfast.comms.status_page import StatusPage
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.loops import repeat
+
+log = structlog.get_logger()
 
 
 class PublicStatus:
@@ -24,6 +27,9 @@ class PublicStatus:
         self._prepared = prepared
         self._board = StatusBoard(settings)
         self._recalled = False
+        if settings.smtp_url is not None and not subscribing.is_on(settings):
+            # Links that begin with the address that we listen on would lead nowhere.
+            log.warning("status.no_subscriptions", reason="HOLDFAST_PUBLIC_URL is not set")
 
     @property
     def routes(self) -> list[Route]:
@@ -47,6 +53,6 @@ class PublicStatus:
         return await publishing.settle(self._pool, datetime.now(UTC)) if self._prepared.is_set() else 0
 
     async def _mail(self) -> int:
-        if self._settings.smtp_url is None or not self._prepared.is_set():
+        if not subscribing.is_on(self._settings) or not self._prepared.is_set():
             return 0
         return await subscribing.mail(self._pool, self._settings)

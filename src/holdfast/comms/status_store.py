@@ -177,6 +177,11 @@ async def ask(
     return Subscriber(**row) if row is not None else None
 
 
+async def asked(db: Executor, since: datetime) -> int:
+    """How many addresses asked after that."""
+    return int(await db.fetchval("SELECT count(*) FROM subscriber WHERE asked_at > $1", since))
+
+
 async def by_handle(db: Executor, handle: str) -> Subscriber | None:
     row = await db.fetchrow(f"SELECT {_SUBSCRIBER} FROM subscriber WHERE handle = $1", handle)
     return Subscriber(**row) if row is not None else None
@@ -193,10 +198,10 @@ async def leave(db: Executor, subscriber_id: int) -> None:
     await db.execute("DELETE FROM subscriber WHERE id = $1", subscriber_id)
 
 
-async def forget(db: Executor, before: datetime) -> int:
-    """Addresses that nobody confirmed in time."""
-    status = await db.execute("DELETE FROM subscriber WHERE confirmed_at IS NULL AND asked_at < $1", before)
-    return int(status.rpartition(" ")[2])
+async def forget(db: Executor, before: datetime) -> list[str]:
+    """Addresses that nobody confirmed in time; which those were."""
+    rows = await db.fetch("DELETE FROM subscriber WHERE confirmed_at IS NULL AND asked_at < $1 RETURNING email", before)
+    return [row[0] for row in rows]
 
 
 async def subscribers(db: Executor, *, after: int = 0, limit: int = 1000) -> Sequence[Subscriber]:

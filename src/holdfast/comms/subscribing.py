@@ -21,6 +21,9 @@ from holdfast.comms.status import WORDS, Update
 from holdfast.comms.status_store import Subscriber
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
+from holdfast.merchants import store as merchants
+from holdfast.merchants.model import COMPANY
+from holdfast.queue.model import Lane
 
 Purpose = Literal["confirm", "unsubscribe"]
 VALID = timedelta(hours=24)
@@ -33,11 +36,18 @@ BATCH = 100
 LATE = timedelta(days=1)
 """What could not be mailed by then is old news."""
 KIND = "status_mail"
+LANE = Lane.BULK
+"""However many subscribers there are, merchants' notifications of payments come first."""
 _LONGEST = 254
 _PLAUSIBLE = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
 """What HTML's own e-mail fields take, with a domain that has a dot. Source: https://html.spec.whatwg.org/#email-state"""
+
+
+def is_on(settings: Settings) -> bool:
+    """Whether people can subscribe: mail is set up, and its links lead here from outside."""
+    return settings.smtp_url is not None and settings.public_url is not None
 
 
 def read_address(text: str) -> str | None:
@@ -55,9 +65,11 @@ def read_address(text: str) -> str | None:
 async def ask(pool: Pool, settings: Settings, email: str, now: datetime) -> bool:
     """Send a link to confirm, or to who is subscribed already, one to leave. False: not now, there were too many.
 
-    Nobody but the mailbox may learn which it was.
+    Nobody but the mailbox may learn which it was, nor that it got such a mail a short time ago.
     """
     async with pool.acquire() as connection, connection.transaction():
+        if await status_store.asked(connection, now - WINDOW) >= MOST:
+            return False
         found = await status_store.ask(
             connection,
             email,
@@ -69,7 +81,7 @@ async def ask(pool: Pool, settings: Settings, email: str, now: datetime) -> bool
             now=now,
         )
         if found is None:
-            return False
+            return True  # a mail about it went there lately
         known = found.confirmed_at is not None
         purpose: Purpose = "unsubscribe" if known else "confirm"
         values = {"name": settings.status_name, "link": link(settings, found, purpose), "page": _page(settings)}
@@ -81,8 +93,9 @@ async def ask(pool: Pool, settings: Settings, email: str, now: datetime) -> bool
             subject,
             _render(f"status_mail_{purpose}.txt.j2", **values),
             None,
-            [(0, found.email)],
+            [(COMPANY, found.email)],
             now,
+            lane=LANE,
         )
     return True
 
@@ -111,7 +124,9 @@ async def unsubscribe(pool: Pool, token: str, now: datetime) -> None:
     """Forget the address. A link that is not valid names nobody that could be forgotten."""
     found = await find(pool, "unsubscribe", token, now)
     if found is not None:
-        await status_store.leave(pool, found.id)
+        async with pool.acquire() as connection, connection.transaction():
+            await status_store.leave(connection, found.id)
+            await merchants.prune_mailboxes(connection, 1, [found.email])
 
 
 async def mail(pool: Pool, settings: Settings, now: datetime | None = None) -> int:
@@ -123,7 +138,9 @@ async def mail(pool: Pool, settings: Settings, now: datetime | None = None) -> i
     async with pool.acquire() as connection, connection.transaction():
         found = await status_store.next_to_mail(connection, now - LATE)
         if found is None:
-            await status_store.forget(connection, now - VALID)
+            forgotten = await status_store.forget(connection, now - VALID)
+            if forgotten:
+                await merchants.prune_mailboxes(connection, len(forgotten), forgotten)
             return 0
         update, after = found
         people = await status_store.readers(connection, update.at, after, BATCH)
@@ -137,8 +154,9 @@ async def mail(pool: Pool, settings: Settings, now: datetime | None = None) -> i
                 f"{settings.status_name} status, {WORDS[update.state].lower()}: {update.title}",
                 text,
                 html,
-                [(0, person.email)],
+                [(COMPANY, person.email)],
                 now,
+                lane=LANE,
                 # Source: RFC 8058 section 3.1
                 headers={"List-Unsubscribe": f"<{leave}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"},
             )

@@ -23,7 +23,7 @@ from holdfast.delivery.store import Loaded
 from holdfast.levers.service import Levers
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
-from holdfast.merchants.model import Destination, Kind
+from holdfast.merchants.model import FOR_MESSAGES, Destination, Kind
 from holdfast.queue import store as queue
 from holdfast.queue.model import ClaimPolicy, Lane, Postponed, Settled, Stage, Work
 from holdfast.queue.service import Claimer
@@ -314,8 +314,13 @@ class Deliverer:
                     destination_id=result.work.destination_id,
                     reason=result.dead,
                 )
-            elif result.received_at is not None:
+            elif result.received_at is not None and not self._is_ours(result.work):
                 TO_DELIVERED.observe(now - result.received_at.timestamp(), lane)
+
+    def _is_ours(self, work: Work) -> bool:
+        """Whether it is a message of our own: how late these are says nothing of merchants' notifications."""
+        destination = self._catalogue.destination(work.destination_id)
+        return destination is not None and destination.kind in FOR_MESSAGES
 
     # Housekeeping
 

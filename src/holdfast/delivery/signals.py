@@ -8,5 +8,5 @@ SETTLED = REGISTRY.add(
     Counter("deliveries_settled", "Deliveries that ended, by lane and outcome.", ("lane", "outcome"))
 )
 TO_DELIVERED = REGISTRY.add(
-    Distribution("event_to_delivered_seconds", "From an event's receipt to its delivery.", ("lane",))
+    Distribution("event_to_delivered_seconds", "From an event's receipt to its delivery, but for our own.", ("lane",))
 )

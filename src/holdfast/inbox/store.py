@@ -127,7 +127,15 @@ async def count_duplicates(db: Executor, repeats: Sequence[Repeat]) -> None:
 
 
 async def append_own(
-    db: Executor, event_id: str, event_type: str, merchant_id: int, *, headers: str, body: bytes, now: datetime
+    db: Executor,
+    event_id: str,
+    event_type: str,
+    merchant_id: int,
+    *,
+    lane: Lane = Lane.CRITICAL,
+    headers: str,
+    body: bytes,
+    now: datetime,
 ) -> int | None:
     """Store an event of our own, which is done already: nothing routes it. Its seq; None if it was there.
 
@@ -148,7 +156,7 @@ async def append_own(
         OWN,
         event_id,
         event_type,
-        Lane.CRITICAL,
+        lane,
         now,
         headers,
         body,

@@ -143,7 +143,9 @@ async def message_destinations(
 ) -> dict[tuple[int, str], int]:
     """Ids of the destinations of a kind in `FOR_MESSAGES`, by (merchant id, address); what is missing is added.
 
-    They are looked for first: even an insert that adds nothing would make every process read the tables again.
+    They are looked for first: even an insert that adds nothing would make every process read the tables again. One
+    that adds an address does: senders find destinations in memory, and nothing but the version tells them of a new one.
+    Many at a time are therefore given at once. In a transaction, what is found is not deleted until it ends.
     """
     if kind not in FOR_MESSAGES:
         raise ValueError(kind)
@@ -172,12 +174,42 @@ async def _message_destinations(
         SELECT d.merchant_id, d.address, d.id
         FROM destination d JOIN unnest($2::bigint[], $3::text[]) AS n(merchant_id, address) USING (merchant_id, address)
         WHERE d.kind = $1
+        FOR KEY SHARE OF d
         """,
         kind,
         [merchant_id for merchant_id, _ in wanted],
         [address for _, address in wanted],
     )
     return {(row[0], row[1]): row[2] for row in rows}
+
+
+async def prune_mailboxes(db: Connection, limit: int, addresses: Sequence[str] | None = None) -> int:
+    """Delete up to `limit` of the company's mailboxes that no subscriber, nobody on the team and no merchant has (any
+    more), or those of them in `addresses`; never one that mail is on its way to. In a transaction.
+
+    They are locked first, so that what finds one of them meanwhile waits, and adds it anew.
+    """
+    unused = """
+        d.merchant_id = 0 AND d.kind = 'contact'
+        AND NOT EXISTS (SELECT FROM subscriber s WHERE lower(s.email) = lower(d.address))
+        AND NOT EXISTS (SELECT FROM person p WHERE lower(p.email) = lower(d.address))
+        AND NOT EXISTS (SELECT FROM merchant m WHERE lower(m.email) = lower(d.address))
+        AND NOT EXISTS (SELECT FROM work w WHERE w.stage = 2 AND w.destination_id = d.id)
+    """
+    rows = await db.fetch(
+        f"""
+        SELECT d.id FROM destination d WHERE ($2::text[] IS NULL OR d.address = ANY($2)) AND {unused}
+        LIMIT $1 FOR UPDATE SKIP LOCKED
+        """,
+        limit,
+        addresses,
+    )
+    if not rows:
+        return 0  # a DELETE of nothing would make every process read the tables again
+    status = await db.execute(
+        f"DELETE FROM destination d WHERE d.id = ANY($1::bigint[]) AND {unused}", [row[0] for row in rows]
+    )
+    return int(status.rpartition(" ")[2])
 
 
 async def destination(db: Executor, destination_id: int) -> Destination | None:

@@ -11,12 +11,18 @@ from holdfast.queue.capacity import emptied_in
 from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Pause, Rules, Stage, Work
 from holdfast.signals.registry import REGISTRY, Gauge
 
-DEPTH = REGISTRY.add(Gauge("queue_depth", "Live works, by stage and lane.", ("stage", "lane")))
+DEPTH = REGISTRY.add(
+    Gauge("queue_depth", "Live works, by stage and lane, without messages of our own.", ("stage", "lane"))
+)
 IN_FLIGHT = REGISTRY.add(Gauge("queue_in_flight", "Works under a lease, by stage and lane.", ("stage", "lane")))
 PAUSED = REGISTRY.add(
     Gauge("queue_paused", "Live works that a lever keeps from being claimed.", ("stage", "lane", "lever"))
 )
-OLDEST = REGISTRY.add(Gauge("queue_oldest_age_seconds", "Age of the oldest live work.", ("stage", "lane")))
+OLDEST = REGISTRY.add(Gauge("queue_oldest_age_seconds", "Age of the oldest of these.", ("stage", "lane")))
+MESSAGES = REGISTRY.add(Gauge("queue_messages", "Live messages of our own: to mailboxes and team channels.", ("lane",)))
+MESSAGES_OLDEST = REGISTRY.add(
+    Gauge("queue_messages_oldest_age_seconds", "Age of the oldest live message of our own.", ("lane",))
+)
 
 START: claim_store.Bucket = (-1, -1)
 UNLIMITED = 1 << 30
@@ -188,12 +194,17 @@ class Claimer:
 
 
 async def measure(pool: Pool, pauses: Sequence[Pause] = ()) -> None:
-    """Set the gauges of depth, work in flight, oldest age, and what these pauses hold."""
+    """Set the gauges of depth, work in flight, oldest age, messages of our own, and what these pauses hold."""
     rows = {(row["stage"], row["lane"]): row for row in await store.depths(pool)}
     for gauge, column in ((DEPTH, "depth"), (IN_FLIGHT, "in_flight"), (OLDEST, "oldest_age")):
         gauge.replace(
             ((stage.name.lower(), lane.label), float(rows[stage, lane][column]) if (stage, lane) in rows else 0.0)
             for stage in Stage
+            for lane in Lane
+        )
+    for gauge, column in ((MESSAGES, "messages"), (MESSAGES_OLDEST, "messages_age")):
+        gauge.replace(
+            ((lane.label,), float(row[column]) if (row := rows.get((Stage.DELIVER, lane))) is not None else 0.0)
             for lane in Lane
         )
     depths = {(Stage(stage), Lane(lane)): row["depth"] for (stage, lane), row in rows.items()}

@@ -119,14 +119,22 @@ async def renew(
     return {row[0] for row in rows}
 
 
+_OURS = "(stage = 2 AND destination_id IN (SELECT id FROM destination WHERE kind IN ('contact', 'team')))"
+"""Messages of ours. What waits because our own mail server is down is no backlog of anybody's notifications."""
+
+
 async def depths(db: Executor) -> list[asyncpg.Record]:
-    """Per stage and lane that has any: depth, in_flight, oldest_age in seconds."""
+    """Per stage and lane that has any: depth, in_flight, oldest_age in seconds, without messages of ours; and of those,
+    messages and messages_age.
+    """
     return await db.fetch(
-        """
-        SELECT stage, lane, count(*) AS depth,
-               count(*) FILTER (WHERE lease IS NOT NULL AND due_at > now()) AS in_flight,
-               extract(epoch FROM now() - min(received_at))::float8 AS oldest_age
-        FROM work GROUP BY stage, lane
+        f"""
+        SELECT stage, lane, count(*) FILTER (WHERE NOT ours) AS depth,
+               count(*) FILTER (WHERE lease IS NOT NULL AND due_at > now() AND NOT ours) AS in_flight,
+               coalesce(extract(epoch FROM now() - min(received_at) FILTER (WHERE NOT ours)), 0)::float8 AS oldest_age,
+               count(*) FILTER (WHERE ours) AS messages,
+               coalesce(extract(epoch FROM now() - min(received_at) FILTER (WHERE ours)), 0)::float8 AS messages_age
+        FROM (SELECT stage, lane, lease, due_at, received_at, {_OURS} AS ours FROM work) AS live GROUP BY stage, lane
         """
     )
 
@@ -153,7 +161,10 @@ async def depths_of(
 
 
 async def lane_stats(db: Executor, window: timedelta, *, now: datetime | None) -> list[asyncpg.Record]:
-    """Per stage and lane: depth, waiting, in_flight, delayed, oldest, arrived and served in the window."""
+    """Per stage and lane: depth, waiting, in_flight, delayed, oldest_age, arrived and served in the window.
+
+    The oldest is none of our own messages.
+    """
     return await db.fetch(_stats("lane"), window, now)
 
 
@@ -165,6 +176,7 @@ async def bucket_stats(db: Executor, key: str, window: timedelta, *, now: dateti
 
 
 def _stats(key: str) -> str:
+    oldest = f" FILTER (WHERE NOT {_OURS})" if key == "lane" else ""
     # What arrived in the window is either still live or done by now: no counter has to be kept.
     return f"""
     WITH clock AS (SELECT coalesce($2, now()) AS at),
@@ -173,7 +185,7 @@ def _stats(key: str) -> str:
                count(*) FILTER (WHERE due_at <= clock.at) AS waiting,
                count(*) FILTER (WHERE due_at > clock.at AND lease IS NOT NULL) AS in_flight,
                count(*) FILTER (WHERE due_at > clock.at AND lease IS NULL) AS delayed,
-               min(received_at) AS oldest,
+               min(received_at){oldest} AS oldest,
                count(*) FILTER (WHERE received_at > clock.at - $1::interval) AS arrived
         FROM work, clock GROUP BY stage, {key}
     ),

@@ -14,13 +14,13 @@ class Messages(Protocol):
     async def post(
         self, db: Connection, key: str, subject: str, text: str, *, incident: Incident, now: datetime
     ) -> int:
-        """To the team's channels; how many there are."""
+        """To the team's channels; how many it goes to, 0 if it went out before."""
         ...
 
     async def page(
         self, db: Connection, key: str, people: Sequence[Person], text: str, *, incident: Incident, now: datetime
     ) -> int:
-        """To these people, wherever they can be reached; how many addresses that were."""
+        """To these people, wherever they can be reached; how many places it goes to, 0 if it went out before."""
         ...
 
 
