@@ -103,7 +103,9 @@ async def test_a_ramp_that_a_person_stopped_is_not_started_anew(pool, turner, no
     said = f"processes.workers: ramp {ramp.id} was stopped by eve: start one, or clear the lever"
     assert (type(outcome), outcome.said) == (Waiting, said)
     assert (await values(pool), len(await ramps(pool))) == ([9], 1)
-    await turned(pool, 12, incident, datetime.now(UTC), ago=-1)  # a step turned it again: that is another matter
+    await turner.turn(WORKERS, "", "10", actor="eve", reason="rather ten")
+    assert (await back(pool, incident, now)).said == said
+    await actions.turn(run(pool, incident, now), PROCESSES, EVERYTHING, 12, timedelta(hours=1))
     assert "brings processes.workers back from 12" in (await back(pool, incident, now)).said
 
 

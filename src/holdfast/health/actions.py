@@ -241,7 +241,10 @@ async def drained(run: Run, *, within: timedelta = timedelta(minutes=15)) -> Out
     if (drain is None or drain > within.total_seconds()) and not await of_incident(
         run.pool, run.incident.id, PROCESSES.name
     ):
-        added = await add_workers.run(run, within=within)
+        try:
+            added = await add_workers.run(run, within=within)
+        except RefusedError as error:
+            return Waiting(f"{'; '.join(late)}; no worker can be added: {error}", timedelta(seconds=15))
         if isinstance(added, Done):
             return Waiting(added.said, timedelta(seconds=15), added.evidence)
     left = "not at these rates" if drain is None else f"in {lasted(timedelta(seconds=drain))}"

@@ -28,6 +28,8 @@ from holdfast.runbooks.messages import lasted
 from holdfast.signals import readings
 
 HOUR = timedelta(hours=1)
+BY_STEP = "incident "
+"""Begins the reason of what a step turned."""
 WELL = ("router.p95_seconds.critical<1", "router.error_ratio<1%", "database.round_trip<0.1")
 """While all of these hold, processing keeps up, and slowing it down would help nobody."""
 
@@ -54,7 +56,7 @@ async def turn(run: Run, chosen: Lever, target: Target, value: object, lasts: ti
         str(target),
         shown,
         actor=run.actor,
-        reason=f"incident {run.incident.id}, step {run.step}",
+        reason=_reason(run),
         lasts=lasts,
         incident_id=run.incident.id,
     )
@@ -66,8 +68,12 @@ async def clear(run: Run, chosen: Lever, target: Target) -> bool:
         await store.uncover(run.pool, chosen.name, target, run.incident.id)
         return False
     turner = Turner(run.pool, run.settings, NoNames())
-    reason = f"incident {run.incident.id}, step {run.step} undone"
+    reason = f"{_reason(run)} undone"
     return await turner.clear(chosen.name, str(target), actor=run.actor, reason=reason) is not None
+
+
+def _reason(run: Run) -> str:
+    return f"{BY_STEP}{run.incident.id}, step {run.step}"
 
 
 async def of_incident(pool: Pool, incident_id: int, name: str, target: Target = EVERYTHING) -> Turned | None:
@@ -267,15 +273,15 @@ async def _on_its_way(run: Run, one: Turned, hold: timedelta) -> str:
 
 
 def _was_stopped(ramp: Ramp, one: Turned) -> bool:
-    """Whether a person stopped it, and nobody else has turned the lever since."""
+    """Whether a person stopped it, and no step has turned the lever since."""
     if ramp.stopped_by is None or ramp.ended_at is None:
         return False
-    return ramp.ended_at >= one.set_at or ramp.stopped_by == one.actor
+    return ramp.ended_at >= one.set_at or not one.reason.startswith(BY_STEP)
 
 
 async def _begin_ramp(run: Run, one: Turned, hold: timedelta) -> str:
     turner = Turner(run.pool, run.settings, NoNames())
-    reason = f"incident {run.incident.id}, step {run.step}"
+    reason = _reason(run)
     try:
         ramp = await turner.start_ramp(
             one.name,

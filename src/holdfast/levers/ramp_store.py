@@ -207,8 +207,8 @@ async def stop_of(
         but,
     )
     ramps = _ramps(rows)
+    note = f"{actor} {what} it" + (" by hand" if stopped_by is not None else "")
     for ramp in ramps:
-        note = f"{actor} {what} it by hand"
         if await stop(db, ramp, note, stopped_by=stopped_by, now=now):
             await tell(db, ramp, "stopped", note, actor=actor, now=now)
     if len(rows) > len(ramps):  # a newer version's
@@ -220,7 +220,7 @@ async def stop_of(
             name,
             str(target),
             but,
-            f"{actor} {what} it by hand",
+            note,
             now,
             stopped_by,
         )

@@ -86,7 +86,7 @@ async def clear(
     """
     async with _transaction(db) as connection:
         at = now or await clock(connection)
-        stopped_by = actor if ramp_id is None else None
+        stopped_by = actor if ramp_id is None and actor != ENGINE else None
         await ramp_store.stop_of(
             connection, name, target, "cleared", ramp_id, actor=actor, stopped_by=stopped_by, now=at
         )
