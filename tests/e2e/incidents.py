@@ -117,9 +117,12 @@ class Story:
             subjects = [mail["subject"] for mail in self.mail.messages(f"shop{number}@shops.example")]
             assert len([one for one in subjects if "delayed" in one]) == 1, subjects
             assert len([one for one in subjects if "in time again" in one]) == 1, subjects
-        page = json.loads(await self.get("/api/v2/incidents.json"))
-        (shown,) = page["incidents"]
-        assert shown["status"] == "resolved"
+
+        async def resolved() -> Any:
+            (shown,) = json.loads(await self.get("/api/v2/incidents.json"))["incidents"]
+            return shown if shown["status"] == "resolved" else None
+
+        shown = await self.until("the status page does not say that it is over", resolved)
         assert shown["incident_updates"][0]["status"] == "resolved"
         assert json.loads(await self.get("/api/v2/summary.json"))["status"]["indicator"] == "none"
         assert "shop1" not in await self.get(f"/status/incidents/{incident.id}")

@@ -25,7 +25,12 @@ async def mail(post, subject, patience=60.0):
 
 async def test_a_subscriber_hears_of_an_incident_from_the_first_update_to_the_last(database_url, pool, tmp_path):
     async with Mailboxes() as post:
-        settings = {"database_url": database_url, "smtp_url": f"{post.url}?starttls=0", "data_dir": str(tmp_path)}
+        settings = {
+            "database_url": database_url,
+            "smtp_url": f"{post.url}?starttls=0",
+            "data_dir": str(tmp_path),
+            "public_url": "https://status.example",
+        }
         async with (
             running("web", **settings) as web,
             running("worker", **settings) as worker,
