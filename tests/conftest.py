@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -54,8 +53,3 @@ async def pool(module_pool: Pool) -> AsyncIterator[Pool]:
     """A pool on empty tables."""
     yield module_pool
     await servers.clear(module_pool)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that it runs beside everything else and not after it."""
-    items.sort(key=lambda item: not item.path.is_relative_to(Path(__file__).parent / "e2e"))
