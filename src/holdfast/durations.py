@@ -24,3 +24,12 @@ def write(length: timedelta) -> str:
     seconds = round(length.total_seconds())
     unit = next((one for one in ("w", "d", "h", "m") if seconds and seconds % UNITS[one] == 0), "s")
     return f"{seconds // UNITS[unit]}{unit}"
+
+
+def lasted(length: timedelta) -> str:
+    """`40 s`, `12 min`, `3 h`, `2 d`."""
+    seconds = max(0, round(length.total_seconds()))
+    for unit, size in (("d", 172_800), ("h", 7_200), ("min", 60)):
+        if seconds >= size:
+            return f"{round(seconds / {'d': 86_400, 'h': 3_600, 'min': 60}[unit])} {unit}"
+    return f"{seconds} s"

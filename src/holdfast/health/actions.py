@@ -7,17 +7,17 @@ from typing import Any
 
 import aiohttp
 
+from holdfast.durations import lasted
 from holdfast.health import capacity as capacities
 from holdfast.health.limits import POOL_BUSY_RATIO, POOL_WAIT_SECONDS
 from holdfast.health.model import Finding
 from holdfast.health.probes import AGE_SECONDS, StripeProbe, event_lag
-from holdfast.levers.actions import HOUR, clear, of_incident, turn, value_now
-from holdfast.levers.model import POOL, PROCESSES, RefusedError, Target, Turned
+from holdfast.levers.actions import HOUR, clear, evidence, of_incident, turn, value_now
+from holdfast.levers.model import POOL, PROCESSES, RefusedError, Target
 from holdfast.merchants import store as merchants
 from holdfast.queue import service as queue
 from holdfast.queue.model import LaneStats
 from holdfast.runbooks.actions import Done, NotApplicable, Outcome, Run, Waiting, action
-from holdfast.runbooks.messages import lasted
 
 MOST_NAMED = 10
 EACH_HOST = 2
@@ -128,7 +128,7 @@ async def add_workers(run: Run, *, within: timedelta = timedelta(minutes=15), la
         return wanted
     before, count, why = wanted
     turned = await turn(run, PROCESSES, Target(), count, lasts)
-    return Done(f"worker processes {before} → {count}: {why}", _turned(turned, before))
+    return Done(f"worker processes {before} → {count}: {why}", evidence(turned, before))
 
 
 @add_workers.offer
@@ -184,7 +184,7 @@ async def raise_pool(run: Run, *, factor: int = 2, lasts: timedelta = 2 * HOUR) 
         turned = await turn(run, POOL, target, wanted, lasts)
     except RefusedError as error:
         return NotApplicable(f"the server has no more connections to give: {error}")
-    return Done(f"pool {name}: {before} → {wanted} connections (it was {busy:.0%} busy)", _turned(turned, before))
+    return Done(f"pool {name}: {before} → {wanted} connections (it was {busy:.0%} busy)", evidence(turned, before))
 
 
 @raise_pool.offer
@@ -260,7 +260,3 @@ def _is_late(one: LaneStats) -> bool:
     if not ready or one.oldest_age <= promise:
         return False
     return not one.delayed or ready > one.service_rate * promise
-
-
-def _turned(turned: Turned, before: object) -> dict[str, Any]:
-    return {"lever": turned.name, "before": before, "now": turned.value, "until": turned.expires_at}

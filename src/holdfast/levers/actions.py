@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from holdfast.db.pool import Pool
+from holdfast.durations import lasted
 from holdfast.incidents import store as incidents
 from holdfast.levers import ramp_store, store
 from holdfast.levers.defaults import default
@@ -18,13 +19,13 @@ from holdfast.levers.model import (
     NoWayError,
     Target,
     Turned,
+    Value,
     lever,
     written,
 )
 from holdfast.levers.ramp import Ramp
 from holdfast.levers.turning import Turner
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, Mitigation, NotApplicable, Outcome, Run, Waiting, action
-from holdfast.runbooks.messages import lasted
 from holdfast.signals import readings
 
 HOUR = timedelta(hours=1)
@@ -47,14 +48,13 @@ class NoNames:
         return False
 
 
-async def turn(run: Run, chosen: Lever, target: Target, value: object, lasts: timedelta) -> Turned:
+async def turn(run: Run, chosen: Lever, target: Target, value: Value, lasts: timedelta) -> Turned:
     """For the incident, until it is brought back or `lasts` is over. Raises LeverError."""
     turner = Turner(run.pool, run.settings, NoNames())
-    shown = {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
     return await turner.turn(
         chosen.name,
         str(target),
-        shown,
+        written(value),
         actor=run.actor,
         reason=_reason(run),
         lasts=lasts,
@@ -108,7 +108,7 @@ async def slow_router(run: Run, *, to: int | None = None, lasts: timedelta = HOU
     if wanted >= before:
         return NotApplicable(f"router.concurrency is {before} already")
     turned = await turn(run, ROUTER_CONCURRENCY, EVERYTHING, wanted, lasts)
-    return Done(f"router.concurrency {before} → {wanted}", _evidence(turned, before))
+    return Done(f"router.concurrency {before} → {wanted}", evidence(turned, before))
 
 
 @slow_router.offer
@@ -162,12 +162,12 @@ def _guard(text: str) -> tuple[readings.Reading, float]:
 
 
 @slow_router.verify
-async def _(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> bool:
+async def _(run: Run) -> bool:
     return await of_incident(run.pool, run.incident.id, ROUTER_CONCURRENCY.name) is not None
 
 
 @slow_router.undo
-async def _(run: Run, *, to: int | None = None, lasts: timedelta = HOUR) -> str:
+async def _(run: Run) -> str:
     if not await clear(run, ROUTER_CONCURRENCY, EVERYTHING):
         return "it was as usual already"
     return f"router.concurrency is {await value_now(run, ROUTER_CONCURRENCY)} again"
@@ -180,16 +180,16 @@ async def slow_retries(run: Run, *, to: str = "slow", lasts: timedelta = 2 * HOU
     if BACKOFF.choices.index(before) >= BACKOFF.choices.index(to):
         return NotApplicable(f"retry.backoff is {before} already")
     turned = await turn(run, BACKOFF, EVERYTHING, to, lasts)
-    return Done(f"retry.backoff {before} → {to}", _evidence(turned, before))
+    return Done(f"retry.backoff {before} → {to}", evidence(turned, before))
 
 
 @slow_retries.verify
-async def _(run: Run, *, to: str = "slow", lasts: timedelta = HOUR) -> bool:
+async def _(run: Run) -> bool:
     return await of_incident(run.pool, run.incident.id, BACKOFF.name) is not None
 
 
 @slow_retries.undo
-async def _(run: Run, *, to: str = "slow", lasts: timedelta = HOUR) -> str:
+async def _(run: Run) -> str:
     if not await clear(run, BACKOFF, EVERYTHING):
         return "it was as usual already"
     return f"retry.backoff is {await value_now(run, BACKOFF)} again"
@@ -222,7 +222,7 @@ async def _(run: Run) -> bool:
 
 
 @critical_first.undo
-async def _(run: Run, *, lasts: timedelta = HOUR) -> str:
+async def _(run: Run) -> str:
     for lane in CRITICAL_FIRST:
         await clear(run, WEIGHT, Target("lane", lane))
     return "lanes have their usual weights"
@@ -324,5 +324,6 @@ def _name(one: Turned) -> str:
     return f"{one.name} {one.target}".rstrip()
 
 
-def _evidence(turned: Turned, before: object) -> dict[str, Any]:
+def evidence(turned: Turned, before: object) -> dict[str, Any]:
+    """What was turned, from what to what, until when."""
     return {"lever": turned.name, "before": before, "now": turned.value, "until": turned.expires_at}

@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from holdfast.db.pool import Connection, Pool
+from holdfast.durations import lasted
 from holdfast.incidents import people_store, store
 from holdfast.incidents.model import ENGINE, Incident, Obligation
 from holdfast.runbooks import opening
-from holdfast.runbooks.messages import Messages, lasted
+from holdfast.runbooks.messages import Messages
 
 NAGS = timedelta(minutes=15)
 """How often what is overdue is told again while the incident is open."""

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
+from holdfast.durations import lasted
 from holdfast.incidents import people_store, service, store
 from holdfast.runbooks.actions import REGISTRY, Done, NotApplicable, Outcome, Run, Waiting, action
-from holdfast.runbooks.messages import lasted
 from holdfast.runbooks.working import conclude, is_calm, obstacles
 from holdfast.watch import store as watch
 

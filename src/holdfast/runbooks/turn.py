@@ -16,12 +16,13 @@ import structlog
 
 from holdfast.config import Settings
 from holdfast.db.pool import AWAY, Connection, Pool
+from holdfast.durations import lasted
 from holdfast.incidents import store
 from holdfast.incidents.model import ENGINE, Incident, StepRow, StepState
 from holdfast.runbooks import ledger
 from holdfast.runbooks import store as steps_store
 from holdfast.runbooks.actions import Action, ActionError, Done, Failed, NotApplicable, Outcome, Registry, Run, Waiting
-from holdfast.runbooks.messages import Messages, lasted
+from holdfast.runbooks.messages import Messages
 from holdfast.runbooks.order import is_moot
 from holdfast.signals.registry import REGISTRY as SIGNALS
 from holdfast.signals.registry import Counter

@@ -9,12 +9,12 @@ from typing import Any
 
 from holdfast.config import Settings
 from holdfast.db.pool import Connection, Pool
+from holdfast.durations import lasted
 from holdfast.incidents import service, store
 from holdfast.incidents.model import ENGINE, Incident, RefusedError, StepRow, StepState, UnknownError
 from holdfast.runbooks import ledger, opening
 from holdfast.runbooks import store as steps_store
 from holdfast.runbooks.actions import Action, ActionError, Mitigation, Registry, Run
-from holdfast.runbooks.messages import lasted
 from holdfast.watch import store as watch
 from holdfast.watch.model import Severity
 
