@@ -4,6 +4,7 @@ The environment wins over the file. Every mistake becomes one line that names th
 """
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -51,11 +52,18 @@ class Settings(BaseSettings):
     database_url: str | None = None
     listen: str = "127.0.0.1:8080"
     public_url: str | None = None
+    former_public_urls: Annotated[tuple[str, ...], NoDecode] = ()
 
     stripe_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     stripe_api_key: SecretStr | None = None
     stripe_api_url: str = "https://api.stripe.com"
     stripe_status_url: str = "https://www.stripestatus.com/api/v2/summary.json"
+
+    twilio_account_sid: str | None = None
+    twilio_auth_token: SecretStr | None = None
+    twilio_signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    twilio_api_url: str = "https://api.twilio.com"
+    twilio_status_url: str = "https://status.twilio.com/api/v2/summary.json"
 
     smtp_url: SecretStr | None = None
     mail_from: str = "Holdfast <holdfast@localhost>"
@@ -94,7 +102,15 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, PrefixedToml(settings_cls, Path("holdfast.toml"))
 
-    @field_validator("stripe_webhook_secrets", "allowed_networks", "team_channels", "alert_webhooks", mode="before")
+    @field_validator(
+        "stripe_webhook_secrets",
+        "allowed_networks",
+        "team_channels",
+        "alert_webhooks",
+        "former_public_urls",
+        "twilio_signing_keys",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -110,6 +126,30 @@ class Settings(BaseSettings):
                     f"secret {number} does not begin with whsec_; copy the endpoint's signing secret from Stripe"
                 )
         return value
+
+    @field_validator("twilio_account_sid")
+    @classmethod
+    def _twilio_account(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch("AC[0-9a-f]{32}", value):
+            raise ValueError("write the account's SID, AC and 32 digits from 0 to f, as Twilio's console shows it")
+        return value
+
+    @field_validator("twilio_signing_keys")
+    @classmethod
+    def _signing_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, pair in enumerate(value, 1):
+            key, equals, secret = pair.get_secret_value().partition("=")
+            if not (key and equals and secret):
+                raise ValueError(f"key {number} is not KEY_ID=SECRET")
+        return value
+
+    @field_validator("former_public_urls")
+    @classmethod
+    def _former(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not _is_http(url):
+                raise ValueError(f"{url!r} is not an http(s) address")
+        return tuple(url.rstrip("/") for url in value)
 
     @field_validator("allowed_networks")
     @classmethod
@@ -187,7 +227,7 @@ class Settings(BaseSettings):
             raise ValueError("write postgresql://user:password@host:5432/holdfast")
         return value
 
-    @field_validator("public_url", "stripe_api_url", "stripe_status_url")
+    @field_validator("public_url", "stripe_api_url", "stripe_status_url", "twilio_api_url", "twilio_status_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and not _is_http(value):

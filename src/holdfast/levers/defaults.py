@@ -10,6 +10,7 @@ from holdfast.levers.model import (
     POOLS,
     PROCESSES,
     ROUTER_CONCURRENCY,
+    VOICE,
     WEIGHT,
     Lever,
     LeverError,
@@ -26,6 +27,8 @@ def default(lever: Lever, target: Target, settings: Settings) -> Value:
     """
     if lever.switch:
         return False
+    if lever in VOICE:
+        return 0
     if lever is WEIGHT:
         return next(weight for lane, weight in ClaimPolicy().weights.items() if lane.label == target.key)
     if lever is POOL:

@@ -1,15 +1,16 @@
 """Which levers there are, what they may be set to, and on what."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from holdfast.db.pool import LARGEST
 from holdfast.queue.model import Lane, Stage
 
 Value = int | bool | str
-TargetKind = Literal["", "lane", "stage", "merchant", "destination", "pool"]
+TargetKind = Literal["", "lane", "stage", "merchant", "destination", "pool", "region", "number", "target"]
 
 POOLS: Mapping[str, int] = {
     "web/inbox": 3,
@@ -49,7 +50,11 @@ class NoWayError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a lever is turned for: everything (kind ""), one lane, stage, merchant or destination (its id), or pool."""
+    """What a lever is turned for: everything (kind ""), or one of something.
+
+    A merchant or destination by its id; a region of calls, a phone number of ours, or a target that calls are put
+    through to, as they are written.
+    """
 
     kind: TargetKind = ""
     key: str = ""
@@ -59,9 +64,8 @@ class Target:
 
     @classmethod
     def read(cls, text: str) -> "Target":
-        """`lane:bulk`, `stage:deliver`, `merchant:12`, `destination:7`, `pool:web/general`; empty for everything.
-
-        Raises LeverError.
+        """`lane:bulk`, `stage:deliver`, `merchant:12`, `destination:7`, `pool:web/general`, `region:US`,
+        `number:+14155550123`, `target:sip:desk@example.com`; empty for everything. Raises LeverError.
         """
         kind, colon, key = text.partition(":")
         if not text:
@@ -71,14 +75,26 @@ class Target:
                 return cls(kind, key)
             case "merchant" | "destination" if key.isdecimal() and len(key) < 19:
                 return cls(kind, str(int(key)))
+            case "region" | "number" | "target" if _OF_CALLS[kind].fullmatch(key):
+                return cls(kind, key)
+            case "region" | "number" | "target":
+                raise LeverError(f"{key!r} is no {kind}; write {_CALLS_ARE[kind]}")
             case "lane" | "stage" | "pool":
                 raise LeverError(f"{key!r} is no {kind}; there are {', '.join(_KEYS[kind])}")
         if not colon:
             raise LeverError(
-                f"{text!r} is no target; write lane:bulk, stage:deliver, merchant:KEY, destination:ID "
-                "or pool:web/general"
+                f"{text!r} is no target; write lane:bulk, stage:deliver, merchant:KEY, destination:ID, "
+                "pool:web/general, region:US, number:+1… or target:+1…"
             )
-        raise LeverError(f"{text!r} is no target; it begins with lane:, stage:, merchant:, destination: or pool:")
+        raise LeverError(f"{text!r} is no target; it begins with {', '.join(f'{kind}:' for kind in _KINDS)}")
+
+
+_OF_CALLS = {
+    "region": re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,30}"),
+    "number": re.compile(r"\+[1-9][0-9]{5,14}"),
+    "target": re.compile(r"\+[1-9][0-9]{5,14}|sips?:[!-~]{1,250}"),
+}
+_CALLS_ARE = {"region": "region:US", "number": "number:+14155550123", "target": "target:+14155550123 or target:sip:…"}
 
 
 _KEYS = {
@@ -86,6 +102,7 @@ _KEYS = {
     "stage": [stage.name.lower() for stage in Stage],
     "pool": list(POOLS),
 }
+_KINDS = [kind for kind in get_args(TargetKind) if kind]
 EVERYTHING = Target()
 
 
@@ -183,6 +200,29 @@ BACKOFF = Lever(
 )
 PROCESSES = Lever("processes.workers", "Worker processes of `holdfast up`.", ("",), low=0, high=64)
 POOL = Lever("database.pool", "Connections of a pool, in each process that has it.", ("pool",), low=1, high=LARGEST)
+VOICEMAIL_ONLY = Lever(
+    "voice.voicemail_only",
+    "Percent of the numbers of what is named whose calls go straight to voicemail: always the same ones.",
+    ("", "region", "merchant", "number"),
+    low=0,
+    high=100,
+)
+AVOID = Lever(
+    "voice.avoid",
+    "Percent of the numbers that go round what is named: targets are not rung, numbers not shown as caller ID.",
+    ("region", "target", "number"),
+    low=0,
+    high=100,
+)
+CALLER_ID_POOL = Lever(
+    "voice.caller_id_pool",
+    "Percent of the numbers of what is named whose calls show a number of the pool instead of the caller's.",
+    ("", "region", "merchant", "number"),
+    low=0,
+    high=100,
+)
+VOICE = (VOICEMAIL_ONLY, AVOID, CALLER_ID_POOL)
+"""The levers that calls are answered by."""
 LEVERS: Mapping[str, Lever] = {
     lever.name: lever
     for lever in (
@@ -195,6 +235,7 @@ LEVERS: Mapping[str, Lever] = {
         BACKOFF,
         PROCESSES,
         POOL,
+        *VOICE,
     )
 }
 

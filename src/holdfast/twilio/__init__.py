@@ -1,0 +1,1 @@
+"""Twilio: its accounts, what it signs, and its REST API."""
