@@ -6,7 +6,7 @@ is not there to be open in.
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from holdfast.voice.model import DAYS, Day, Opening, VoiceError
@@ -21,9 +21,7 @@ def zone(name: str) -> ZoneInfo | None:
     """The time zone of an IANA name; None where there is none."""
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError only for names that could be one
-        return None
-    except KeyError:
+    except (OSError, ValueError, KeyError):  # by what is odd about the name
         return None
 
 
@@ -54,16 +52,22 @@ def next_change(hours: Sequence[Opening], time_zone: str, at: datetime) -> datet
     known = zone(time_zone) if hours else None
     if known is None:
         return None
-    now = is_open(hours, time_zone, at)
-    local = at.astimezone(known)
-    edges = sorted({_minutes(text) % _DAY for one in hours for text in (one.opens, one.closes)})
+    now, began = is_open(hours, time_zone, at), at.astimezone(UTC)
+    then = next((one for one in _moments(hours, known, began) if is_open(hours, time_zone, one) != now), None)
+    return then.astimezone(known) if then is not None else None
+
+
+def _moments(hours: Sequence[Opening], known: ZoneInfo, after: datetime) -> list[datetime]:
+    """When it may open or close in the next days: as it says, and whenever clocks may change."""
+    edges = {_minutes(text) % _DAY for one in hours for text in (one.opens, one.closes)}
+    first = after.replace(minute=0, second=0, microsecond=0)
+    moments = {first + timedelta(minutes=30 * half) for half in range(9 * 48)}
     for days in range(9):
-        day = (local + timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
+        day = (after.astimezone(known) + timedelta(days=days)).replace(second=0, microsecond=0)
         for edge in edges:
-            then = day.replace(hour=edge // 60, minute=edge % 60)
-            if then.timestamp() > at.timestamp() and is_open(hours, time_zone, then) != now:
-                return then
-    return None
+            for fold in (0, 1):  # an hour that happens twice has both
+                moments.add(day.replace(hour=edge // 60, minute=edge % 60, fold=fold).astimezone(UTC))
+    return sorted(one for one in moments if one > after)
 
 
 def checked_hours(hours: Sequence[Opening]) -> None:
