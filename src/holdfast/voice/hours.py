@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from holdfast.naming import time_zone as zone_of
 from holdfast.voice.model import DAYS, Day, Opening, VoiceError
 
 TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -17,21 +18,13 @@ MOST_OPENINGS = 50
 _DAY = 24 * 60
 
 
-def zone(name: str) -> ZoneInfo | None:
-    """The time zone of an IANA name; None where there is none."""
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError, KeyError):  # by what is odd about the name
-        return None
-
-
 def is_open(hours: Iterable[Opening], time_zone: str, at: datetime) -> bool:
     """Whether one of these openings holds at `at`; without any, always.
 
     Where the zone is none that this machine knows, it is open: to ring is better than to turn a caller away.
     """
     openings = tuple(hours)
-    known = zone(time_zone) if openings else None
+    known = zone_of(time_zone) if openings else None
     if known is None:
         return True
     local = at.astimezone(known)
@@ -49,7 +42,7 @@ def _holds(opening: Opening, today: Day, yesterday: Day, minute: int) -> bool:
 
 def next_change(hours: Sequence[Opening], time_zone: str, at: datetime) -> datetime | None:
     """When it opens or closes next, in its own time; None where it never does."""
-    known = zone(time_zone) if hours else None
+    known = zone_of(time_zone) if hours else None
     if known is None:
         return None
     now, began = is_open(hours, time_zone, at), at.astimezone(UTC)
