@@ -78,9 +78,31 @@ def checked_hours(hours: Sequence[Opening]) -> None:
             raise VoiceError(f"opening {number}: {one.closes[:40]!r} is not when it closes: write 00:00 to 24:00")
 
 
+def read_opening(text: str) -> Opening:
+    """`mon-fri 09:00-17:00`, `sat sun 10:00-24:00`: as `in_words` writes it. Raises VoiceError."""
+    *days, times = text.replace(",", " ").lower().split() or [""]
+    opens, dash, closes = times.partition("-")
+    if not days or not dash:
+        raise VoiceError(f"{text[:60]!r} is no opening: write mon-fri 09:00-17:00")
+    opening = Opening(tuple(dict.fromkeys(day for one in days for day in _span(one))), opens, closes)
+    checked_hours([opening])
+    return opening
+
+
+def _span(text: str) -> tuple[Day, ...]:
+    """`mon`, `mon-fri`, `fri-mon`."""
+    first, dash, last = text.partition("-")
+    names: list[str] = [*DAYS]
+    if first not in names or (dash and last not in names):
+        raise VoiceError(f"{text[:40]!r} is no day: write {', '.join(DAYS)}, or mon-fri for several")
+    start = names.index(first)
+    count = (names.index(last) - start) % 7 if dash else 0
+    return tuple(DAYS[(start + place) % 7] for place in range(count + 1))
+
+
 def in_words(hours: Iterable[Opening]) -> str:
-    """`mon-fri 09:00-17:00, sat 10:00-14:00`."""
-    return ", ".join(f"{_days(one.days)} {one.opens}-{one.closes}" for one in hours) or "always"
+    """`mon-fri 09:00-17:00; sat 10:00-14:00`."""
+    return "; ".join(f"{_days(one.days)} {one.opens}-{one.closes}" for one in hours) or "always"
 
 
 def _days(days: Sequence[Day]) -> str:
