@@ -21,7 +21,15 @@ _NEW = 15
 """Seconds within which somebody must have said what is so now."""
 LONGEST = timedelta(days=400)
 _LANES = ("critical", "standard", "bulk")
-_POOLS = ("web.inbox", "web.general", "worker.router", "worker.delivery", "worker.general", "watch.general")
+_POOLS = (
+    "web.inbox",
+    "web.general",
+    "web.voice",
+    "worker.router",
+    "worker.delivery",
+    "worker.general",
+    "watch.general",
+)
 
 
 class ReadingError(Exception):
