@@ -22,7 +22,7 @@ PREFIX = "twilio."
 
 
 async def add_events(db: Connection, callbacks: Sequence[Callback]) -> set[str]:
-    """Store callbacks (no id twice) verbatim, as done: nothing routes them. The event ids of those that are new.
+    """Store callbacks (no id twice) verbatim, as done when they came: nothing routes them. Returns the new event ids.
 
     Others are counted as duplicates; not so what is the same receipt again, which was put to disk as well.
     """
@@ -46,7 +46,7 @@ async def add_events(db: Connection, callbacks: Sequence[Callback]) -> set[str]:
         ),
         settled AS (
             {queue.ADD_DONE}
-            SELECT $11, seq, $10, merchant_id, 0, received_at, greatest(received_at, now()), 0, 'stored', NULL
+            SELECT $11, seq, $10, merchant_id, 0, received_at, received_at, 0, 'stored', NULL
             FROM added JOIN incoming USING (event_id)
         ),
         known AS (
