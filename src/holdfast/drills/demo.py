@@ -85,7 +85,7 @@ class Demo:
 
 
 @asynccontextmanager
-async def opened(place: Place) -> AsyncIterator[Demo]:
+async def opened(place: Place, call_speed: float = CALL_SPEED) -> AsyncIterator[Demo]:
     """The emulators, the merchants in the database, and `holdfast up` as a process of its own."""
     place.env_file.touch()  # from now on the data is the demonstration's
     async with AsyncExitStack() as stack:
@@ -93,7 +93,7 @@ async def opened(place: Place) -> AsyncIterator[Demo]:
             EmulatedStripe(accounts=[_account(name) for name in SHOP_NAMES], speed=600.0, seed=os.getpid())
         )
         twilio = await stack.enter_async_context(
-            EmulatedTwilio(regions=call_town.PREFIXES, speed=CALL_SPEED, seed=os.getpid())
+            EmulatedTwilio(regions=call_town.PREFIXES, speed=call_speed, seed=os.getpid())
         )
         receivers = await stack.enter_async_context(WebhookReceivers(seed=1))
         mail = await stack.enter_async_context(Mailboxes())
