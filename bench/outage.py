@@ -1,18 +1,18 @@
 """What callers meet when a region of Twilio fails, without and with going round it; and when all of it fails.
 
-The whole of Holdfast runs: `health_watch` has to see it, and the runbook to do something about it. Its waits are those of
-the demonstration, and people talk sixty times as fast as in life; how soon it is seen is measured in real seconds.
+The whole of Holdfast runs: `health_watch` has to see it, and the runbook to do something about it. Its waits are those
+of the demonstration, and people talk sixty times as fast as in life; how soon it is seen is measured in real seconds.
 """
 
 import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.harness import free_port, say
 from holdfast.config import Settings
@@ -30,6 +30,7 @@ from holdfast.service import Database
 RATE, SPEED = 10.0, 60.0
 RUNBOOK, REDISTRIBUTE = "twilio-outage", "voice.redistribute"
 _PATIENCE = 240.0
+T = TypeVar("T")
 
 
 def run(*, quick: bool) -> dict[str, Any]:
@@ -57,7 +58,7 @@ async def _run(place: Place, seconds: float) -> dict[str, Any]:
     voicemail = found["all_fails"]["voicemail"]
     return {
         "value": with_,
-        "target": "with redistribute as many reach a person as before (>= 0.95 of it); all fails: 100 % reach voicemail",
+        "target": "gone round: 0.95 of as many reach a person as before, or more; all fails: 100 % reach voicemail",
         "ok": with_ >= 0.95 * before and without < with_ and voicemail == 1.0,
         **found,
     }
@@ -143,7 +144,7 @@ async def _until_resolved(pool: Pool) -> float:
     return await _until("the incident was not resolved", found)
 
 
-async def _until(what: str, found: Any) -> Any:
+async def _until(what: str, found: Callable[[], Awaitable[T | None]]) -> T:
     end = time.monotonic() + _PATIENCE
     while (value := await found()) is None:
         if time.monotonic() > end:
