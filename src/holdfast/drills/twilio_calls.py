@@ -182,7 +182,7 @@ class LiveCall:
         record.ended = record.updated = now
         record.status = self._final_status(reason)
         if self.answered_at is not None:
-            record.duration = math.ceil(self.at - self.answered_at)
+            record.duration = round(self.at - self.answered_at)
         self.progress("completed", record.status)
         return CallResult(
             sid=record.sid,

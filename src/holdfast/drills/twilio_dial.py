@@ -103,7 +103,7 @@ async def _talk(call: LiveCall, verb: Verb, leg: Leg, legs: list[Leg]) -> dict[s
     try:
         await call.wait(min(leg.reaction.talks, limit), patient=True)
     finally:
-        leg.record.duration = math.ceil(call.at - began)
+        leg.record.duration = round(call.at - began)
         _close(call, leg, "completed")
     return _talked(leg)
 
@@ -133,7 +133,7 @@ async def _accepted(call: LiveCall, leg: Leg) -> bool:
     call.steps.extend(side.steps)
     await call.wait(max(0.0, side.at - call.at))
     if not through:
-        leg.record.duration = math.ceil(side.at - side.answered_at)
+        leg.record.duration = round(side.at - side.answered_at)
         leg.status = "completed"
     return through
 
