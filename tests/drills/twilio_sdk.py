@@ -1,10 +1,11 @@
 """The official SDK pointed at an emulated Twilio."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from twilio.http.async_http_client import AsyncTwilioHttpClient  # type: ignore[import-untyped, unused-ignore]
+import aiohttp
+from twilio.http import AsyncHttpClient  # type: ignore[import-untyped, unused-ignore]
 from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped, unused-ignore]
 from twilio.http.response import Response  # type: ignore[import-untyped, unused-ignore]
 from twilio.rest import Client  # type: ignore[import-untyped, unused-ignore]
@@ -22,16 +23,33 @@ def _moved(url: str, to: str) -> str:
     return url
 
 
-class RewritingHttpClient(AsyncTwilioHttpClient):  # type: ignore[misc]  # untyped
-    def __init__(self, url: str) -> None:
-        super().__init__()
+class RewritingAsyncClient(AsyncHttpClient):  # type: ignore[misc]  # untyped
+    """The SDK's own asynchronous client uses aiohttp's BasicAuth, which warns that it is deprecated."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        super().__init__(logger=None, is_async=True)
         self._url = url
+        self._session = session
 
-    async def request(self, method: str, url: str, *rest: Any, **named: Any) -> Response:
-        return await super().request(method, _moved(url, self._url), *rest, **named)
+    async def request(
+        self,
+        method: str,
+        url: str,
+        params: Any = None,
+        data: Any = None,
+        headers: Any = None,
+        auth: Any = None,
+        timeout: float | None = None,
+        allow_redirects: bool = False,
+    ) -> Response:
+        signed = (headers or {}) | ({"Authorization": aiohttp.encode_basic_auth(*auth)} if auth else {})
+        async with self._session.request(
+            method, _moved(url, self._url), params=params, data=data, headers=signed, allow_redirects=allow_redirects
+        ) as answer:
+            return Response(answer.status, await answer.text(), answer.headers)
 
 
-class BlockingRewritingHttpClient(TwilioHttpClient):  # type: ignore[misc]  # untyped
+class RewritingBlockingClient(TwilioHttpClient):  # type: ignore[misc]  # untyped
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = url
@@ -47,12 +65,14 @@ async def async_sdk(
     token: str = DEFAULT_AUTH_TOKEN,
     account: str | None = None,
 ) -> AsyncIterator[Client]:
-    http = RewritingHttpClient(emulated.url)
+    async with aiohttp.ClientSession() as session:
+        yield Client(user, token, account, http_client=RewritingAsyncClient(emulated.url, session))
+
+
+@contextmanager
+def blocking_sdk(emulated: EmulatedTwilio) -> Iterator[Client]:
+    http = RewritingBlockingClient(emulated.url)
     try:
-        yield Client(user, token, account, http_client=http)
+        yield Client(DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN, http_client=http)
     finally:
-        await http.session.close()
-
-
-def blocking_sdk(emulated: EmulatedTwilio) -> Client:
-    return Client(DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN, http_client=BlockingRewritingHttpClient(emulated.url))
+        http.session.close()
