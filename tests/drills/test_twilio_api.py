@@ -163,6 +163,7 @@ async def test_a_test_call_to_a_number_of_ours_walks_its_plan(twilio, client, se
     await client.calls.create_async(to=OURS, from_=OTHER, twiml='<Response><Pause length="60"/></Response>')
     await twilio.settled()
     assert twilio.results[-1].ended_as == "voicemail"
+    assert twilio.shares().calls == 0, "calls from our own numbers are tests"
 
 
 async def test_a_live_call_can_be_ended():
@@ -178,6 +179,23 @@ async def test_a_live_call_can_be_ended():
         assert (await until_over(client, created.sid)).status == "completed"
         refused = await refusal(client.calls(created.sid).update_async(status="completed"))
         assert refused.code == 21220
+
+
+async def test_a_live_call_can_be_given_other_twiml(server):
+    response, other = VoiceResponse(), VoiceResponse()
+    response.dial(ANNA, action="/done")
+    other.say("Please call later")
+    server.answers |= {"/voice": response, "/other": other}
+    async with EmulatedTwilio(speed=50) as twilio, async_sdk(twilio) as client:
+        twilio.add_number(OURS, voice_url=f"{server.base}/voice")
+        twilio.set_person(ANNA, Person(talks=3600))
+        call = asyncio.create_task(twilio.call("+14155551234", OURS))
+        while not (talking := await client.calls.list_async(status="in-progress", from_="+14155551234", to=OURS)):
+            await asyncio.sleep(0.01)
+        await client.calls(talking[0].sid).update_async(url=f"{server.base}/other")
+        result = await call
+    assert [step.what for step in result.steps if step.kind == "verb"] == ["Dial", "Say"]
+    assert server.at("/done") == []
 
 
 @pytest.mark.parametrize(

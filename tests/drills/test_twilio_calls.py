@@ -345,6 +345,35 @@ async def test_plain_text_is_said_and_other_types_are_refused(twilio, server):
     assert twilio.alerts[0].error_code == 12300
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "<Dial/>",
+        '<Dial timeout="soon" timeLimit="-5">+14155550101</Dial>',
+        '<Pause length="-3"/>',
+        '<Say loop="nan">Hello</Say>',
+        "<Redirect>http://[</Redirect>",
+        '<Record maxLength="x" timeout="-1"/>',
+        '<Gather numDigits="0" timeout="inf"/>',
+        '<Dial action="mailto:x">+14155550101</Dial>',
+    ],
+)
+async def test_odd_twiml_ends_a_call_and_not_the_emulator(twilio, server, verb):
+    server.answers["/voice"] = f"<Response>{verb}</Response>"
+    open_number(twilio, server)
+    result = await twilio.call(CALLER, OURS, PATIENT)
+    assert result.status == "completed"
+    assert 0 <= result.duration < 300
+
+
+async def test_what_follows_a_sip_address_does_not_change_who_is_called(twilio, server):
+    server.answers["/voice"] = dialling(f"{ANNAS_DESK};transport=tls?x-merchant=7", sip=True)
+    open_number(twilio, server)
+    twilio.set_default_person(NOBODY)
+    twilio.set_person(ANNAS_DESK, Person())
+    assert (await twilio.call(CALLER, OURS)).answered_by == ANNAS_DESK
+
+
 def broken_server(server: TwimlServer) -> None:
     server.answers["/voice"] = 500
 
@@ -363,9 +392,21 @@ def enqueueing_server(server: TwimlServer) -> None:
     server.answers["/voice"] = response
 
 
+def conferencing_server(server: TwimlServer) -> None:
+    response = VoiceResponse()
+    response.dial().conference("support")
+    server.answers["/voice"] = response
+
+
 @pytest.mark.parametrize(
     ("breaks", "code"),
-    [(broken_server, 11200), (slow_server, 11205), (garbled_server, 12100), (enqueueing_server, 12100)],
+    [
+        (broken_server, 11200),
+        (slow_server, 11205),
+        (garbled_server, 12100),
+        (enqueueing_server, 12100),
+        (conferencing_server, 12100),
+    ],
 )
 async def test_the_fallback_url_is_asked_when_the_voice_url_fails(server, breaks, code):
     breaks(server)

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -24,6 +23,7 @@ from holdfast.drills.twilio_people import e164
 from holdfast.drills.twilio_resources import account_json, alert_json, number_json, recording_json
 from holdfast.drills.twilio_state import Account, Number
 from holdfast.drills.twilio_status import StatusPage
+from holdfast.drills.twilio_webhooks import is_address
 
 STATUS_PATH: Final = "/api/v2/summary.json"
 ACCOUNTS: Final = f"/{API_VERSION}/Accounts"
@@ -190,7 +190,7 @@ class TwilioApi:
         changes = {_NUMBER_FIELDS[name]: str(value) for name, value in given.items() if name in _NUMBER_FIELDS}
         for name, code in _URL_ERRORS.items():
             url = str(given.get(name, ""))
-            if url and urlsplit(url).scheme not in ("http", "https"):
+            if url and not is_address(url):
                 raise ApiError(400, code, f"{name} is not a valid URL: {url}")
         for name, value in changes.items():
             setattr(number, name, value)

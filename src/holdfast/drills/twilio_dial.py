@@ -5,6 +5,7 @@ What each leg does is decided before it rings, so that a call goes the same way 
 """
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,7 @@ _TIME_LIMIT: Final = 4 * 3_600.0
 _MOST_NOUNS: Final = 10
 _SETUP: Final = 0.5  # seconds until a leg that cannot be set up has failed
 _BAD_NUMBER, _BAD_CALLER_ID, _SIP_ERROR = 13224, 13214, 32011
+_SIP_PARAMETERS: Final = re.compile("[;?]")  # what follows is for the device, and not who is called
 _NOT_FOUND: Final = 404
 _GOODBYE: Final = 10.0  # seconds that somebody who has talked still listens
 
@@ -175,7 +177,7 @@ def _nouns(verb: Verb) -> list[Verb]:
 def _leg(call: LiveCall, verb: Verb, noun: Verb) -> Leg:
     """Decide what a leg will do."""
     exchange, parent = call.exchange, call.record
-    target = noun.text if noun.name == "Sip" else e164(noun.text)
+    target = _SIP_PARAMETERS.split(noun.text)[0] if noun.name == "Sip" else e164(noun.text)
     sender = verb.get("callerId") or parent.from_
     record = CallRecord(
         sid=exchange.state.new_sid("CA"),

@@ -53,7 +53,8 @@ class Rule:
     Whatever is named of `product`, `region`, `number` and `target` must fit; what is not named fits everything.
 
     - `outage`: legs fail, incoming calls and texts are lost, messages fail; with no scope at all the API refuses too,
-      and callbacks are lost. Of a region, it hits what goes in and what comes out.
+      and callbacks are lost. Of a region, it hits what goes in and what comes out; of a product, also
+      its part of the API.
     - `leg_fails`: a dialled leg ends as `failed` with `sip_code` and a Debugger alert of `error_code`.
     - `leg_unanswered`: a dialled leg rings and nobody ever hears it: `no-answer`, and no alert.
     - `call_lost`: an incoming call never reaches us; its caller hears an error.
