@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.voice.hours import checked_hours, in_words, is_open, next_change
+from holdfast.voice.hours import checked_hours, in_words, is_open, next_change, read_opening
 from holdfast.voice.model import DAYS, Day, Opening, VoiceError
 
 WEEKDAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri")
@@ -138,4 +138,30 @@ def test_hours_that_are_none_are_refused_with_what_to_write(hours, said):
 
 
 def test_hours_are_told_in_words():
-    assert in_words([OFFICE, Opening(("sun", "sat"), "10:00", "24:00")]) == "mon-fri 09:00-17:00, sat sun 10:00-24:00"
+    assert in_words([OFFICE, Opening(("sun", "sat"), "10:00", "24:00")]) == "mon-fri 09:00-17:00; sat sun 10:00-24:00"
+
+
+@given(openings)
+def test_an_opening_in_words_is_read_as_it_was(opening):
+    read = read_opening(in_words([opening]))
+    assert (set(read.days), read.opens, read.closes) == (set(opening.days), opening.opens, opening.closes)
+
+
+def test_days_may_go_over_the_end_of_the_week():
+    assert read_opening("Fri-Mon 22:00-02:00") == Opening(("fri", "sat", "sun", "mon"), "22:00", "02:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "'' is no opening: write mon-fri 09:00-17:00"),
+        ("09:00-17:00", "is no opening"),
+        ("mon 09:00", "is no opening"),
+        ("monday 09:00-17:00", "'monday' is no day: write mon, tue"),
+        ("mon- 09:00-17:00", "'mon-' is no day"),
+        ("mon 9-17", "'9' is not when it opens"),
+    ],
+)
+def test_words_that_are_no_opening_are_refused_with_what_to_write(text, said):
+    with pytest.raises(VoiceError, match=said):
+        read_opening(text)

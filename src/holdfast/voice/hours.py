@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from holdfast.naming import time_zone as zone_of
 from holdfast.voice.model import DAYS, Day, Opening, VoiceError
 
 TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -17,21 +18,13 @@ MOST_OPENINGS = 50
 _DAY = 24 * 60
 
 
-def zone(name: str) -> ZoneInfo | None:
-    """The time zone of an IANA name; None where there is none."""
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError, KeyError):  # by what is odd about the name
-        return None
-
-
 def is_open(hours: Iterable[Opening], time_zone: str, at: datetime) -> bool:
     """Whether one of these openings holds at `at`; without any, always.
 
     Where the zone is none that this machine knows, it is open: to ring is better than to turn a caller away.
     """
     openings = tuple(hours)
-    known = zone(time_zone) if openings else None
+    known = zone_of(time_zone) if openings else None
     if known is None:
         return True
     local = at.astimezone(known)
@@ -49,7 +42,7 @@ def _holds(opening: Opening, today: Day, yesterday: Day, minute: int) -> bool:
 
 def next_change(hours: Sequence[Opening], time_zone: str, at: datetime) -> datetime | None:
     """When it opens or closes next, in its own time; None where it never does."""
-    known = zone(time_zone) if hours else None
+    known = zone_of(time_zone) if hours else None
     if known is None:
         return None
     now, began = is_open(hours, time_zone, at), at.astimezone(UTC)
@@ -85,9 +78,31 @@ def checked_hours(hours: Sequence[Opening]) -> None:
             raise VoiceError(f"opening {number}: {one.closes[:40]!r} is not when it closes: write 00:00 to 24:00")
 
 
+def read_opening(text: str) -> Opening:
+    """`mon-fri 09:00-17:00`, `sat sun 10:00-24:00`: as `in_words` writes it. Raises VoiceError."""
+    *days, times = text.replace(",", " ").lower().split() or [""]
+    opens, dash, closes = times.partition("-")
+    if not days or not dash:
+        raise VoiceError(f"{text[:60]!r} is no opening: write mon-fri 09:00-17:00")
+    opening = Opening(tuple(dict.fromkeys(day for one in days for day in _span(one))), opens, closes)
+    checked_hours([opening])
+    return opening
+
+
+def _span(text: str) -> tuple[Day, ...]:
+    """`mon`, `mon-fri`, `fri-mon`."""
+    first, dash, last = text.partition("-")
+    names: list[str] = [*DAYS]
+    if first not in names or (dash and last not in names):
+        raise VoiceError(f"{text[:40]!r} is no day: write {', '.join(DAYS)}, or mon-fri for several")
+    start = names.index(first)
+    count = (names.index(last) - start) % 7 if dash else 0
+    return tuple(DAYS[(start + place) % 7] for place in range(count + 1))
+
+
 def in_words(hours: Iterable[Opening]) -> str:
-    """`mon-fri 09:00-17:00, sat 10:00-14:00`."""
-    return ", ".join(f"{_days(one.days)} {one.opens}-{one.closes}" for one in hours) or "always"
+    """`mon-fri 09:00-17:00; sat 10:00-14:00`."""
+    return "; ".join(f"{_days(one.days)} {one.opens}-{one.closes}" for one in hours) or "always"
 
 
 def _days(days: Sequence[Day]) -> str:

@@ -1,6 +1,7 @@
 """All SQL of lines and call plans."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -49,9 +50,16 @@ async def lines(db: Executor) -> list[LineRow]:
     return [LineRow(*row) for row in await db.fetch(_LINE)]
 
 
-async def line(db: Executor, phone: str) -> Line | None:
-    row = await db.fetchrow(f"{_LINE} WHERE n.phone = $1", phone)
-    return next(read_lines([LineRow(*row)], {})) if row else None
+async def lines_around(db: Executor, phone: str) -> list[LineRow]:
+    """The number, and what its calls may have to do with: the lines of its merchant, the company's that stand in."""
+    rows = await db.fetch(
+        f"""
+        {_LINE}
+        WHERE n.merchant_id = (SELECT merchant_id FROM number WHERE phone = $1) OR (n.merchant_id = 0 AND n.stands_in)
+        """,
+        phone,
+    )
+    return [LineRow(*row) for row in rows]
 
 
 async def plans(db: Executor, phones: Sequence[str]) -> dict[str, Plan]:
@@ -80,6 +88,65 @@ async def put_plans(db: Executor, new: Mapping[str, Plan], *, changed_by: str) -
 
 async def remove_plan(db: Executor, phone: str) -> bool:
     return await db.execute("DELETE FROM call_plan WHERE phone = $1", phone) == "DELETE 1"
+
+
+class Reached(NamedTuple):
+    """A number that a lever may touch."""
+
+    phone: str
+    merchant_id: int
+
+
+async def reached(
+    db: Executor, *, region: str | None = None, merchant_id: int | None = None, phone: str | None = None
+) -> list[Reached]:
+    """The numbers in a region, of a merchant, or this one; all of them where nothing is given."""
+    rows = await db.fetch(
+        """
+        SELECT phone, merchant_id FROM number
+        WHERE ($1::text IS NULL OR region = $1) AND ($2::bigint IS NULL OR merchant_id = $2)
+          AND ($3::text IS NULL OR phone = $3)
+        ORDER BY phone
+        """,
+        region,
+        merchant_id,
+        phone,
+    )
+    return [Reached(*row) for row in rows]
+
+
+class RungBy(NamedTuple):
+    """A target, by one of the numbers whose plan has it. `region`: as the plan says, if it does."""
+
+    phone: str
+    merchant_id: int
+    address: str
+    region: str | None
+
+
+async def rung_by(db: Executor, address: str | None = None) -> list[RungBy]:
+    """Every target of every plan, or those with this address."""
+    rows = await db.fetch(
+        """
+        SELECT n.phone, n.merchant_id, t ->> 'address', t ->> 'region'
+        FROM call_plan p JOIN number n USING (phone), jsonb_array_elements(p.plan -> 'targets') AS t
+        WHERE $1::text IS NULL OR t ->> 'address' = $1
+        ORDER BY n.phone
+        """,
+        address,
+    )
+    return [RungBy(*row) for row in rows]
+
+
+async def calls_since(db: Executor, phones: Sequence[str], since: datetime) -> int:
+    """Calls to these numbers that began since then."""
+    return int(
+        await db.fetchval(
+            "SELECT count(*) FROM call WHERE began_at >= $2 AND phone = ANY($1::text[]) AND NOT is_test",
+            list(phones),
+            since,
+        )
+    )
 
 
 def read_lines(rows: Iterable[LineRow], before: Mapping[str, Line]) -> Iterator[Line]:
