@@ -17,6 +17,7 @@ from holdfast.drills.twilio_people import Person
 from tests.drills.twilio_sdk import async_sdk, blocking_sdk
 
 OURS, OTHER, ANNA = "+14155550199", "+14155550198", "+14155550101"
+LATENCY = 10  # seconds that answers may take on a busy machine: they count in calls
 UNKNOWN = "CA" + "0" * 32
 SUBACCOUNT, SUBTOKEN = "AC" + "5" * 32, "sub-token"
 
@@ -110,7 +111,7 @@ async def test_a_number_is_pointed_elsewhere_and_calls_follow(twilio, client, se
 async def test_an_outgoing_call_rings_a_person_and_runs_its_twiml(twilio, client, server):
     twilio.add_number(OURS)
     response = VoiceResponse()
-    response.say("This is a test")
+    response.pause(length=20)
     server.answers["/outgoing"] = response
     created = await client.calls.create_async(
         to=ANNA,
@@ -123,7 +124,8 @@ async def test_an_outgoing_call_rings_a_person_and_runs_its_twiml(twilio, client
     assert (created.status, created.direction) == ("queued", "outbound-api")
     call = await until_over(client, created.sid)
     await twilio.settled()
-    assert (call.status, call.to, call.duration) == ("completed", ANNA, "1")
+    assert (call.status, call.to) == ("completed", ANNA)
+    assert 20 <= int(call.duration) < 30
     assert [told["CallStatus"] for told in server.at("/status")] == ["initiated", "ringing", "in-progress", "completed"]
     (asked,) = server.at("/outgoing")
     assert (asked["Direction"], asked["CallStatus"]) == ("outbound-api", "in-progress")
@@ -156,7 +158,7 @@ async def test_a_test_call_to_a_number_of_ours_walks_its_plan(twilio, client, se
     await twilio.settled()
     (result,) = twilio.results
     assert (result.from_, result.to, result.answered_by) == (OTHER, OURS, ANNA)
-    assert result.duration == pytest.approx(25, abs=1)
+    assert result.duration == pytest.approx(25, abs=LATENCY)
     assert (call.status, call.duration) == ("completed", "25")
     assert server.at("/status")[0]["CallSid"] == created.sid
     twilio.set_person(ANNA, Person(answers=0))

@@ -16,6 +16,7 @@ from tests.drills.twiml_server import TwimlServer
 OURS, CALLER = "+14155550199", "+14155551234"
 ANNA, BEN = "+14155550101", "+14155550102"
 ANNAS_DESK = "sip:anna@pbx.example.com"
+LATENCY = 10  # seconds that answers may take on a busy machine: they count in calls
 NOBODY = Person(answers=0)
 PATIENT = Caller(hangs_up_first=0)
 
@@ -78,7 +79,7 @@ async def test_the_person_dialled_answers_and_talks(twilio, server):
     twilio.set_person(ANNA, Person(rings=5, talks=60))
     result = await twilio.call(CALLER, OURS)
     assert (result.ended_as, result.answered_by) == ("person", ANNA)
-    assert result.duration == pytest.approx(65, abs=1)
+    assert result.duration == pytest.approx(65, abs=LATENCY)
     (done,) = server.at("/done")
     leg = twilio.call_record(done["DialCallSid"])
     assert leg is not None
@@ -170,8 +171,8 @@ async def test_with_answer_on_bridge_the_call_is_not_answered_until_somebody_is(
     twilio.set_person(ANNA, Person(rings=10, talks=50))
     result = await twilio.call(CALLER, OURS)
     await twilio.settled()
-    assert server.at("/status")[-1]["CallDuration"] == "50"
-    assert result.duration == pytest.approx(60, abs=1)
+    assert 50 <= int(server.at("/status")[-1]["CallDuration"]) < 50 + LATENCY
+    assert result.duration == pytest.approx(60, abs=LATENCY)
 
 
 async def test_screening_lets_the_person_accept_and_hangs_up_on_a_voicemail(twilio, server):
@@ -274,7 +275,7 @@ async def test_a_caller_loses_patience_and_the_action_is_told(twilio, server):
     twilio.set_person(ANNA, NOBODY)
     result = await twilio.call(CALLER, OURS, Caller(patience=15))
     assert result.ended_as == "hung_up"
-    assert result.duration == pytest.approx(15, abs=1)
+    assert result.duration == pytest.approx(15, abs=LATENCY)
     (done,) = server.at("/done")
     assert (done["DialCallStatus"], done["CallStatus"]) == ("canceled", "completed")
 
@@ -411,7 +412,7 @@ def conferencing_server(server: TwimlServer) -> None:
 async def test_the_fallback_url_is_asked_when_the_voice_url_fails(server, breaks, code):
     breaks(server)
     server.answers["/fallback"] = recording_twiml()
-    async with EmulatedTwilio(speed=100_000, read_timeout=0.2) as twilio:
+    async with EmulatedTwilio(speed=100_000, read_timeout=0.7) as twilio:
         open_number(twilio, server, voice_fallback_url=f"{server.base}/fallback")
         result = await twilio.call(CALLER, OURS)
     assert result.ended_as == "voicemail"
@@ -442,9 +443,10 @@ async def test_an_incoming_call_reports_its_end_and_more_only_if_asked(twilio, s
     await twilio.call(CALLER, OURS)
     await twilio.settled()
     (told,) = server.at("/status")
-    expected = {"CallStatus": "completed", "CallDuration": "43", "SequenceNumber": "0", "Duration": "1"}
+    expected = {"CallStatus": "completed", "SequenceNumber": "0", "Duration": "1"}
     assert expected.items() <= told.items()
     assert told["Timestamp"].endswith("+0000")
+    assert 43 <= int(told["CallDuration"]) < 43 + LATENCY
     everything = ("initiated", "ringing", "answered", "completed")
     other = "+14155550198"
     twilio.add_number(
