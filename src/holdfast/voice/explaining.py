@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from holdfast.db.pool import Pool
 from holdfast.levers.model import VOICE
@@ -9,6 +10,7 @@ from holdfast.levers.service import Levers
 from holdfast.voice import store
 from holdfast.voice.hours import in_words, is_open, next_change
 from holdfast.voice.model import Announce, Decision, Dial, Line, TakeMessage
+from holdfast.voice.plans import document_of
 from holdfast.voice.routing import avoids, decide, selected, selects, target_region
 from holdfast.voice.snapshot import Snapshot
 
@@ -107,3 +109,32 @@ def sentence(decision: Decision) -> str:
         case Announce():
             return f"says ({decision.why}): {decision.text}"
     return f"hangs up ({decision.why})"
+
+
+def document(told: Told) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "number": told.line.phone,
+        "merchant": told.line.merchant or None,
+        "plan": document_of(told.line.plan) if told.line.plan.targets else None,
+        "time_zone": told.line.time_zone,
+        "at": told.at,
+        "open": told.is_open,
+        "changes_at": told.changes_at,
+        "steps": [_step(one) for one in told.steps],
+        "skipped": [{"address": one.address, "why": one.why} for one in told.skipped],
+        "levers": list(told.levers),
+    }
+
+
+def _step(decision: Decision) -> dict[str, Any]:
+    match decision:
+        case Dial(target, caller_id=shown):
+            what = {"what": "dial", "target": target.address, "rings": target.rings, "caller_id": shown}
+        case TakeMessage():
+            what = {"what": "voicemail", "says": decision.greeting}
+        case Announce():
+            what = {"what": "announcement", "says": decision.text}
+        case _:
+            what = {"what": "over"}
+    return what | {"why": decision.why}

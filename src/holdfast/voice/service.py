@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import asyncpg
@@ -70,6 +71,39 @@ class Imported:
     added: int = 0
     changed: int = 0
     plans: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A number as it is shown: its merchant by its key, None for the company; without a plan it takes messages."""
+
+    phone: str
+    merchant: str | None
+    region: str
+    account: str | None
+    sid: str | None
+    stands_in: bool
+    created_at: datetime
+    plan: Plan | None
+
+
+async def known(db: Pool | Connection, numbers: Sequence[Number]) -> list[Known]:
+    """What is known of numbers, in their order."""
+    keys = await merchants.keys(db, list({one.merchant_id for one in numbers}))
+    plans = await store.plans(db, [one.phone for one in numbers])
+    return [
+        Known(
+            one.phone,
+            keys.get(one.merchant_id),
+            one.region,
+            one.account,
+            one.sid,
+            one.stands_in,
+            one.created_at,
+            plans.get(one.phone),
+        )
+        for one in numbers
+    ]
 
 
 def checked(wanted: Wanted) -> Wanted:

@@ -17,6 +17,7 @@ log = structlog.get_logger()
 Executor = Connection | Pool
 SOMEWHERE = "UTC"
 """The time zone of a number whose place has several."""
+_PAGE = 500
 _PLAN = msgspec.json.Decoder(Plan)
 
 
@@ -46,8 +47,14 @@ async def version(db: Executor) -> int:
 
 
 async def lines(db: Executor) -> list[LineRow]:
-    """All of them."""
-    return [LineRow(*row) for row in await db.fetch(_LINE)]
+    """All of them, a page after the other: they are read by a process that answers calls meanwhile."""
+    found: list[LineRow] = []
+    while True:
+        after = found[-1].phone if found else ""
+        page = await db.fetch(f"{_LINE} WHERE n.phone > $1 ORDER BY n.phone LIMIT $2", after, _PAGE)
+        found += [LineRow(*row) for row in page]
+        if len(page) < _PAGE:
+            return found
 
 
 async def lines_around(db: Executor, phone: str) -> list[LineRow]:
@@ -125,17 +132,25 @@ class RungBy(NamedTuple):
 
 
 async def rung_by(db: Executor, address: str | None = None) -> list[RungBy]:
-    """Every target of every plan, or those with this address."""
-    rows = await db.fetch(
-        """
-        SELECT n.phone, n.merchant_id, t ->> 'address', t ->> 'region'
-        FROM call_plan p JOIN number n USING (phone), jsonb_array_elements(p.plan -> 'targets') AS t
-        WHERE $1::text IS NULL OR t ->> 'address' = $1
-        ORDER BY n.phone
-        """,
-        address,
-    )
-    return [RungBy(*row) for row in rows]
+    """Every target of every plan, or those with this address; a page of plans after the other."""
+    found: list[RungBy] = []
+    after: str | None = ""
+    while after is not None:
+        rows = await db.fetch(
+            """
+            SELECT n.phone, n.merchant_id, t ->> 'address' AS address, t ->> 'region' AS region
+            FROM (SELECT phone, plan FROM call_plan WHERE phone > $2 ORDER BY phone LIMIT $3) AS p
+                JOIN number n USING (phone) LEFT JOIN jsonb_array_elements(p.plan -> 'targets') AS t
+                    ON $1::text IS NULL OR t ->> 'address' = $1
+            ORDER BY n.phone
+            """,
+            address,
+            after,
+            _PAGE,
+        )
+        found += [RungBy(*row) for row in rows if row["address"] is not None]
+        after = rows[-1]["phone"] if rows else None
+    return found
 
 
 async def calls_since(db: Executor, phones: Sequence[str], since: datetime) -> int:
@@ -166,7 +181,7 @@ def read_lines(rows: Iterable[LineRow], before: Mapping[str, Line]) -> Iterator[
             row.merchant,
             row.merchant_name,
             row.region,
-            _time_zone(row, plan),
+            plan.time_zone or row.merchant_time_zone or _place(row.phone),
             plan,
             row.stands_in,
         )
@@ -180,12 +195,7 @@ def _read(phone: str, text: str) -> Plan | None:
         return None
 
 
-def _time_zone(row: LineRow, plan: Plan) -> str:
-    """The zone that counts; where a number is, is looked up only where it counts, since that takes long."""
-    given = plan.time_zone or row.merchant_time_zone
-    return given or (_place(row.phone) if plan.hours else SOMEWHERE)
-
-
 @lru_cache(maxsize=100_000)
 def _place(phone: str) -> str:
+    """Where a number is, which takes long to look up."""
     return time_zone_of(phone) or SOMEWHERE
