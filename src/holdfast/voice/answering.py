@@ -1,0 +1,90 @@
+"""Answers Twilio when it asks what to do with a call: from memory, without waiting for anything."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from holdfast.voice import twiml
+from holdfast.voice.model import Announce, Decision, Dial, Line, Over, TakeMessage
+from holdfast.voice.routing import decide
+from holdfast.voice.signals import ANSWERS
+from holdfast.voice.snapshot import Snapshots
+
+LAST_RESORT = twiml.LAST_RESORT
+"""What to answer when anything of ours fails."""
+_GONE = frozenset(("completed", "canceled", "busy", "failed", "no-answer"))
+"""States of a call in which nobody listens any more."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call is told. `said`: in words, for its row: `dial +15550100`, `voicemail: closed`."""
+
+    twiml: bytes
+    said: str
+    line: Line | None
+    """The number that was called; None where it is not one of ours."""
+
+
+class Answerer:
+    """`params` are Twilio's form, `query` what we wrote into the address that it called."""
+
+    def __init__(self, snapshots: Snapshots, clock: Callable[[], datetime] = _utc_now) -> None:
+        self._snapshots = snapshots
+        self._clock = clock
+
+    def incoming(self, params: Mapping[str, str], query: Mapping[str, str]) -> Answer:
+        """A call begins; or Twilio asks again, at a fallback address, what to do with it."""
+        return self._decided(params, twiml.tried_in(query))
+
+    def dialed(self, params: Mapping[str, str], query: Mapping[str, str]) -> Answer:
+        """A target was rung: over if somebody answered or the caller is gone, else the next."""
+        if params.get("DialCallStatus") in ("completed", "answered"):
+            return self._over(params, "answered")
+        if params.get("DialCallStatus") == "canceled" or params.get("CallStatus") in _GONE:
+            return self._over(params, "the caller hung up")
+        return self._decided(params, twiml.tried_in(query))
+
+    def recorded(self, params: Mapping[str, str], _query: Mapping[str, str]) -> Answer:
+        """A message was left."""
+        ANSWERS.inc(1, "over", "message left")
+        return Answer(twiml.thanks(), "over: message left", self._line(params))
+
+    def _decided(self, params: Mapping[str, str], tried: tuple[str, ...]) -> Answer:
+        decision = decide(
+            self._snapshots.current,
+            params.get("To", ""),
+            call_sid=params.get("CallSid", ""),
+            tried=tried,
+            now=self._clock(),
+        )
+        return self._told(params, decision)
+
+    def _over(self, params: Mapping[str, str], why: str) -> Answer:
+        return self._told(params, Over(why))
+
+    def _told(self, params: Mapping[str, str], decision: Decision) -> Answer:
+        line = self._line(params)
+        answer, said = in_words(decision)
+        ANSWERS.inc(1, answer, decision.why.partition(":")[0])
+        return Answer(twiml.twiml(decision, line), said, line)
+
+    def _line(self, params: Mapping[str, str]) -> Line | None:
+        return self._snapshots.current.lines.get(params.get("To", ""))
+
+
+def in_words(decision: Decision) -> tuple[str, str]:
+    """(dial, voicemail, announcement or over; the same with what or why)."""
+    match decision:
+        case Dial(target):
+            return "dial", f"dial {target.address}"
+        case TakeMessage():
+            return "voicemail", f"voicemail: {decision.why}"
+        case Announce():
+            return "announcement", f"announcement: {decision.why}"
+        case Over():
+            return "over", f"over: {decision.why}"
