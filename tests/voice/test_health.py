@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.voice.health import LIMIT, began, bounds, health, verdict
+from holdfast.voice.health import LIMIT, began, bounds, health, measure, verdict
 from holdfast.voice.isolation import isolation
+from holdfast.voice.signals import ILL
 from tests.voice.calls import NOW, OTHER, PHONE, alert, call, legs
 
 
@@ -172,3 +173,12 @@ async def test_it_is_our_own_trouble_when_twilio_cannot_use_our_doors(pool):
 async def test_only_the_kinds_that_are_asked_for_are_told(pool, kinds):
     await legs(pool, "+14155550111", "FFFFFF")
     assert {line.kind for line in await health(pool, NOW, kinds=kinds)} == set(kinds)
+
+
+async def test_what_is_ill_is_in_the_gauge_and_gone_from_it_when_it_is_well(pool):
+    await legs(pool, "+14155550111", "FFFFFF")
+    await legs(pool, "+14155550112", "AAAAAA")
+    await measure(pool, NOW)
+    assert {labels: round(value, 2) for labels, value in ILL.values.items()} == {("target", "+14155550111"): 0.47}
+    await measure(pool, NOW + timedelta(hours=1))
+    assert ILL.values == {}

@@ -26,15 +26,26 @@ from datetime import datetime, timedelta
 from math import sqrt
 from typing import Final
 
+from holdfast.db.pool import Pool
 from holdfast.voice import health_store as store
 from holdfast.voice.health_store import LegCount
 from holdfast.voice.model import HealthKind, LineHealth, Verdict
+from holdfast.voice.signals import ILL
 
 Z: Final = 2.576
 LIMIT: Final = 0.35
 WINDOW: Final = timedelta(minutes=15)
 _LOOK_BACK: Final = timedelta(hours=12)
+MOST_ILL: Final = 50
+"""Lines that the gauge names."""
 KINDS: Final[tuple[HealthKind, ...]] = ("region", "number", "target")
+
+
+async def measure(pool: Pool, now: datetime) -> None:
+    """Say in `voice_ill` what is ill: the worst, by the share that failed at the least; the others are gone from it."""
+    lines = [line for line in await health(pool, now) if line.verdict == "ill"]
+    worst = sorted(lines, key=lambda line: -line.low)[:MOST_ILL]
+    ILL.replace(((line.kind, line.key), line.low) for line in worst)
 
 
 def bounds(failed: int, tried: int) -> tuple[float, float]:

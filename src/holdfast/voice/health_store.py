@@ -106,9 +106,9 @@ async def alerts(
     return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
 
 
-async def regions_of_numbers(db: Executor) -> list[tuple[str, int]]:
-    """The regions of our numbers, and how many each has; the largest first."""
-    rows = await db.fetch("SELECT region, count(*) FROM number GROUP BY region ORDER BY 2 DESC, 1")
+async def places(db: Executor) -> list[tuple[str, str]]:
+    """The regions of our numbers, and a number in each."""
+    rows = await db.fetch("SELECT region, min(phone) FROM number GROUP BY region ORDER BY region")
     return [(row[0], row[1]) for row in rows]
 
 
