@@ -32,6 +32,7 @@ from holdfast.signals import api as signals
 from holdfast.signals.readings import ReadingError
 from holdfast.verify import api as verify
 from holdfast.verify.model import VerifyError
+from holdfast.voice import health_api as voice_health
 from holdfast.watch import api as watch
 from holdfast.watch.settings import UnknownError as NotThereError
 
@@ -93,6 +94,7 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     app.include_router(people.router(pool))
     app.include_router(health.router(pool, settings))
     app.include_router(verify.router(pool, settings))
+    app.include_router(voice_health.router(pool))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)
