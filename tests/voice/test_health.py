@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.voice.health import LIMIT, began, bounds, health, measure, verdict
+from holdfast.signals.shares import bounds
+from holdfast.voice.health import LIMIT, began, health, measure, verdict
 from holdfast.voice.isolation import isolation
 from holdfast.voice.signals import ILL
 from tests.voice.calls import NOW, OTHER, PHONE, alert, call, legs

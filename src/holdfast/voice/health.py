@@ -6,7 +6,6 @@ the line: it rang.
 **Bound.** Of `failed` in `tried`, the true share lies between `low` and `high` in 99 of 100 cases (Wilson's score
 interval, z = 2.576). A line is *ill* when `low` is above `LIMIT`: four of four, not three of three. It is *well* when
 `high` is below it, and *unknown* between: that condemns nobody, and clears nobody either.
-Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
 
 **Blame.** The same failed leg speaks against its target, the target's region and the number called. So that one that is
 ill does not drag the others along:
@@ -23,16 +22,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from math import sqrt
 from typing import Final
 
 from holdfast.db.pool import Pool
+from holdfast.signals.shares import bounds
 from holdfast.voice import health_store as store
 from holdfast.voice.health_store import LegCount
 from holdfast.voice.model import HealthKind, LineHealth, Verdict
 from holdfast.voice.signals import ILL
 
-Z: Final = 2.576
 LIMIT: Final = 0.35
 WINDOW: Final = timedelta(minutes=15)
 _LOOK_BACK: Final = timedelta(hours=12)
@@ -46,17 +44,6 @@ async def measure(pool: Pool, now: datetime) -> None:
     lines = [line for line in await health(pool, now) if line.verdict == "ill"]
     worst = sorted(lines, key=lambda line: -line.low)[:MOST_ILL]
     ILL.replace(((line.kind, line.key), line.low) for line in worst)
-
-
-def bounds(failed: int, tried: int) -> tuple[float, float]:
-    """Between which shares the true one lies, very probably. (0, 1) of nothing."""
-    if not tried:
-        return 0.0, 1.0
-    share, square = failed / tried, Z * Z
-    middle = share + square / (2 * tried)
-    reach = Z * sqrt(share * (1 - share) / tried + square / (4 * tried * tried))
-    whole = 1 + square / tried
-    return max(0.0, (middle - reach) / whole), min(1.0, (middle + reach) / whole)
 
 
 def verdict(failed: int, tried: int) -> Verdict:
