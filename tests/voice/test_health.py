@@ -17,6 +17,10 @@ async def ill(pool, now=NOW):
     return {(line.kind, line.key) for line in await health(pool, now) if line.verdict == "ill"}
 
 
+async def targets(pool, now):
+    return [line for line in await health(pool, now) if line.kind == "target"]
+
+
 @given(st.integers(0, 500), st.integers(0, 500))
 def test_the_bound_holds_what_was_seen_and_is_a_share(failed, others):
     tried = failed + others
@@ -183,3 +187,20 @@ async def test_what_is_ill_is_in_the_gauge_and_gone_from_it_when_it_is_well(pool
     assert {labels: round(value, 2) for labels, value in ILL.values.items()} == {("target", "+14155550111"): 0.47}
     await measure(pool, NOW + timedelta(hours=1))
     assert ILL.values == {}
+
+
+async def test_the_last_minutes_count_where_they_say_something(pool):
+    await legs(pool, "+14155550111", "A" * 60, at=NOW - timedelta(minutes=10))
+    await legs(pool, "+14155550111", "F" * 8, at=NOW - timedelta(seconds=30))
+    (line,) = await targets(pool, NOW)
+    assert (line.verdict, line.tried, line.since) == ("ill", 8, NOW - timedelta(seconds=30))
+    await legs(pool, "+14155550111", "A" * 30, at=NOW + timedelta(minutes=2))
+    (line,) = await targets(pool, NOW + timedelta(minutes=3))
+    assert (line.verdict, line.failed) == ("well", 0)
+
+
+async def test_what_the_last_minutes_leave_open_the_whole_window_says(pool):
+    await legs(pool, "+14155550111", "F" * 8, at=NOW - timedelta(minutes=10))
+    await legs(pool, "+14155550111", "A", at=NOW - timedelta(seconds=30))
+    (line,) = await targets(pool, NOW)
+    assert (line.verdict, line.tried) == ("ill", 9)

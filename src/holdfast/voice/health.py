@@ -7,6 +7,9 @@ the line: it rang.
 interval, z = 2.576). A line is *ill* when `low` is above `LIMIT`: four of four, not three of three. It is *well* when
 `high` is below it, and *unknown* between: that condemns nobody, and clears nobody either.
 
+**Time.** Of the last minute, the last four, and the whole window, the shortest counts that says something: a fault is
+seen within the minute where many call, and its end as soon.
+
 **Blame.** The same failed leg speaks against its target, the target's region and the number called. So that one that is
 ill does not drag the others along:
 
@@ -33,6 +36,7 @@ from holdfast.voice.signals import ILL
 
 LIMIT: Final = 0.35
 WINDOW: Final = timedelta(minutes=15)
+SHORT: Final = (timedelta(minutes=4), timedelta(minutes=1))
 _LOOK_BACK: Final = timedelta(hours=12)
 MOST_ILL: Final = 50
 """Lines that the gauge names."""
@@ -40,10 +44,9 @@ KINDS: Final[tuple[HealthKind, ...]] = ("region", "number", "target")
 
 
 async def measure(pool: Pool, now: datetime) -> None:
-    """Say in `voice_ill` what is ill: the worst, by the share that failed at the least; the others are gone from it."""
+    """Say in `voice_ill` what is ill: regions, then numbers, then targets; others are not in it."""
     lines = [line for line in await health(pool, now) if line.verdict == "ill"]
-    worst = sorted(lines, key=lambda line: -line.low)[:MOST_ILL]
-    ILL.replace(((line.kind, line.key), line.low) for line in worst)
+    ILL.replace(((line.kind, line.key), line.low) for line in lines[:MOST_ILL])
 
 
 def verdict(failed: int, tried: int) -> Verdict:
@@ -58,9 +61,13 @@ async def health(
 ) -> list[LineHealth]:
     """Every region, number and target that legs or alerts of the window tell of; the ill ones and the worst first."""
     since = now - window
-    lines = judged(await store.legs(db, since, now))
+    lines: dict[tuple[HealthKind, str], LineHealth] = {}
+    for length in (window, *(short for short in SHORT if short < window)):
+        for line in judged(await store.legs(db, now - length, now)):
+            if line.verdict != "unknown" or (line.kind, line.key) not in lines:
+                lines[line.kind, line.key] = line
     alerts = _alerts(await store.alerts(db, since, now))
-    found = [replace(line, alerts=alerts.pop((line.kind, line.key), {})) for line in lines]
+    found = [replace(line, alerts=alerts.pop(name, {})) for name, line in lines.items()]
     found += [_line(kind, key, [], "unknown", codes) for (kind, key), codes in alerts.items()]
     found = [line for line in found if line.kind in kinds]
     found = [replace(line, since=await _since(db, line, now)) if line.verdict == "ill" else line for line in found]

@@ -1,6 +1,5 @@
 """All SQL of the health of numbers, regions and targets: what became of legs and calls, and what the Debugger said."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,6 +31,17 @@ class CallCount:
     unheard: int
     failed: int
     last_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What a merchant's numbers of a region lost. `unheard`: calls missed or failed."""
+
+    merchant_id: int
+    region: str
+    calls: int
+    unheard: int
+    failed_legs: int
 
 
 async def legs(db: Executor, since: datetime, until: datetime) -> list[LegCount]:
@@ -112,10 +122,8 @@ async def places(db: Executor) -> list[tuple[str, str]]:
     return [(row[0], row[1]) for row in rows]
 
 
-async def harmed(
-    db: Executor, since: datetime, until: datetime, limit: int
-) -> Sequence[tuple[int, str, int, int, int]]:
-    """(merchant_id, region, calls, failed or missed, legs not put through) of merchants that lost some, worst first."""
+async def harmed(db: Executor, since: datetime, until: datetime, limit: int) -> list[Harm]:
+    """Merchants that lost calls, by region, the worst first."""
     rows = await db.fetch(
         """
         WITH ended AS (
@@ -135,4 +143,4 @@ async def harmed(
         until,
         limit,
     )
-    return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+    return [Harm(*row) for row in rows]
