@@ -37,6 +37,7 @@ from holdfast.verify.model import VerifyError
 from holdfast.voice import api as voice
 from holdfast.voice.model import UnknownError as NoNumberError
 from holdfast.voice.model import VoiceError
+from holdfast.voice import health_api as voice_health
 from holdfast.watch import api as watch
 from holdfast.watch.settings import UnknownError as NotThereError
 
@@ -104,6 +105,7 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     app.include_router(people.router(pool))
     app.include_router(health.router(pool, settings))
     app.include_router(verify.router(pool, settings))
+    app.include_router(voice_health.router(pool))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)
