@@ -35,9 +35,9 @@ from holdfast.twilio.model import TwilioError
 from holdfast.verify import api as verify
 from holdfast.verify.model import VerifyError
 from holdfast.voice import api as voice
+from holdfast.voice import health_api as voice_health
 from holdfast.voice.model import UnknownError as NoNumberError
 from holdfast.voice.model import VoiceError
-from holdfast.voice import health_api as voice_health
 from holdfast.watch import api as watch
 from holdfast.watch.settings import UnknownError as NotThereError
 
