@@ -1,6 +1,7 @@
 """Call plans as people write them."""
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from holdfast.voice.model import Opening, Plan, PlanTarget, VoiceError
 from holdfast.voice.plans import checked_plan, document_of, plan_of, read_plan
+from holdfast.voice.service import COLUMNS
+from tests.processes import REPO
 from tests.voice.lines import DESK, MOBILE
 
 WRITTEN = """\
@@ -84,6 +87,16 @@ def test_a_plan_that_is_written_out_is_read_as_it_was(plan):
 def test_what_is_at_its_default_is_not_written_out():
     made = Plan(targets=(PlanTarget(DESK), PlanTarget(MOBILE, 30)))
     assert document_of(made) == {"targets": [DESK, {"address": MOBILE, "rings": 30}]}
+
+
+def test_the_plan_in_the_documentation_is_one_and_names_every_field(tmp_path):
+    page = (REPO / "docs" / "calls.md").read_text()
+    (written,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "plan.yaml").write_text(written)
+    found = read_plan(tmp_path / "plan.yaml")
+    assert [one.address for one in found.targets] == [DESK, "sip:desk@example.com"]
+    assert all(f"{name}:" in written for name in Plan.__struct_fields__)
+    assert all(f"`{name}`" in page for name in COLUMNS)
 
 
 @pytest.mark.parametrize(

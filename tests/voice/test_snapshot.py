@@ -112,7 +112,10 @@ async def test_the_time_zone_is_the_plans_else_the_merchants_else_the_numbers(po
         return held.current.lines[phone].time_zone
 
     assert await zone(london) == "Europe/London"
-    assert await zone("+14155550100") == "America/Los_Angeles"
+    assert await zone(BAKERY) == "America/Los_Angeles"
+    await store.remove_plan(pool, BAKERY)
+    await held.refresh(pool, NONE)
+    assert held.current.lines[BAKERY].time_zone == "America/Los_Angeles"
     await pool.execute("UPDATE merchant SET time_zone = 'Europe/Paris'")
     assert await zone(london) == "Europe/Paris"
     assert await zone(london, time_zone="Asia/Tokyo") == "Asia/Tokyo"

@@ -181,7 +181,7 @@ def read_lines(rows: Iterable[LineRow], before: Mapping[str, Line]) -> Iterator[
             row.merchant,
             row.merchant_name,
             row.region,
-            _time_zone(row, plan),
+            plan.time_zone or row.merchant_time_zone or _place(row.phone),
             plan,
             row.stands_in,
         )
@@ -195,12 +195,7 @@ def _read(phone: str, text: str) -> Plan | None:
         return None
 
 
-def _time_zone(row: LineRow, plan: Plan) -> str:
-    """The zone that counts; where a number is, is looked up only where it counts, since that takes long."""
-    given = plan.time_zone or row.merchant_time_zone
-    return given or (_place(row.phone) if plan.hours else SOMEWHERE)
-
-
 @lru_cache(maxsize=100_000)
 def _place(phone: str) -> str:
+    """Where a number is, which takes long to look up."""
     return time_zone_of(phone) or SOMEWHERE
