@@ -17,7 +17,7 @@ from holdfast.merchants.numbers import NewNumber
 from holdfast.voice import call_store
 from holdfast.voice.keeping import SETTLING, Keeper
 from holdfast.voice.model import Callback, Line, Plan, PlanTarget
-from holdfast.voice.signals import CALLS, LEGS
+from holdfast.voice.signals import ALERTS, CALLS, LEGS
 from holdfast.voice.snapshot import Snapshot
 from holdfast.voice.voicemails import Announcer
 from tests.servers import clear
@@ -317,3 +317,15 @@ def test_ids_are_the_same_for_the_same_request():
     assert one.event_id == other.event_id
     changed = made("call.status", about | {"CallStatus": "completed"})
     assert len({one.event_id, changed.event_id, made("call.incoming", about).event_id}) == 3
+
+
+async def test_an_alert_is_kept_and_counted_once_with_the_number_that_it_is_about(pool):
+    await bakery(pool)
+    payload = {"error_code": 11200, "webhook": {"request": {"url": "https://ours", "parameters": {"To": BAKERY}}}}
+    alert = {"Sid": sid("NO"), "Level": "ERROR", "Payload": json.dumps(payload)}
+    one, before = keeper(pool), count(ALERTS, "ours", "voice", "11200")
+    await one.store([made("debugger", alert), made("debugger", alert | {"Sent": "again"})])
+    await one.store([made("debugger", alert | {"Sent": "later"})])
+    row = await pool.fetchrow("SELECT phone, region, code, level FROM twilio_alert")
+    assert tuple(row) == (BAKERY, "US", 11200, "error")
+    assert count(ALERTS, "ours", "voice", "11200") == before + 1

@@ -4,7 +4,7 @@ Rows are merged as `folding` folds: the order in which callbacks come, and how o
 statements are for one transaction; the call's row is locked by its merge, so two who tell of a call take turns.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from holdfast.inbox import store as inbox
 from holdfast.merchants.numbers import UNKNOWN_REGION
 from holdfast.queue import store as queue
 from holdfast.queue.model import Lane, Stage
-from holdfast.voice.folding import OVER, AlertChange, CallChange, LegChange, VoicemailChange
+from holdfast.voice.folding import OVER, CallChange, LegChange, VoicemailChange
 from holdfast.voice.model import Callback
 
 PROVIDER = "twilio"
@@ -177,31 +177,17 @@ async def merge_voicemails(db: Connection, voicemails: Collection[VoicemailChang
     )
 
 
-async def merge_alerts(db: Connection, alerts: Collection[AlertChange]) -> set[str]:
-    """The sids of those that are new. Whoever tells of an alert first is believed."""
-    rows = await db.fetch(
+async def place_alerts(db: Connection, called: Mapping[str, str]) -> None:
+    """Say whose number alerts (by sid) are about, where the call is not known from which that would be seen."""
+    await db.execute(
         """
-        INSERT INTO twilio_alert (sid, account, at, level, code, resource, phone, region, target, url, said)
-        SELECT n.sid, n.account, to_timestamp(at), level, code, resource, number.phone, number.region, target, url, said
-        FROM unnest($1::text[], $2::text[], $3::float8[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[],
-                    $9::text[], $10::text[])
-            AS n(sid, account, at, level, code, resource, phone, target, url, said)
-        LEFT JOIN call ON call.sid = resource
-        LEFT JOIN number ON number.phone = coalesce(n.phone, call.phone)
-        ORDER BY n.sid ON CONFLICT (sid) DO NOTHING RETURNING sid
+        UPDATE twilio_alert a SET phone = number.phone, region = coalesce(a.region, number.region)
+        FROM unnest($1::text[], $2::text[]) AS n(sid, phone) JOIN number USING (phone)
+        WHERE a.sid = n.sid AND a.phone IS NULL
         """,
-        [one.sid for one in alerts],
-        [one.account for one in alerts],
-        [one.at for one in alerts],
-        [one.level for one in alerts],
-        [one.code for one in alerts],
-        [one.resource for one in alerts],
-        [one.phone for one in alerts],
-        [one.target for one in alerts],
-        [one.url for one in alerts],
-        [one.said for one in alerts],
+        list(called),
+        list(called.values()),
     )
-    return {row[0] for row in rows}
 
 
 async def derive(db: Connection, sids: Collection[str]) -> list[str]:

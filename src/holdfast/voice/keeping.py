@@ -9,8 +9,11 @@ import structlog
 from holdfast.db.pool import Connection, Pool
 from holdfast.merchants.numbers import region_of
 from holdfast.voice import call_store as store
+from holdfast.voice import debugger_store
+from holdfast.voice.debugger_store import KeptAlert
 from holdfast.voice.folding import Changes, LegChange, folded
 from holdfast.voice.model import Callback
+from holdfast.voice.polling import count as count_alerts
 from holdfast.voice.signals import CALLS, LEGS
 from holdfast.voice.snapshot import Snapshot
 from holdfast.voice.voicemails import Announcer
@@ -55,13 +58,13 @@ class Keeper:
             new = [callback.event_id in added and first[callback.event_id] == n for n, callback in enumerate(batch)]
             changes = folded((one for one, is_new in zip(batch, new, strict=True) if is_new), self._region_of)
             ended, legs = await self._merge(connection, changes)
+            alerts = await _keep_alerts(connection, changes)
         self._count(ended, legs)
+        count_alerts(one.code for one in alerts)
         return new
 
     async def _merge(self, db: Connection, changes: Changes) -> tuple[list[str], list[LegChange]]:
         """The sids of the calls that ended now, and the legs that are new."""
-        if changes.alerts:
-            await store.merge_alerts(db, list(changes.alerts.values()))
         if not changes.calls:
             return [], []
         await store.merge_calls(db, changes.calls.values())
@@ -105,6 +108,15 @@ class Keeper:
         if snapshot is not self._known_of:
             self._known_of, self._known = snapshot, _regions(snapshot)
         return region if region in self._known else OTHER
+
+
+async def _keep_alerts(db: Connection, changes: Changes) -> list[KeptAlert]:
+    """Those that are new. After the calls, which say what an alert is about."""
+    if not changes.alerts:
+        return []
+    new = await debugger_store.keep(db, list(changes.alerts.values()))
+    await store.place_alerts(db, changes.called)
+    return new
 
 
 def _regions(snapshot: Snapshot) -> frozenset[str]:
