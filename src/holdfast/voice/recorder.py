@@ -198,9 +198,14 @@ class Recorder:
         return batch
 
     async def _commit(self, batch: list[_Entry]) -> None:
+        storing = asyncio.ensure_future(store_all(self._store, [entry.callback for entry in batch]))
+        storing.add_done_callback(_seen)
         try:
-            async with asyncio.timeout(self._patience):
-                new = await store_all(self._store, [entry.callback for entry in batch])
+            # Not a time-out around it: rolling back on a server that hangs would take as long as it hangs.
+            await asyncio.wait([storing], timeout=self._patience)
+            if not storing.done():
+                raise TimeoutError(f"a commit takes longer than {self._patience:g} s")
+            new = storing.result()
         except NOT_NOW as error:
             self._away(error)
             _fail(batch)
@@ -211,6 +216,8 @@ class Recorder:
         else:
             for entry, is_new in zip(batch, new, strict=True):
                 _tell(entry, Kept.NEW if is_new else Kept.DUPLICATE)
+        finally:
+            storing.cancel()
 
     async def _one_by_one(self, batch: list[_Entry]) -> None:
         for entry in batch:
@@ -296,6 +303,12 @@ async def refuse(spool: Spool, callback: Callback, error: Exception) -> None:
     """Raises SpoolError."""
     await spool.refuse(callback)
     log.error("recorder.callback_refused", event_id=callback.event_id, error=f"{type(error).__name__}: {error}"[:200])
+
+
+def _seen(storing: asyncio.Future[Sequence[bool]]) -> None:
+    """Of one that nobody waits for any more."""
+    if not storing.cancelled():
+        storing.exception()
 
 
 def _tell(entry: _Entry, kept: Kept) -> None:
