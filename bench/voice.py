@@ -41,8 +41,8 @@ def run(*, quick: bool) -> dict[str, Any]:
             with calls.calling(port, numbers, 2.0, 99, rate=RATE / 2) as sender:
                 told += sender.result(60)["told"]
             for number in range(rounds):
-                for state, taken in found.items():
-                    measured = _measure(server, port, numbers, seconds, 10 * number + len(taken), state)
+                for place, (state, taken) in enumerate(found.items()):
+                    measured = _measure(server, port, numbers, seconds, 10 * number + place, state)
                     told += measured.pop("told")
                     taken.append(measured)
                     say(f"PostgreSQL {state}: p99 {measured['p99_ms']} ms of {measured['answers']:,} answers")
