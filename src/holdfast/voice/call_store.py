@@ -77,10 +77,19 @@ async def count_duplicates(db: Connection, repeats: Iterable[Callback]) -> None:
     await inbox.count_duplicates(db, [(PROVIDER, one.event_id, one.received) for one in repeats])
 
 
-async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> None:
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A call's row as it is now: whether the call is over, and whether a voicemail of it was known before."""
+
+    sid: str
+    is_over: bool
+    has_voicemail: bool
+
+
+async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> list[Merged]:
     """Sorted, so that two who tell of the same calls wait for each other instead of deadlocking."""
     calls = sorted(changes, key=lambda one: one.sid)
-    await db.execute(
+    rows = await db.fetch(
         """
         INSERT INTO call AS c (sid, account, phone, merchant_id, region, caller, is_test, status, rank, began_at,
                                ended_at, seconds, answer, told_at)
@@ -106,6 +115,7 @@ async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> None:
             answer = CASE WHEN c.told_at IS NULL OR (excluded.told_at, excluded.answer) > (c.told_at, c.answer)
                 THEN excluded.answer ELSE c.answer END,
             told_at = greatest(c.told_at, excluded.told_at)
+        RETURNING sid, rank >= $14, EXISTS (SELECT FROM voicemail v WHERE v.call_sid = c.sid)
         """,
         [one.sid for one in calls],
         [one.account for one in calls],
@@ -120,7 +130,9 @@ async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> None:
         [one.answer for one in calls],
         [one.told for one in calls],
         UNKNOWN_REGION,
+        OVER,
     )
+    return [Merged(*row) for row in rows]
 
 
 async def merge_legs(db: Connection, legs: Collection[LegChange]) -> list[LegChange]:

@@ -67,12 +67,16 @@ class Keeper:
         """The sids of the calls that ended now, and the legs that are new."""
         if not changes.calls:
             return [], []
-        await store.merge_calls(db, changes.calls.values())
+        calls = await store.merge_calls(db, changes.calls.values())
         legs = await store.merge_legs(db, list(changes.legs.values())) if changes.legs else []
         if changes.voicemails:
             await store.merge_voicemails(db, list(changes.voicemails.values()))
-        ended = await store.derive(db, changes.calls)
-        for message in await store.complete_voicemails(db, changes.calls):
+        # Nothing more is asked of a call in mid-course, as most are: calls wait for this.
+        changed = {sid for sid, _ in changes.legs} | {one.call_sid for one in changes.voicemails.values()}
+        judged = [one.sid for one in calls if one.is_over or one.sid in changed]
+        ended = await store.derive(db, judged) if judged else []
+        messaged = [one.sid for one in calls if one.has_voicemail or one.sid in changed]
+        for message in await store.complete_voicemails(db, messaged) if messaged else []:
             await self._announcer.announce(db, message, datetime.fromtimestamp(self._clock(), UTC))
         return ended, legs
 

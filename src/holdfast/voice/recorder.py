@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
+from typing import Any, TypeVar
 
 import asyncpg
 import structlog
@@ -18,7 +19,9 @@ from holdfast.voice.spool import Spool, SpoolError
 
 log = structlog.get_logger()
 
-CALL_PATIENCE = 0.015
+T = TypeVar("T")
+
+CALL_PATIENCE = 0.010
 """Seconds that a call waits for the commit before its callback goes to disk instead."""
 PATIENCE = 2.0
 """The same for what nobody on the phone waits for."""
@@ -152,8 +155,7 @@ class Recorder:
     async def probe(self) -> None:
         """Ask the store whether it is there."""
         try:
-            async with asyncio.timeout(PROBED_EVERY):
-                await self._probe()
+            await _within(PROBED_EVERY, self._probe())
         except NOT_NOW:
             return
         except Exception:
@@ -198,14 +200,8 @@ class Recorder:
         return batch
 
     async def _commit(self, batch: list[_Entry]) -> None:
-        storing = asyncio.ensure_future(store_all(self._store, [entry.callback for entry in batch]))
-        storing.add_done_callback(_seen)
         try:
-            # Not a time-out around it: rolling back on a server that hangs would take as long as it hangs.
-            await asyncio.wait([storing], timeout=self._patience)
-            if not storing.done():
-                raise TimeoutError(f"a commit takes longer than {self._patience:g} s")
-            new = storing.result()
+            new = await _within(self._patience, store_all(self._store, [entry.callback for entry in batch]))
         except NOT_NOW as error:
             self._away(error)
             _fail(batch)
@@ -216,8 +212,6 @@ class Recorder:
         else:
             for entry, is_new in zip(batch, new, strict=True):
                 _tell(entry, Kept.NEW if is_new else Kept.DUPLICATE)
-        finally:
-            storing.cancel()
 
     async def _one_by_one(self, batch: list[_Entry]) -> None:
         for entry in batch:
@@ -305,10 +299,26 @@ async def refuse(spool: Spool, callback: Callback, error: Exception) -> None:
     log.error("recorder.callback_refused", event_id=callback.event_id, error=f"{type(error).__name__}: {error}"[:200])
 
 
-def _seen(storing: asyncio.Future[Sequence[bool]]) -> None:
+async def _within(seconds: float, asked: Awaitable[T]) -> T:
+    """What is asked of the store, or TimeoutError. What takes longer is left to end by itself.
+
+    (A time-out around it would wait until it has rolled back, on a server that hangs for as long as it hangs.)
+    """
+    asking = asyncio.ensure_future(asked)
+    asking.add_done_callback(_seen)
+    try:
+        await asyncio.wait([asking], timeout=seconds)
+        if not asking.done():
+            raise TimeoutError(f"no answer within {seconds:g} s")
+        return asking.result()
+    finally:
+        asking.cancel()
+
+
+def _seen(asking: asyncio.Future[Any]) -> None:
     """Of one that nobody waits for any more."""
-    if not storing.cancelled():
-        storing.exception()
+    if not asking.cancelled():
+        asking.exception()
 
 
 def _tell(entry: _Entry, kept: Kept) -> None:
