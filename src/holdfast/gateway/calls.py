@@ -34,10 +34,14 @@ class Calls:
     channel = CHANNEL
     """What is notified when numbers, plans or accounts have changed: then set `changed`."""
 
-    def __init__(self, settings: Settings, pool: Pool, catalogue: Catalogue) -> None:
-        """Takes the snapshot on disk at once. `catalogue` is kept fresh by others too."""
+    def __init__(self, settings: Settings, pool: Pool, general: Pool, catalogue: Catalogue) -> None:
+        """Takes the snapshot on disk at once. `pool` stores callbacks and does nothing else.
+
+        `catalogue` is kept fresh by others too.
+        """
         self.changed = asyncio.Event()
         self._pool = pool
+        self._general = general
         self._turned = TurnedLevers()
         self._snapshots = Snapshots(settings.data_dir)
         self._snapshots.load()
@@ -82,7 +86,7 @@ class Calls:
         ]
 
     async def _refresh(self) -> int:
-        return await self._snapshots.refresh(self._pool, self._turned)
+        return await self._snapshots.refresh(self._general, self._turned)
 
     async def _probe(self) -> object:
         return await voice_store.version(self._pool)
