@@ -12,6 +12,9 @@ from holdfast.payments.detectors import RetryStorm, StormSettings
 from holdfast.queue import service as queue
 from holdfast.queue.detectors import BacklogSettings, DeliverBacklog, RouteBacklog
 from holdfast.queue.model import Stage
+from holdfast.voice import detectors as voice
+from holdfast.voice import health_store as voice_health
+from holdfast.voice.health import WINDOW, health
 from holdfast.watch.model import Alert
 from holdfast.watch.settings import Sections, WatchSettings
 from holdfast.watch.watcher import Watcher
@@ -35,6 +38,7 @@ def watcher(file: Path | None = None) -> Watcher:
             RetryStorm(sections.section("stripe-retry-storm", StormSettings)),
             RouteBacklog(backlog),
             DeliverBacklog(backlog),
+            *voice.detectors(sections.section(voice.RUNBOOK, voice.TwilioSettings)),
         ),
         sections.section("watch", WatchSettings),
     )
@@ -53,6 +57,8 @@ async def affected(pool: Pool, alert: Alert) -> Mapping[str, Any]:
                 for account, count in repeated
             ]
         }
+    if alert.runbook == voice.RUNBOOK:
+        return await _silent(pool, alert)
     keys = {merchant.id: merchant.key for merchant in await merchants.merchants(pool)}
     stage = Stage.DELIVER if alert.key == DeliverBacklog.key else Stage.ROUTE
     lanes = [one for one in await queue.lane_stats(pool) if one.stage is stage and one.depth]
@@ -84,4 +90,33 @@ async def affected(pool: Pool, alert: Alert) -> Mapping[str, Any]:
             for one in (await queue.bucket_stats(pool, "destination_id"))[:_NAMED]
             if one.depth
         ]
+    return found
+
+
+async def _silent(pool: Pool, alert: Alert) -> Mapping[str, Any]:
+    """Merchants whose calls failed or were missed, and what is ill; of the time since it began, the worst first."""
+    now = alert.opened_at
+    since = min(alert.since, now - WINDOW)
+    keys = {merchant.id: merchant.key for merchant in await merchants.merchants(pool)}
+    harmed = await voice_health.harmed(pool, since, now, _NAMED)
+    ill = [line for line in await health(pool, now) if line.verdict == "ill"]
+    found: dict[str, Any] = {
+        "merchants": [
+            {
+                "merchant": keys.get(one.merchant_id, "unknown"),
+                "region": one.region,
+                "calls": one.calls,
+                "unheard": one.unheard,
+                "failed_legs": one.failed_legs,
+            }
+            for one in harmed
+        ]
+    }
+    for kind in ("region", "number", "target"):
+        lines = [line for line in ill if line.kind == kind][:_NAMED]
+        if lines:
+            found[f"{kind}s"] = [
+                {kind: line.key, "tried": line.tried, "failed": line.failed, "at_least": round(line.low, 3)}
+                for line in lines
+            ]
     return found

@@ -100,3 +100,24 @@ def test_every_reading_says_what_it_is():
 
 def test_labels_are_joined_as_they_are_stored():
     assert key("a", "b") == "a\x1fb"
+
+
+async def test_shares_of_calls_are_zero_of_nothing_where_somebody_counts_and_unknown_where_nobody_does(pool):
+    shares = ("calls.failed_legs", "calls.failing_legs", "calls.unanswered", "calls.unanswering")
+    assert {await read(pool, name) for name in shares} == {None}
+    await alive(pool, NOON, "web", source=WEB)
+    assert {await read(pool, name) for name in shares} == {0}
+    assert await read(pool, "twilio.alerts.ours") == 0
+
+
+async def test_few_unlucky_calls_fail_and_yet_say_little(pool):
+    await alive(pool, NOON, "web", source=WEB)
+    await measured(pool, NOON, "call_legs", counts(US__failed=1))
+    await measured(pool, NOON, "calls", counts(US__person=3, US__missed=1, DE__failed=1))
+    assert await read(pool, "calls.failed_legs") == 1
+    assert 0 < (await read(pool, "calls.failing_legs")) < 0.15
+    assert await read(pool, "calls.unanswered") == 0.4
+    assert await read(pool, "calls.rate") == pytest.approx(5 / 60)
+    await measured(pool, NOON, "twilio_alerts", counts(ours__voice__11200=6, carrier__voice__32011=6))
+    assert await read(pool, "twilio.alerts") == 0.2
+    assert await read(pool, "twilio.alerts.ours") == 0.1

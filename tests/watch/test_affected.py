@@ -14,6 +14,7 @@ from holdfast.queue.detectors import DeliverBacklog, RouteBacklog
 from holdfast.queue.model import Lane
 from holdfast.watch.model import Alert
 from tests.inbox.events import event, new
+from tests.voice.calls import call, legs
 
 
 def alert(key, runbook):
@@ -59,3 +60,20 @@ async def test_a_delivery_backlog_names_destinations_too(pool, bakery):
 
 async def test_a_slow_system_names_nobody(pool):
     assert await detectors.affected(pool, alert("performance-degradation/disk", "performance-degradation")) == {}
+
+
+async def test_a_twilio_outage_names_merchants_that_lost_calls_and_what_is_ill(pool, bakery):
+    now = datetime.now(UTC)
+    lately = now - timedelta(minutes=2)
+    for _ in range(3):
+        await call(pool, "missed", merchant_id=bakery.id, at=lately)
+    await call(pool, "failed", merchant_id=99, region="DE", at=lately)
+    await call(pool, "person", merchant_id=98, at=lately)
+    await legs(pool, "+14155550111", "FFFFF", at=lately)
+    found = await detectors.affected(pool, alert("twilio-outage/targets", "twilio-outage"))
+    assert found["merchants"] == [
+        {"merchant": "bakery", "region": "US", "calls": 3, "unheard": 3, "failed_legs": 0},
+        {"merchant": "unknown", "region": "DE", "calls": 1, "unheard": 1, "failed_legs": 0},
+    ]
+    assert found["targets"] == [{"target": "+14155550111", "tried": 5, "failed": 5, "at_least": 0.43}]
+    assert "regions" not in found

@@ -6,6 +6,7 @@ import pytest
 from holdfast.health.detectors import SystemSettings
 from holdfast.payments.detectors import StormSettings
 from holdfast.queue.detectors import BacklogSettings
+from holdfast.voice.detectors import TwilioSettings
 from holdfast.watch.settings import Sections, WatchError, WatchSettings
 
 ALL: dict[str, type[msgspec.Struct]] = {
@@ -13,6 +14,7 @@ ALL: dict[str, type[msgspec.Struct]] = {
     "stripe-retry-storm": StormSettings,
     "webhook-backlog": BacklogSettings,
     "performance-degradation": SystemSettings,
+    "twilio-outage": TwilioSettings,
 }
 
 

@@ -35,6 +35,7 @@ from holdfast.twilio.model import TwilioError
 from holdfast.verify import api as verify
 from holdfast.verify.model import VerifyError
 from holdfast.voice import api as voice
+from holdfast.voice import health_api as voice_health
 from holdfast.voice.model import UnknownError as NoNumberError
 from holdfast.voice.model import VoiceError
 from holdfast.watch import api as watch
@@ -104,6 +105,7 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     app.include_router(people.router(pool))
     app.include_router(health.router(pool, settings))
     app.include_router(verify.router(pool, settings))
+    app.include_router(voice_health.router(pool))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from aiohttp import web
 
+from holdfast.drills.pacing import YIELD_EVERY, discard, paced
 from holdfast.drills.stripe_api import READABLE, ApiSetup, StripeApi
 from holdfast.drills.stripe_faults import StripeEmulatorError, StripeFaults
 from holdfast.drills.stripe_objects import Json, ObjectMaker
@@ -26,7 +27,6 @@ from holdfast.drills.stripe_webhooks import WebhookEndpoint, WebhookSender
 DEFAULT_API_KEY: Final = "sk_test_emulated"
 
 _STORM_SAMPLE: Final = 5_000
-_YIELD_EVERY: Final = 50  # events emitted in one go before other tasks get a turn
 
 
 class EmulatedStripe:
@@ -165,7 +165,7 @@ class EmulatedStripe:
         ids = []
         for event in events:
             ids.append(self._emit(event))
-            if len(ids) % _YIELD_EVERY == 0:
+            if len(ids) % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         return ids
 
@@ -213,7 +213,7 @@ class EmulatedStripe:
         rate = factor * (self.base_rate if base_rate is None else base_rate)
         acknowledged = self._state.delivered(_STORM_SAMPLE)
         if rate <= 0 or not acknowledged:
-            _discard(until)
+            discard(until)
             wrong = "no event was acknowledged yet" if rate > 0 else f"its rate would be {rate}/s: `run` or give a rate"
             raise StripeEmulatorError(f"a storm cannot start: {wrong}")
         self._rng.shuffle(acknowledged)
@@ -228,30 +228,10 @@ class EmulatedStripe:
                 self._sender.send_again(delivery)
 
     async def _paced(self, rate_per_s: float, until: Awaitable[object], act: Callable[[], object]) -> int:
-        """Call `act` as a Poisson process until `until` is done; falls behind no further than the event loop does."""
         if rate_per_s <= 0:
-            _discard(until)
+            discard(until)
             raise StripeEmulatorError(f"a rate is events a second: give more than 0, not {rate_per_s}")
-        end = asyncio.ensure_future(until)
-        now = asyncio.get_running_loop().time
-        due, acted = now(), 0
-        try:
-            while not end.done():
-                due += self._rng.expovariate(rate_per_s)
-                wait = due - now()
-                if wait > 0:
-                    await asyncio.wait((end,), timeout=wait)
-                elif acted % _YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
-                if not end.done():
-                    act()
-                    acted += 1
-        finally:
-            end.cancel()
-            await asyncio.gather(end, return_exceptions=True)
-        if not end.cancelled():
-            end.result()  # what `until` raises is the caller's to know
-        return acted
+        return await paced(rate_per_s, until, act, self._rng)
 
     def _emit(self, event: Json) -> str:
         endpoints = [endpoint.id for endpoint in self._endpoints.values() if endpoint.takes(event)]
@@ -280,8 +260,3 @@ class EmulatedStripe:
         self._sender.deliver(delivery, livemode=livemode, delay=chance() * faults.reorder_window)
         if chance() < faults.duplicate:
             self._sender.send_again(delivery, delay=chance() * faults.reorder_window)
-
-
-def _discard(until: Awaitable[object]) -> None:
-    """Dispose of an awaitable that will not be awaited, so that Python does not warn about it."""
-    asyncio.ensure_future(until).cancel()

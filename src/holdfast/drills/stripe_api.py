@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from holdfast.drills.pacing import RequestBudget
 from holdfast.drills.stripe_faults import StripeFaults
 from holdfast.drills.stripe_listing import InvalidRequest, parse_event_query, parse_page
 from holdfast.drills.stripe_objects import Json, ObjectMaker, resource_path
@@ -38,24 +39,6 @@ READABLE: Final = (
 )
 _STATUS_PATH: Final = "/api/v2/summary.json"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class RequestBudget:
-    """A token bucket of `per_second` requests, one second deep. `take` answers whether a request fits at time `now`."""
-
-    def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
-        self._depth = max(1.0, per_second)
-        self._tokens = self._depth
-        self._at = 0.0
-
-    def take(self, now: float) -> bool:
-        self._tokens = min(self._depth, self._tokens + (now - self._at) * self._per_second)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 @dataclass(frozen=True, slots=True)

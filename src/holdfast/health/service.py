@@ -15,9 +15,10 @@ from holdfast.db.pool import Pool
 from holdfast.health import probes
 from holdfast.health.board import Board
 from holdfast.health.model import Finding
+from holdfast.health.twilio_probe import TwilioProbe
 from holdfast.loops import repeat
 
-COMPONENTS = ("stripe", "database", "inbox", "delivery", "watch", "system")
+COMPONENTS = ("stripe", "twilio", "database", "inbox", "delivery", "watch", "system")
 
 
 class Health:
@@ -50,6 +51,7 @@ class Health:
             key.get_secret_value() if key is not None else None,
             self._settings.stripe_status_url,
         )
+        self._twilio = TwilioProbe(session, self._settings, self._pool)
         return self
 
     async def __aexit__(
@@ -63,18 +65,33 @@ class Health:
             ("stripe_api", 30.0, self._stripe.api),
             ("stripe_status_page", 60.0, self._stripe.status_page),
             ("stripe_event_lag", 15.0, self._event_lag),
+            ("twilio_api", 15.0, self._twilio.api),
+            ("twilio_status_page", 60.0, self._twilio_status_page),
+            ("twilio_calls", 15.0, self._twilio_calls),
             ("database", 5.0, partial(probes.database, self._pool)),
             ("ourselves", 2.0, self._ourselves),
         ]
-        return [
+        loops = [
             repeat(f"probe_{name}", partial(self._tick, probe), every=every, stop=stop) for name, every, probe in plan
         ]
+        return [*loops, repeat("poll_twilio_debugger", self._debugger, every=30.0, stop=stop)]
 
     async def _tick(self, probe: Callable[[], Awaitable[list[Finding]]]) -> None:
         self.board.put(await probe(), datetime.now(UTC))
 
     async def _event_lag(self) -> list[Finding]:
         return await probes.event_lag(self._pool, datetime.now(UTC)) if self._prepared.is_set() else []
+
+    async def _twilio_status_page(self) -> list[Finding]:
+        return await self._twilio.status_page() if self._prepared.is_set() else []
+
+    async def _twilio_calls(self) -> list[Finding]:
+        return await self._twilio.calls(datetime.now(UTC)) if self._prepared.is_set() else []
+
+    async def _debugger(self) -> None:
+        """What Twilio's Debugger tells is asked for, since its webhook may be the very thing that cannot reach us."""
+        if self._prepared.is_set():
+            await self._twilio.debugger(datetime.now(UTC))
 
     async def _ourselves(self) -> list[Finding]:
         watch = probes.watch(self._watch_silent_for())

@@ -69,11 +69,15 @@ class Guard:
         return "well" if value < self.bound else "worse" if value >= worse else "unwell"
 
 
+_CALLS = ("calls.failing_legs<15%", "calls.unanswering<30%", "event_loop.lag.web<0.5")
 DEFAULT_GUARDS: Mapping[str, tuple[str, ...]] = {
     "router.concurrency": ("database.round_trip<0.1", "event_loop.lag<0.5", "router.error_rate<0.5"),
     "delivery.concurrency": ("database.round_trip<0.1", "event_loop.lag<0.5"),
     "processes.workers": ("database.round_trip<0.1", "database.connections<80%", "system.memory<90%"),
     "database.pool": ("database.round_trip<0.1", "database.connections<80%"),
+    "voice.voicemail_only": _CALLS,
+    "voice.avoid": _CALLS,
+    "voice.caller_id_pool": _CALLS,
 }
 """Readings that always have data while Holdfast works: one that is unknown would hold the ramp for ever."""
 _OTHERWISE = ("database.round_trip<0.1", "event_loop.lag<0.5")

@@ -43,6 +43,13 @@ class Frame:
             return exact
         return sum(value for key, value in found.series.items() if matches(parted(key), labels))
 
+    def counts(self, name: str) -> Iterator[tuple[Labels, float]]:
+        """Every series of a counter."""
+        found = self.data.get(name)
+        if isinstance(found, Counts):
+            for key, value in found.series.items():
+                yield parted(key), value
+
     def level(self, name: str, *labels: str | None) -> float | None:
         """The highest of a gauge's series that match; None when no process says any."""
         found = self.data.get(name)

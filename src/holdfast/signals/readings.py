@@ -13,6 +13,7 @@ from holdfast.signals import store
 from holdfast.signals.buckets import FINEST
 from holdfast.signals.frame import Frame
 from holdfast.signals.rollup import HOUR, KEPT, MINUTE
+from holdfast.signals.shares import bounds
 from holdfast.signals.store import Stored
 
 WINDOW = 60
@@ -80,6 +81,9 @@ class Reading:
     of: Callable[[View], float | None]
 
 
+_Of = Callable[[View], float | None]
+
+
 def _per_second(kind: str, count: Callable[[View], float]) -> Callable[[View], float | None]:
     return lambda view: count(view) / view.seconds if view.works(kind) else None
 
@@ -90,6 +94,11 @@ def _share(part: Callable[[View], float], whole: Callable[[View], float]) -> Cal
         return part(view) / total if total else None
 
     return share
+
+
+def _share_or_none(kind: str, part: Callable[[View], float], whole: Callable[[View], float]) -> "_Of":
+    """A share that is 0 of nothing, where somebody counts: at night no call is no trouble."""
+    return lambda view: part(view) / max(1.0, whole(view)) if view.works(kind) else None
 
 
 def _now(name: str, *labels: str | None) -> Callable[[View], float | None]:
@@ -138,6 +147,30 @@ def _tries(view: View) -> float:
 
 def _failures(view: View) -> float:
     return _tries(view) - view.count("delivery_attempts", None, "delivered")
+
+
+def _legs(view: View) -> float:
+    return view.count("call_legs")
+
+
+def _failed_legs(view: View) -> float:
+    return view.count("call_legs", None, "failed")
+
+
+def _failing_legs(view: View) -> float | None:
+    return bounds(_failed_legs(view), _legs(view))[0] if view.works("web") else None
+
+
+def _calls(view: View) -> float:
+    return view.count("calls")
+
+
+def _unheard(view: View) -> float:
+    return view.count("calls", None, "missed") + view.count("calls", None, "failed")
+
+
+def _unheard_at_least(view: View) -> float | None:
+    return bounds(_unheard(view), _calls(view))[0] if view.works("web") else None
 
 
 def _by_lane() -> Iterable[Reading]:
@@ -199,6 +232,34 @@ def _counted() -> Iterable[Reading]:
     yield Reading("http.p95_seconds", "s", "95 % of other requests are answered within.", (http,), _p95(http))
 
 
+def _calling() -> Iterable[Reading]:
+    """Shares are of few: for guards there are those that chance does not explain."""
+    alive, least = "process_cpu_ratio", "at the least, very probably: bad luck with few calls does not count."
+    legs, calls, alerts = ("call_legs", alive), ("calls", alive), ("twilio_alerts", alive)
+    failed = "Of the targets that calls were put through to, those that could not be reached"
+    unheard = "Of the calls that ended, those that nobody and no voicemail answered"
+    yield Reading("calls.rate", "1/s", "Calls that end.", calls, _per_second("web", _calls))
+    yield Reading("calls.failed_legs", "share", f"{failed}.", legs, _share_or_none("web", _failed_legs, _legs))
+    yield Reading("calls.failing_legs", "share", f"{failed}, {least}", legs, _failing_legs)
+    yield Reading("calls.unanswered", "share", f"{unheard}.", calls, _share_or_none("web", _unheard, _calls))
+    yield Reading("calls.unanswering", "share", f"{unheard}, {least}", calls, _unheard_at_least)
+    yield Reading("calls.spooled", "", "Callbacks on disk.", ("callbacks_spooled",), _now("callbacks_spooled"))
+    yield Reading(
+        "twilio.alerts",
+        "1/s",
+        "Alerts of Twilio's Debugger.",
+        alerts,
+        _per_second("web", lambda view: view.count("twilio_alerts")),
+    )
+    yield Reading(
+        "twilio.alerts.ours",
+        "1/s",
+        "Alerts of Twilio's Debugger that are our own fault.",
+        alerts,
+        _per_second("web", lambda view: view.count("twilio_alerts", "ours")),
+    )
+
+
 def _resources() -> Iterable[Reading]:
     lag, busy = "event_loop_lag_recent_seconds", "pool_busy_ratio"
     yield Reading("event_loop.lag", "s", "The worst lag of any process's event loop.", (lag,), _now(lag))
@@ -223,7 +284,8 @@ def _resources() -> Iterable[Reading]:
 
 
 READINGS: Mapping[str, Reading] = {
-    reading.name: reading for reading in sorted((*_by_lane(), *_counted(), *_resources()), key=lambda one: one.name)
+    reading.name: reading
+    for reading in sorted((*_by_lane(), *_counted(), *_calling(), *_resources()), key=lambda one: one.name)
 }
 
 

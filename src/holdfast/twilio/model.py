@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
 
 
 class TwilioError(Exception):
@@ -36,3 +38,71 @@ class Account:
     merchant_id: int
     auth_token: str = field(repr=False)
     signing: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """An account as Twilio has it. `status`: active, suspended or closed."""
+
+    sid: str
+    name: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class TwilioNumber:
+    """A phone number as Twilio has it. `urls`: what `NUMBER_FIELDS` names, the empty ones too."""
+
+    sid: str
+    phone: str
+    account: str
+    name: str
+    urls: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TwilioCall:
+    """A call as Twilio has it. `status`: queued, ringing, in-progress, completed, busy, failed, no-answer, canceled."""
+
+    sid: str
+    account: str
+    status: str
+    to: str
+    from_: str
+    seconds: int | None
+    answered_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DebuggerAlert:
+    """An entry of Twilio's Debugger. `level`: error, warning, notice or debug. `said` is Twilio's text, decoded.
+
+    `resource`: the call, message or other thing that it is about. `url`: the address that Twilio had asked.
+    """
+
+    sid: str
+    account: str
+    at: datetime
+    level: str
+    code: int
+    resource: str | None = None
+    url: str | None = None
+    said: str = ""
+
+
+NUMBER_FIELDS: Final = (
+    "voice_url",
+    "voice_method",
+    "voice_fallback_url",
+    "voice_fallback_method",
+    "voice_application_sid",
+    "trunk_sid",
+    "status_callback",
+    "status_callback_method",
+    "sms_url",
+    "sms_method",
+    "sms_fallback_url",
+    "sms_fallback_method",
+    "sms_application_sid",
+)
+"""What of a number decides where its calls and texts go. Source: https://www.twilio.com/docs/phone-numbers/api"""

@@ -1,0 +1,66 @@
+"""Twilio's Debugger, asked again and again: what is new is stored and counted once, whoever else asks too."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from holdfast.db.pool import Pool
+from holdfast.twilio.client import TwilioClient
+from holdfast.twilio.model import DebuggerAlert
+from holdfast.voice import debugger_store as store
+from holdfast.voice.debugger import known_code, meaning
+from holdfast.voice.debugger_store import KeptAlert
+from holdfast.voice.signals import ALERTS
+
+OVERLAP: Final = timedelta(minutes=5)
+"""Alerts turn up late, so each look begins before the end of the last one."""
+FIRST: Final = timedelta(hours=1)
+"""How far back the first look of a process goes."""
+LONGEST: Final = timedelta(hours=24)
+MOST: Final = 2000
+"""Alerts of one look; the newest."""
+ACCOUNTS_AT_ONCE: Final = 20
+"""Subaccounts asked in one look: with more, each has its turn."""
+_LEVELS: Final = ("error", "warning")
+
+
+class DebuggerPoll:
+    """Remembers how far each account was looked at. Processes that do the same twice store and count nothing twice."""
+
+    def __init__(self) -> None:
+        self._until: dict[str | None, datetime] = {}
+        self._turn = 0
+
+    async def tick(
+        self, pool: Pool, client: TwilioClient, now: datetime, subaccounts: Sequence[str] = ()
+    ) -> list[KeptAlert]:
+        """Look at the main account and some subaccounts (sids); returns what was new. Raises TwilioApiError."""
+        found: list[KeptAlert] = []
+        for account in (None, *self._next(subaccounts)):
+            since = self._until[account] - OVERLAP if account in self._until else now - FIRST
+            given: list[DebuggerAlert] = []
+            async for alert in client.alerts(max(since, now - LONGEST), now, account=account):
+                if alert.level in _LEVELS:
+                    given.append(alert)
+                if len(given) >= MOST:
+                    break
+            new = await store.keep(pool, given) if given else []
+            count(alert.code for alert in new)
+            self._until[account] = now
+            found += new
+        return found
+
+    def _next(self, subaccounts: Sequence[str]) -> list[str]:
+        if len(subaccounts) <= ACCOUNTS_AT_ONCE:
+            return list(subaccounts)
+        begin = self._turn % len(subaccounts)
+        self._turn += ACCOUNTS_AT_ONCE
+        return list(islice((*subaccounts[begin:], *subaccounts), ACCOUNTS_AT_ONCE))
+
+
+def count(codes: Iterable[int]) -> None:
+    """Count new alerts in `twilio_alerts`: those stored for the first time, polled or pushed."""
+    for code in codes:
+        meant = meaning(code)
+        ALERTS.inc(1, meant.whose, meant.product, known_code(code))

@@ -1,0 +1,182 @@
+"""What the detectors of Twilio outages look at over time: legs, calls that end, calls that come."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from holdfast.signals.frame import Frame
+from holdfast.signals.shares import bounds
+from holdfast.watch.model import Evidence
+from holdfast.watch.windows import Usual, Window
+
+_LENGTHS = (60, 240)
+_USUALLY = 3.0
+"""Times the usual share that is more than usual."""
+_ENOUGH, _OFTEN = 30.0, 0.3
+"""Legs that say something about who answers; and the share of them that is usually answered, or nothing is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """One thing that is wrong; `weight` from 1 on opens an alert. `share`: of what fails, at the least."""
+
+    name: str
+    weight: float
+    evidence: Evidence
+    why: str
+    patience: int = 2
+    share: float = 0.0
+
+
+def began(at: datetime, seconds: float) -> datetime:
+    return at - timedelta(seconds=seconds)
+
+
+class _Share:
+    """How much of a whole some part of it is, over two windows and usually."""
+
+    def __init__(self) -> None:
+        self.parts = tuple(Window(length) for length in _LENGTHS)
+        self.wholes = tuple(Window(length) for length in _LENGTHS)
+        self._usual_part, self._usual_whole = Usual(), Usual()
+
+    def add(self, part: float, whole: float) -> None:
+        for window in self.parts:
+            window.add(part)
+        for window in self.wholes:
+            window.add(whole)
+
+    def learn(self, *, strange: bool) -> None:
+        self._usual_part.add(self.parts[0].last, strange=strange)
+        self._usual_whole.add(self.wholes[0].last, strange=strange)
+
+    @property
+    def usual(self) -> float | None:
+        whole = self._usual_whole.rate
+        return self._usual_part.rate / whole if whole else None
+
+    def lowest(self) -> tuple[float, float, float]:
+        """(at the least, part, whole) of the window that is more certain that the share is large."""
+        found = ((bounds(p.total, w.total)[0], p.total, w.total) for p, w in zip(self.parts, self.wholes, strict=True))
+        return max(found)
+
+
+class Legs:
+    """Targets that calls are put through to: what cannot be reached, and what rings and is not answered."""
+
+    def __init__(self) -> None:
+        self._failed, self._answered = _Share(), _Share()
+        self._regions: dict[str, tuple[Window, Window]] = {}
+
+    def learn(self, *, strange: bool) -> None:
+        self._failed.learn(strange=strange)
+        self._answered.learn(strange=strange)
+
+    def failing(self, frame: Frame, limit: float, few: float, *, is_lone: bool) -> Symptom | None:
+        """`is_lone`: single numbers or targets are known to be ill, and no region is: then it is not everywhere."""
+        tried = failed = answered = 0.0
+        now: dict[str, tuple[float, float]] = {}
+        for (region, outcome), number in frame.counts("call_legs"):
+            bad = number if outcome == "failed" else 0.0
+            tried, failed = tried + number, failed + bad
+            answered += number if outcome == "answered" else 0.0
+            before = now.get(region, (0.0, 0.0))
+            now[region] = (before[0] + bad, before[1] + number)
+        self._failed.add(failed, tried)
+        self._answered.add(answered, tried)
+        self._note(now)
+        low, part, whole = self._failed.lowest()
+        limit = max(limit, _USUALLY * (self._failed.usual or 0.0))
+        if not part or is_lone or not self._is_everywhere(low):
+            return None
+        said = f"legs that could not be put through, {part:.0f} of {whole:.0f}: at the least"
+        evidence = Evidence(said, 100 * low, 100 * limit, "%", "limit")
+        return Symptom(
+            "legs", min(low / limit, part / few), evidence, "Calls cannot be put through, wherever they go.", 2, low
+        )
+
+    def unanswered(self, limit: float) -> Symptom | None:
+        """Everything rings, and nobody ever answers: it does not ring in truth."""
+        usual = self._answered.usual
+        enough = (
+            (part.total, whole.total)
+            for part, whole in zip(self._answered.parts, self._answered.wholes, strict=True)
+            if whole.total >= _ENOUGH
+        )
+        answered, tried = next(enough, (0.0, 0.0))
+        if usual is None or usual < _OFTEN or not tried:
+            return None
+        high = bounds(answered, tried)[1]
+        said = f"legs that are answered, {answered:.0f} of {tried:.0f}: at the most"
+        evidence = Evidence(said, 100 * high, 100 * usual, "%", "usual")
+        why = "What rings is not answered any more, by anybody: it may not ring in truth."
+        return Symptom("unanswered", min(2.0, limit * usual / max(high, 0.01)), evidence, why, 3)
+
+    def _note(self, now: dict[str, tuple[float, float]]) -> None:
+        for region in now:
+            self._regions.setdefault(region, (Window(_LENGTHS[-1]), Window(_LENGTHS[-1])))
+        for region, (failed, tried) in list(self._regions.items()):
+            bad, number = now.get(region, (0.0, 0.0))
+            failed.add(bad)
+            tried.add(number)
+            if not tried.total:
+                del self._regions[region]
+
+    def _is_everywhere(self, low: float) -> bool:
+        """Whether it fails too where it is not worst, as far as that is known."""
+        if len(self._regions) < 2:
+            return True
+        worst = max(self._regions, key=lambda region: (self._regions[region][0].total, region))
+        others = [pair for region, pair in self._regions.items() if region != worst]
+        failed, tried = sum(one.total for one, _ in others), sum(one.total for _, one in others)
+        return tried < 5 or failed / tried > low / 2
+
+
+class Unheard:
+    """Calls that ended with an error, of all that ended."""
+
+    def __init__(self) -> None:
+        self._failed = _Share()
+
+    def learn(self, *, strange: bool) -> None:
+        self._failed.learn(strange=strange)
+
+    def failing(self, frame: Frame, limit: float, few: float) -> Symptom | None:
+        ended = frame.count("calls")
+        self._failed.add(frame.count("calls", None, "failed"), ended)
+        low, part, whole = self._failed.lowest()
+        limit = max(limit, _USUALLY * (self._failed.usual or 0.0))
+        if not part:
+            return None
+        said = f"calls that ended with an error, {part:.0f} of {whole:.0f}: at the least"
+        evidence = Evidence(said, 100 * low, 100 * limit, "%", "limit")
+        return Symptom("calls", min(low / limit, part / few), evidence, "Callers hear errors, or are cut off.", 6, low)
+
+
+class Silence:
+    """No call comes at all, when many are usual: with what came before, and only while we are there to be called."""
+
+    def __init__(self) -> None:
+        self._usual = Usual()
+        self._came = 0.0
+        self._silent: datetime | None = None
+        """Since when; None while nothing is known."""
+
+    def learn(self, *, strange: bool) -> None:
+        self._usual.add(self._came, strange=strange)
+
+    def see(self, frame: Frame, limit: float, at_least: float) -> Symptom | None:
+        self._came = frame.count("call_answers")
+        if frame.level("process_cpu_ratio", "web") is None:
+            self._silent = None  # nobody is there
+            return None
+        if self._came or self._silent is None:
+            self._silent = frame.at
+            return None
+        seconds = (frame.at - self._silent).total_seconds()
+        # Half of the usual: towards closing time, calls get fewer while what is usual lags behind.
+        improbable = 0.5 * self._usual.rate * seconds
+        weight = min(improbable / limit, seconds / at_least)
+        if weight < 0.5:
+            return None
+        evidence = Evidence("no call has come for", seconds, 1 / max(self._usual.rate, 1e-9), "s", "usual")
+        return Symptom("silence", weight, evidence, "Calls do not reach us any more.", 1)

@@ -1,0 +1,155 @@
+"""What is found of Twilio, on the emulated one and a real database."""
+
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import pytest
+
+from holdfast.config import Settings
+from holdfast.drills.twilio import EmulatedTwilio
+from holdfast.drills.twilio_faults import Rule, TwilioFaults
+from holdfast.health.service import COMPONENTS
+from holdfast.health.twilio_probe import TwilioProbe
+from holdfast.voice import debugger_store
+from holdfast.voice.signals import ALERTS
+from tests.voice.calls import OTHER, PHONE, alert, call, legs
+
+pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")  # of the emulated Twilio
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def twilio():
+    async with EmulatedTwilio() as emulated:
+        yield emulated
+
+
+@asynccontextmanager
+async def probing(twilio, pool, **more):
+    given = {
+        "twilio_account_sid": twilio.account_sid,
+        "twilio_auth_token": twilio.auth_token,
+        "twilio_api_url": twilio.url,
+        "twilio_status_url": twilio.status_url,
+    }
+    async with aiohttp.ClientSession() as session:
+        yield TwilioProbe(session, Settings(**(given | more)), pool)
+
+
+async def number(pool, phone=PHONE, region="US"):
+    await pool.execute("INSERT INTO number (phone, merchant_id, region) VALUES ($1, 1, $2)", phone, region)
+
+
+async def test_a_healthy_twilio_passes_with_its_time(twilio, pool):
+    async with probing(twilio, pool) as probe:
+        (found,) = await probe.api()
+    assert (found.key, found.status, found.unit) == ("twilio:api", "pass", "s")
+
+
+async def test_a_twilio_that_fails_is_told_with_the_reason(twilio, pool):
+    twilio.faults = TwilioFaults.of(Rule("api_error", status=503))
+    async with probing(twilio, pool) as probe:
+        (found,) = await probe.api()
+    assert (found.status, "503" in found.output) == ("fail", True)
+
+
+async def test_a_token_that_is_wrong_is_our_trouble_and_is_not_told(twilio, pool):
+    async with probing(twilio, pool, twilio_auth_token="wrong-token") as probe:
+        (found,) = await probe.api()
+    assert (found.status, "our credentials" in found.output) == ("warn", True)
+    assert "wrong-token" not in found.output
+
+
+async def test_without_credentials_nothing_is_asked_and_all_is_unknown(twilio, pool):
+    async with probing(twilio, pool, twilio_auth_token=None) as probe:
+        found = [*await probe.api(), *await probe.status_page()]
+        assert await probe.debugger(NOW) == 0
+    assert {(one.key, one.status) for one in found} == {
+        ("twilio:api", "unknown"),
+        ("twilio:statusPage", "unknown"),
+        ("twilio:components", "unknown"),
+    }
+    assert "HOLDFAST_TWILIO_AUTH_TOKEN" in found[0].output
+    assert "twilio" in COMPONENTS
+
+
+async def test_an_outage_where_we_have_no_numbers_is_told_and_does_not_fail(twilio, pool):
+    await number(pool)
+    twilio.set_status("major", {"Voice, Germany": "major_outage"})
+    async with probing(twilio, pool) as probe:
+        overall, components = await probe.status_page()
+    assert (overall.status, overall.observed) == ("warn", "major")
+    assert (components.status, components.observed) == ("pass", "operational")
+
+
+async def test_an_outage_of_what_our_numbers_depend_on_fails(twilio, pool):
+    await number(pool)
+    twilio.set_status("major", {"Voice, United States": "major_outage", "Voice, Germany": "major_outage"})
+    async with probing(twilio, pool) as probe:
+        overall, components = await probe.status_page()
+    assert (overall.status, components.status, components.observed) == ("fail", "fail", "major_outage")
+    assert "Voice, United States: major_outage" in components.output
+    assert "Germany" not in components.output
+
+
+async def test_a_status_page_that_cannot_be_read_is_unknown(twilio, pool):
+    async with probing(twilio, pool, twilio_status_url="http://127.0.0.1:9/summary.json") as probe:
+        assert {one.status for one in await probe.status_page()} == {"unknown"}
+
+
+async def test_what_we_see_of_calls_is_a_check(pool, twilio):
+    async with probing(twilio, pool) as probe:
+        assert [one.status for one in await probe.calls(NOW)] == ["unknown"]
+        await legs(pool, "+14155550111", "A" * 20)
+        assert [one.status for one in await probe.calls(NOW)] == ["pass"]
+        await legs(pool, "+14155550112", "FFFFF")
+        (ailing,) = await probe.calls(NOW)
+        assert (ailing.status, "Some targets fail" in ailing.output) == ("warn", True)
+        for target in ("+4930100", "+4930101"):
+            for phone in (PHONE, OTHER):
+                await legs(pool, target, "FFFF", region="DE", phone=phone)
+        assert [one.status for one in await probe.calls(NOW)] == ["fail"]
+
+
+async def test_alerts_are_fetched_stored_and_counted_once_and_told_with_their_call(twilio, pool):
+    sid = await call(pool, "failed")
+    await pool.execute(
+        "INSERT INTO leg (call_sid, target, place, phone, region, outcome, at) "
+        "VALUES ($1, '+14155550111', 1, $2, 'US-CA', 'failed', $3)",
+        sid,
+        PHONE,
+        NOW,
+    )
+    twilio.raise_alert(11200, sid)
+    twilio.raise_alert(32011, sid)
+    now = datetime.now(UTC) + timedelta(seconds=2)
+    before = ALERTS.values.get(("ours", "voice", "11200"), 0)
+    async with probing(twilio, pool) as probe, probing(twilio, pool) as another:
+        assert await probe.debugger(now) == 2
+        assert await another.debugger(now) == 0
+        assert await probe.debugger(now + timedelta(seconds=30)) == 0
+    kept = await debugger_store.alerts(pool, now - timedelta(hours=1), now)
+    assert {(one.code, one.phone, one.region, one.target) for one in kept} == {
+        (11200, PHONE, "US", None),
+        (32011, PHONE, "US-CA", "+14155550111"),
+    }
+    assert ALERTS.values["ours", "voice", "11200"] == before + 1
+    (first, _) = await debugger_store.by_code(pool, now - timedelta(hours=1), now)
+    assert (first.code, first.count, first.phones) == (11200, 1, 1)
+
+
+async def test_a_subaccounts_debugger_is_asked_with_its_own_token(twilio, pool):
+    sid = "AC" + "5" * 32
+    twilio.add_subaccount(sid, "sub-token")
+    twilio.raise_alert(12100, account=sid)
+    await pool.execute("INSERT INTO twilio_account VALUES ($1, 'sub', 1, 'sub-token')", sid)
+    async with probing(twilio, pool) as probe:
+        assert await probe.debugger(datetime.now(UTC) + timedelta(seconds=2)) == 1
+
+
+async def test_a_debugger_that_is_away_is_no_error(twilio, pool):
+    twilio.faults = TwilioFaults.of(Rule("api_error", status=500))
+    await alert(pool, 11200)
+    async with probing(twilio, pool, twilio_api_url="http://127.0.0.1:9") as probe:
+        assert await probe.debugger(NOW) == 0
