@@ -16,6 +16,8 @@ GROUPS = {
     "numbers": ("numbers:app", "Numbers: which there are, whose, and where."),
     "plans": ("plans:app", "Call plans: who answers a number, when, and what callers are told."),
     "twilio": ("twilio:app", "Twilio: its subaccounts."),
+    "calls": ("calls:app", "Calls: what became of each, and every callback about it."),
+    "voicemails": ("calls:voicemails_app", "Voicemails: what callers left."),
     "events": ("events:app", "Events: every webhook received, and what became of it."),
     "lanes": ("events:lanes_app", "Lanes: which event types matter most."),
     "deliveries": ("deliveries:app", "Deliveries: every notification, each try of it, dead letters."),

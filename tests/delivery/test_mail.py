@@ -7,8 +7,10 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from aiosmtpd.controller import UnthreadedController
 from aiosmtpd.smtp import AuthResult
@@ -16,6 +18,7 @@ from aiosmtpd.smtp import AuthResult
 from holdfast.delivery.mail import MailSender, MailSettingsError
 from holdfast.delivery.mail_content import describe
 from holdfast.delivery.model import Outcome
+from holdfast.delivery.voicemail import VoicemailNews, write_voicemail
 from holdfast.money import money
 from tests.delivery.deliveries import PAYMENT, destination, event, message, now
 from tests.delivery.receivers import speaking
@@ -78,7 +81,7 @@ async def sender(post) -> AsyncIterator[MailSender]:
 
 
 def to(address: str = "owner@bakery.example", **changes):
-    return destination(address, kind="email", **changes)
+    return destination(address, **{"kind": "email", **changes})
 
 
 async def test_a_payment_is_told_in_text_and_html(sender, post):
@@ -276,3 +279,46 @@ def test_unusable_settings_are_said_so_without_the_password(url, sender_address)
     with pytest.raises(MailSettingsError) as refused:
         MailSender(url, sender_address)
     assert "hunter2" not in str(refused.value)
+
+
+VOICEMAIL = VoicemailNews(
+    id="RE1",
+    call="CA1",
+    from_="+12125550111",
+    to="+14155550100",
+    merchant="bakery",
+    merchant_name="The Bakery",
+    duration=72,
+    recording_url="https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1",
+    transcription="Two loaves,\nplease <now>.",
+    received_at=datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC),
+    time_zone="America/Los_Angeles",
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [("contact", "+14155550100 takes messages for you"), ("email", "subscribes to voicemail.received")]
+)
+async def test_a_voicemail_says_who_called_when_how_long_and_where_it_is(sender, post, kind, why):
+    body = write_voicemail("voicemail.received", VOICEMAIL)
+    await sender.send(to(kind=kind), message("voicemail.received", body), now())
+    mail = post.mails[0]
+    assert mail["subject"] == "Voicemail from +12125550111"
+    text = mail.get_body(("plain",)).get_content()
+    html = mail.get_body(("html",)).get_content()
+    for part in ("The Bakery", "2026-03-03 21:06 PST", "1:12 min", VOICEMAIL.recording_url, why):
+        assert part in text
+        assert part in html
+    assert "Two loaves, please <now>." in text
+    assert f'<a href="{VOICEMAIL.recording_url}">' in html
+    assert "<now>" not in html
+
+
+async def test_a_voicemail_with_little_known_of_it_says_what_is(sender, post):
+    bare = msgspec.structs.replace(VOICEMAIL, from_="", duration=None, transcription=None, time_zone="Nowhere/At_All")
+    body = write_voicemail("voicemail.transcribed", bare)
+    await sender.send(to(kind="contact"), message("voicemail.transcribed", body), now())
+    assert post.mails[0]["subject"] == "Transcription of the voicemail from an unknown caller"
+    text = post.mails[0].get_body(("plain",)).get_content()
+    assert "05:06 UTC" in text
+    assert "Length" not in text

@@ -1,7 +1,7 @@
 """What callbacks tell of calls comes out the same in every order, batch and repetition."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -9,15 +9,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.inbox import window_store
+from holdfast.inbox.replay import replay
+from holdfast.inbox.store import Filter
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import NewDestination, NewMerchant
 from holdfast.merchants.numbers import NewNumber
+from holdfast.queue import store as queue
+from holdfast.queue.model import Stage
 from holdfast.voice import call_store
 from holdfast.voice.keeping import SETTLING, Keeper
 from holdfast.voice.model import Callback, Line, Plan, PlanTarget
-from holdfast.voice.signals import CALLS, LEGS
+from holdfast.voice.signals import ALERTS, CALLS, LEGS
 from holdfast.voice.snapshot import Snapshot
 from holdfast.voice.voicemails import Announcer
 from tests.servers import clear
@@ -317,3 +322,34 @@ def test_ids_are_the_same_for_the_same_request():
     assert one.event_id == other.event_id
     changed = made("call.status", about | {"CallStatus": "completed"})
     assert len({one.event_id, changed.event_id, made("call.incoming", about).event_id}) == 3
+
+
+async def test_an_alert_is_kept_and_counted_once_with_the_number_that_it_is_about(pool):
+    await bakery(pool)
+    payload = {"error_code": 11200, "webhook": {"request": {"url": "https://ours", "parameters": {"To": BAKERY}}}}
+    alert = {"Sid": sid("NO"), "Level": "ERROR", "Payload": json.dumps(payload)}
+    one, before = keeper(pool), count(ALERTS, "ours", "voice", "11200")
+    await one.store([made("debugger", alert), made("debugger", alert | {"Sent": "again"})])
+    await one.store([made("debugger", alert | {"Sent": "later"})])
+    row = await pool.fetchrow("SELECT phone, region, code, level FROM twilio_alert")
+    assert tuple(row) == (BAKERY, "US", 11200, "error")
+    assert count(ALERTS, "ours", "voice", "11200") == before + 1
+
+
+async def test_callbacks_are_not_routed_when_events_are_replayed(pool):
+    await bakery(pool)
+    await keeper(pool).store(STORY)
+    assert [chunk async for chunk in replay(pool, Filter(since=datetime.fromtimestamp(NOW - 60, UTC)))] == []
+    assert await pool.fetchval("SELECT count(*) FROM work WHERE stage = 1") == 0
+
+
+async def test_verify_and_rates_are_of_payment_events_only(pool):
+    await bakery(pool)
+    await keeper(pool).store(STORY)
+    await keeper(pool).store([made("call.status", ended(call()), received=NOW)] * 2)
+    since, until = datetime.fromtimestamp(NOW - 60, UTC), datetime.fromtimestamp(NOW + 600, UTC)
+    async with pool.acquire() as connection, connection.transaction():
+        assert await window_store.gather(connection, since, until) == 0
+        assert await window_store.redelivered(connection, since, until) == 0
+    moved = await queue.flows(pool, timedelta(seconds=60), 10, now=until)
+    assert [row for row in moved if row[0] is Stage.ROUTE] == []

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -46,15 +48,30 @@ class Shelf:
 
 
 class World:
-    def __init__(self, place) -> None:
+    """`patience` in seconds: what is not late by the machine's being busy."""
+
+    def __init__(self, place: Path, patience: float = 20.0) -> None:
         self.shelf = Shelf()
         self.spool = Spool(place)
-        self.recorder = Recorder(self.shelf.store, self.shelf.probe, self.spool, call_patience=0.05, patience=0.3)
+        self.recorder = Recorder(
+            self.shelf.store, self.shelf.probe, self.spool, call_patience=patience / 5, patience=patience
+        )
 
 
 @pytest.fixture
 async def world(tmp_path) -> AsyncIterator[World]:
-    found = World(tmp_path)
+    async with at_work(World(tmp_path)) as found:
+        yield found
+
+
+@pytest.fixture
+async def hasty(tmp_path) -> AsyncIterator[World]:
+    async with at_work(World(tmp_path, 0.3)) as found:
+        yield found
+
+
+@asynccontextmanager
+async def at_work(found: World) -> AsyncIterator[World]:
     running = asyncio.create_task(found.recorder.run())
     await found.recorder.probe()
     yield found
@@ -73,21 +90,21 @@ async def test_while_the_store_answers_all_is_stored_at_once(world):
     assert await world.recorder.keep(callbacks[0], in_call=False) is Kept.DUPLICATE
 
 
-async def test_a_call_does_not_wait_for_a_slow_store(world):
-    world.shelf.opened.clear()
+async def test_a_call_does_not_wait_for_a_slow_store(hasty):
+    hasty.shelf.opened.clear()
     late = news()
-    assert await world.recorder.keep(late, in_call=True) is Kept.SPOOLED
-    assert await world.recorder.keep(news(), in_call=True) is Kept.SPOOLED, "nor does anybody for the next second"
-    assert world.spool.waiting == 2
-    world.shelf.opened.set()
+    assert await hasty.recorder.keep(late, in_call=True) is Kept.SPOOLED
+    assert await hasty.recorder.keep(news(), in_call=True) is Kept.SPOOLED, "nor does anybody for the next second"
+    assert hasty.spool.waiting == 2
+    hasty.shelf.opened.set()
     async with asyncio.timeout(5):
-        while late.event_id not in world.shelf.held:  # stored twice is stored once
+        while late.event_id not in hasty.shelf.held:  # stored twice is stored once
             await asyncio.sleep(0.01)
 
 
-async def test_news_wait_longer_and_then_go_to_disk_too(world):
-    world.shelf.opened.clear()
-    assert await world.recorder.keep(news(), in_call=False) is Kept.SPOOLED
+async def test_news_wait_longer_and_then_go_to_disk_too(hasty):
+    hasty.shelf.opened.clear()
+    assert await hasty.recorder.keep(news(), in_call=False) is Kept.SPOOLED
 
 
 @pytest.mark.parametrize(
@@ -104,7 +121,6 @@ async def test_a_store_that_cannot_take_it_now_loses_nothing(world, tmp_path, er
     world.shelf.error = error
     assert await world.recorder.keep(news(), in_call=True) is Kept.SPOOLED
     assert not world.recorder.store_answers
-    world.shelf.opened.clear()
     assert await world.recorder.keep(news(), in_call=False) is Kept.SPOOLED
     assert not (tmp_path / "spool" / REFUSED).exists()
     world.shelf.error = None
@@ -158,3 +174,13 @@ async def test_who_waits_when_the_process_stops_is_put_to_disk(tmp_path):
     running.cancel()
     assert set(await asyncio.gather(*waiting)) == {Kept.SPOOLED}
     world.spool.close()
+
+
+async def test_a_store_that_hangs_is_away_until_it_answers(hasty):
+    hasty.shelf.opened.clear()
+    assert await hasty.recorder.keep(news(), in_call=False) is Kept.SPOOLED
+    assert not hasty.recorder.store_answers
+    assert await hasty.recorder.keep(news(), in_call=False) is Kept.SPOOLED
+    hasty.shelf.opened.set()
+    await hasty.recorder.probe()
+    assert hasty.recorder.store_answers

@@ -35,6 +35,7 @@ from holdfast.twilio.model import TwilioError
 from holdfast.verify import api as verify
 from holdfast.verify.model import VerifyError
 from holdfast.voice import api as voice
+from holdfast.voice import calls_api as calls
 from holdfast.voice import health_api as voice_health
 from holdfast.voice.model import UnknownError as NoNumberError
 from holdfast.voice.model import VoiceError
@@ -99,6 +100,7 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     turner = Turner(pool, settings, names)
     app.include_router(levers.router(pool, turner))
     app.include_router(voice.router(pool, turner, settings.twilio_account_sid))
+    app.include_router(calls.router(pool))
     app.include_router(signals.router(pool))
     app.include_router(watch.router(pool, names))
     app.include_router(incidents.router(desk))

@@ -154,7 +154,7 @@ def replay(
             until=until,
             ids=events,
         )
-        chosen = replace(chosen, own=False)
+        chosen = replace(chosen, routed=True)
         total = await store.count(pool, chosen)
         if events and total < len(set(events)):
             held = await store.held(pool, "stripe", events)

@@ -227,7 +227,7 @@ class TwilioDoor:
             body=request.body,
             answered=answered,
         )
-        return await self._recorder.keep(made, in_call=request.path.part is not None)
+        return (await self._recorder.keep(made, in_call=request.path.part is not None)).value
 
 
 def _headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -17,10 +17,10 @@ async def replay(pool: Pool, chosen: Filter, now: datetime | None = None) -> Asy
     """Queue the chosen events once more, oldest first; yields (seqs looked at, how many were queued) by chunk.
 
     Those that are in the queue already stay as they are. Applying an event twice changes nothing in the ledger, and
-    a destination that was notified of it is not notified again. Messages of ours are no events to route: whoever
-    subscribes to everything would get them.
+    a destination that was notified of it is not notified again. Messages of ours and callbacks about calls are no
+    events to route: whoever subscribes to everything would get them.
     """
-    chosen = replace(chosen, own=False)
+    chosen = replace(chosen, routed=True)
     after = 0
     moment = now or datetime.now(UTC)
     while rows := await store.matching(pool, chosen, after=after, limit=CHUNK):

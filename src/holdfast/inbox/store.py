@@ -213,8 +213,8 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
     state: str | None = None
-    own: bool | None = None
-    """Whether we made them ourselves: messages that we sent."""
+    routed: bool | None = None
+    """Whether they are of the provider whose events are routed: not messages of ours, nor callbacks about calls."""
 
 
 TROUBLE = ("unmatched", "unreadable", "unfetched", "dead")
@@ -223,7 +223,7 @@ STATES = ("live", "applied", "stored", *TROUBLE)
 its account; unreadable: about a payment, but in an unknown form; unfetched: thin, and its object could not be had;
 dead: it could not be routed."""
 
-_WHERE = """
+_WHERE = f"""
     ($1::text[] IS NULL OR event_id = ANY($1)) AND ($2::text IS NULL OR type LIKE $2)
     AND ($3::smallint IS NULL OR e.lane = $3) AND ($4::text IS NULL OR account = $4)
     AND ($5::bool IS NULL OR livemode = $5)
@@ -235,7 +235,7 @@ _WHERE = """
             AND outcome IN ('dead', 'unmatched', 'unreadable', 'unfetched')))
     AND ($9::bigint IS NULL OR coalesce(d.merchant_id, w.merchant_id) = $9)
     AND ($10::text IS NULL OR object_id = $10)
-    AND ($11::bool IS NULL OR $11 = (provider = 'holdfast'))
+    AND ($11::bool IS NULL OR $11 = (provider = '{ROUTED}'))
 """
 _JOINED = """
     FROM event e
@@ -260,7 +260,7 @@ def _arguments(chosen: Filter) -> list[object]:
         chosen.state,
         chosen.merchant_id,
         chosen.object_id,
-        chosen.own,
+        chosen.routed,
     ]
 
 

@@ -4,7 +4,7 @@ Rows are merged as `folding` folds: the order in which callbacks come, and how o
 statements are for one transaction; the call's row is locked by its merge, so two who tell of a call take turns.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from holdfast.inbox import store as inbox
 from holdfast.merchants.numbers import UNKNOWN_REGION
 from holdfast.queue import store as queue
 from holdfast.queue.model import Lane, Stage
-from holdfast.voice.folding import OVER, AlertChange, CallChange, LegChange, VoicemailChange
+from holdfast.voice.folding import OVER, CallChange, LegChange, VoicemailChange
 from holdfast.voice.model import Callback
 
 PROVIDER = "twilio"
@@ -77,10 +77,19 @@ async def count_duplicates(db: Connection, repeats: Iterable[Callback]) -> None:
     await inbox.count_duplicates(db, [(PROVIDER, one.event_id, one.received) for one in repeats])
 
 
-async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> None:
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A call's row as it is now: whether the call is over, and whether a voicemail of it was known before."""
+
+    sid: str
+    is_over: bool
+    has_voicemail: bool
+
+
+async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> list[Merged]:
     """Sorted, so that two who tell of the same calls wait for each other instead of deadlocking."""
     calls = sorted(changes, key=lambda one: one.sid)
-    await db.execute(
+    rows = await db.fetch(
         """
         INSERT INTO call AS c (sid, account, phone, merchant_id, region, caller, is_test, status, rank, began_at,
                                ended_at, seconds, answer, told_at)
@@ -106,6 +115,7 @@ async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> None:
             answer = CASE WHEN c.told_at IS NULL OR (excluded.told_at, excluded.answer) > (c.told_at, c.answer)
                 THEN excluded.answer ELSE c.answer END,
             told_at = greatest(c.told_at, excluded.told_at)
+        RETURNING sid, rank >= $14, EXISTS (SELECT FROM voicemail v WHERE v.call_sid = c.sid)
         """,
         [one.sid for one in calls],
         [one.account for one in calls],
@@ -120,7 +130,9 @@ async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> None:
         [one.answer for one in calls],
         [one.told for one in calls],
         UNKNOWN_REGION,
+        OVER,
     )
+    return [Merged(*row) for row in rows]
 
 
 async def merge_legs(db: Connection, legs: Collection[LegChange]) -> list[LegChange]:
@@ -177,31 +189,17 @@ async def merge_voicemails(db: Connection, voicemails: Collection[VoicemailChang
     )
 
 
-async def merge_alerts(db: Connection, alerts: Collection[AlertChange]) -> set[str]:
-    """The sids of those that are new. Whoever tells of an alert first is believed."""
-    rows = await db.fetch(
+async def place_alerts(db: Connection, called: Mapping[str, str]) -> None:
+    """Say whose number alerts (by sid) are about, where the call is not known from which that would be seen."""
+    await db.execute(
         """
-        INSERT INTO twilio_alert (sid, account, at, level, code, resource, phone, region, target, url, said)
-        SELECT n.sid, n.account, to_timestamp(at), level, code, resource, number.phone, number.region, target, url, said
-        FROM unnest($1::text[], $2::text[], $3::float8[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[],
-                    $9::text[], $10::text[])
-            AS n(sid, account, at, level, code, resource, phone, target, url, said)
-        LEFT JOIN call ON call.sid = resource
-        LEFT JOIN number ON number.phone = coalesce(n.phone, call.phone)
-        ORDER BY n.sid ON CONFLICT (sid) DO NOTHING RETURNING sid
+        UPDATE twilio_alert a SET phone = number.phone, region = coalesce(a.region, number.region)
+        FROM unnest($1::text[], $2::text[]) AS n(sid, phone) JOIN number USING (phone)
+        WHERE a.sid = n.sid AND a.phone IS NULL
         """,
-        [one.sid for one in alerts],
-        [one.account for one in alerts],
-        [one.at for one in alerts],
-        [one.level for one in alerts],
-        [one.code for one in alerts],
-        [one.resource for one in alerts],
-        [one.phone for one in alerts],
-        [one.target for one in alerts],
-        [one.url for one in alerts],
-        [one.said for one in alerts],
+        list(called),
+        list(called.values()),
     )
-    return {row[0] for row in rows}
 
 
 async def derive(db: Connection, sids: Collection[str]) -> list[str]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import get_args
 
+from holdfast.twilio.model import DebuggerAlert
 from holdfast.voice.callbacks import LONGEST, sid
 from holdfast.voice.model import Callback, LegOutcome
 
@@ -96,20 +97,6 @@ class VoicemailChange:
         self.transcription = max((t for t in (self.transcription, other.transcription) if t is not None), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class AlertChange:
-    sid: str
-    account: str
-    at: float
-    level: str
-    code: int
-    resource: str | None
-    phone: str | None
-    target: str | None
-    url: str | None
-    said: str
-
-
 @dataclass(slots=True)
 class Changes:
     """By their keys in the store, so that each occurs once."""
@@ -117,7 +104,9 @@ class Changes:
     calls: dict[str, CallChange] = field(default_factory=dict)
     legs: dict[tuple[str, str], LegChange] = field(default_factory=dict)
     voicemails: dict[str, VoicemailChange] = field(default_factory=dict)
-    alerts: dict[str, AlertChange] = field(default_factory=dict)
+    alerts: dict[str, DebuggerAlert] = field(default_factory=dict)
+    called: dict[str, str] = field(default_factory=dict)
+    """The number that was called, by the sid of the alert about it."""
 
 
 RegionOf = Callable[[str, str], str]
@@ -215,19 +204,19 @@ def _take_alert(changes: Changes, callback: Callback) -> None:
         return
     changes.alerts.setdefault(
         found,
-        AlertChange(
+        DebuggerAlert(
             found,
             callback.account,
-            _time(said.get("Timestamp"), callback.received),
+            datetime.fromtimestamp(_time(said.get("Timestamp"), callback.received), UTC),
             said.get("Level", "error").lower()[:LONGEST],
             number(said.get("error_code"), most=2**31 - 1) or 0,
             said.get("resource_sid", "")[:LONGEST] or None,
-            said.get("To", "")[:LONGEST] or None,
-            None,
             said.get("url", "")[:2000] or None,
             said.get("message", "")[:2000],
         ),
     )
+    if said.get("To"):
+        changes.called[found] = said["To"][:LONGEST]
 
 
 def number(text: str | None, *, most: int) -> int | None:

@@ -9,8 +9,11 @@ import structlog
 from holdfast.db.pool import Connection, Pool
 from holdfast.merchants.numbers import region_of
 from holdfast.voice import call_store as store
+from holdfast.voice import debugger_store
+from holdfast.voice.debugger_store import KeptAlert
 from holdfast.voice.folding import Changes, LegChange, folded
 from holdfast.voice.model import Callback
+from holdfast.voice.polling import count as count_alerts
 from holdfast.voice.signals import CALLS, LEGS
 from holdfast.voice.snapshot import Snapshot
 from holdfast.voice.voicemails import Announcer
@@ -55,21 +58,25 @@ class Keeper:
             new = [callback.event_id in added and first[callback.event_id] == n for n, callback in enumerate(batch)]
             changes = folded((one for one, is_new in zip(batch, new, strict=True) if is_new), self._region_of)
             ended, legs = await self._merge(connection, changes)
+            alerts = await _keep_alerts(connection, changes)
         self._count(ended, legs)
+        count_alerts(one.code for one in alerts)
         return new
 
     async def _merge(self, db: Connection, changes: Changes) -> tuple[list[str], list[LegChange]]:
         """The sids of the calls that ended now, and the legs that are new."""
-        if changes.alerts:
-            await store.merge_alerts(db, list(changes.alerts.values()))
         if not changes.calls:
             return [], []
-        await store.merge_calls(db, changes.calls.values())
+        calls = await store.merge_calls(db, changes.calls.values())
         legs = await store.merge_legs(db, list(changes.legs.values())) if changes.legs else []
         if changes.voicemails:
             await store.merge_voicemails(db, list(changes.voicemails.values()))
-        ended = await store.derive(db, changes.calls)
-        for message in await store.complete_voicemails(db, changes.calls):
+        # Nothing more is asked of a call in mid-course, as most are: calls wait for this.
+        changed = {sid for sid, _ in changes.legs} | {one.call_sid for one in changes.voicemails.values()}
+        judged = [one.sid for one in calls if one.is_over or one.sid in changed]
+        ended = await store.derive(db, judged) if judged else []
+        messaged = [one.sid for one in calls if one.has_voicemail or one.sid in changed]
+        for message in await store.complete_voicemails(db, messaged) if messaged else []:
             await self._announcer.announce(db, message, datetime.fromtimestamp(self._clock(), UTC))
         return ended, legs
 
@@ -105,6 +112,15 @@ class Keeper:
         if snapshot is not self._known_of:
             self._known_of, self._known = snapshot, _regions(snapshot)
         return region if region in self._known else OTHER
+
+
+async def _keep_alerts(db: Connection, changes: Changes) -> list[KeptAlert]:
+    """Those that are new. After the calls, which say what an alert is about."""
+    if not changes.alerts:
+        return []
+    new = await debugger_store.keep(db, list(changes.alerts.values()))
+    await store.place_alerts(db, changes.called)
+    return new
 
 
 def _regions(snapshot: Snapshot) -> frozenset[str]:

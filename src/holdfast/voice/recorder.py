@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
+from typing import Any, TypeVar
 
 import asyncpg
 import structlog
@@ -18,7 +19,9 @@ from holdfast.voice.spool import Spool, SpoolError
 
 log = structlog.get_logger()
 
-CALL_PATIENCE = 0.015
+T = TypeVar("T")
+
+CALL_PATIENCE = 0.010
 """Seconds that a call waits for the commit before its callback goes to disk instead."""
 PATIENCE = 2.0
 """The same for what nobody on the phone waits for."""
@@ -152,8 +155,7 @@ class Recorder:
     async def probe(self) -> None:
         """Ask the store whether it is there."""
         try:
-            async with asyncio.timeout(PROBED_EVERY):
-                await self._probe()
+            await _within(PROBED_EVERY, self._probe())
         except NOT_NOW:
             return
         except Exception:
@@ -199,8 +201,7 @@ class Recorder:
 
     async def _commit(self, batch: list[_Entry]) -> None:
         try:
-            async with asyncio.timeout(self._patience):
-                new = await store_all(self._store, [entry.callback for entry in batch])
+            new = await _within(self._patience, store_all(self._store, [entry.callback for entry in batch]))
         except NOT_NOW as error:
             self._away(error)
             _fail(batch)
@@ -296,6 +297,28 @@ async def refuse(spool: Spool, callback: Callback, error: Exception) -> None:
     """Raises SpoolError."""
     await spool.refuse(callback)
     log.error("recorder.callback_refused", event_id=callback.event_id, error=f"{type(error).__name__}: {error}"[:200])
+
+
+async def _within(seconds: float, asked: Awaitable[T]) -> T:
+    """What is asked of the store, or TimeoutError. What takes longer is left to end by itself.
+
+    (A time-out around it would wait until it has rolled back, on a server that hangs for as long as it hangs.)
+    """
+    asking = asyncio.ensure_future(asked)
+    asking.add_done_callback(_seen)
+    try:
+        await asyncio.wait([asking], timeout=seconds)
+        if not asking.done():
+            raise TimeoutError(f"no answer within {seconds:g} s")
+        return asking.result()
+    finally:
+        asking.cancel()
+
+
+def _seen(asking: asyncio.Future[Any]) -> None:
+    """Of one that nobody waits for any more."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 def _tell(entry: _Entry, kept: Kept) -> None:

@@ -74,7 +74,7 @@ class Spool:
                 error: Exception | None = None
                 try:
                     await loop.run_in_executor(self._thread, self._write, [text for text, _ in batch])
-                except (OSError, SpoolError) as failed:
+                except (OSError, SpoolError, RuntimeError) as failed:  # RuntimeError: it is closed
                     error = SpoolError(f"the spool cannot be written: {failed}")
                 for _, future in batch:
                     if not future.done():
