@@ -19,8 +19,11 @@ from holdfast.cli import build
 from tests.inbox.events import SECRET
 
 REPO = Path(__file__).parents[1]
-OFFLINE = {"HOLDFAST_STRIPE_STATUS_URL": "http://127.0.0.1:9/summary.json"}
-"""Nothing here asks the real Stripe."""
+OFFLINE = {
+    "HOLDFAST_STRIPE_STATUS_URL": "http://127.0.0.1:9/summary.json",
+    "HOLDFAST_TWILIO_STATUS_URL": "http://127.0.0.1:9/summary.json",
+}
+"""Nothing here asks the real Stripe or the real Twilio."""
 PLACE = tempfile.TemporaryDirectory(prefix="holdfast-test-")
 """The data directory where a test names none: nothing is written to that of a real installation."""
 ONLY: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HOLDFAST_")}

@@ -115,10 +115,11 @@ async def clear(pool: Pool) -> None:
     """Empty every table that holds something (each costs files), and set the lane table back."""
     tables = await pool.fetch(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
-        "AND tablename NOT IN ('alembic_version', 'catalogue_version', 'lane_rule')"
+        "AND tablename NOT IN ('alembic_version', 'catalogue_version', 'lane_rule', 'voice_version')"
     )
     looks = " UNION ALL ".join(f"SELECT '{row[0]}' WHERE EXISTS (SELECT FROM {row[0]})" for row in tables)
     names = ", ".join(row[0] for row in await pool.fetch(looks))
     if names:
         await pool.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
     await pool.execute("UPDATE catalogue_version SET version = version + 1")
+    await pool.execute("UPDATE voice_version SET version = version + 1")

@@ -13,6 +13,9 @@ from holdfast import __version__
 GROUPS = {
     "merchants": ("merchants:app", "Merchants: who they are."),
     "destinations": ("destinations:app", "Destinations: where notifications go."),
+    "numbers": ("numbers:app", "Numbers: which there are, whose, and where."),
+    "plans": ("plans:app", "Call plans: who answers a number, when, and what callers are told."),
+    "twilio": ("twilio:app", "Twilio: its subaccounts."),
     "events": ("events:app", "Events: every webhook received, and what became of it."),
     "lanes": ("events:lanes_app", "Lanes: which event types matter most."),
     "deliveries": ("deliveries:app", "Deliveries: every notification, each try of it, dead letters."),
@@ -53,7 +56,7 @@ def _top(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Holdfast carries payment events from Stripe to merchants, and loses none.
+    """Holdfast carries payment events from Stripe to merchants, loses none, and keeps their calls answered.
 
     Settings are environment variables HOLDFAST_… or the same names in ./holdfast.toml; docs/settings.md lists them.
     """

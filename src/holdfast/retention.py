@@ -10,6 +10,7 @@ from holdfast.delivery import store as deliveries
 from holdfast.inbox import store as inbox
 from holdfast.merchants import store as merchants
 from holdfast.queue import store as queue
+from holdfast.voice import call_store as calls
 from holdfast.watch import store as watch
 
 log = structlog.get_logger()
@@ -33,6 +34,7 @@ async def prune(pool: Pool, days: int, now: datetime | None = None) -> int:
             "done": await queue.prune(connection, before, BATCH),
             "duplicates": await inbox.prune_duplicates(connection, before, BATCH),
             "mailboxes": await merchants.prune_mailboxes(connection, BATCH),
+            "calls": await calls.prune(connection, before, BATCH),
             "alerts": await watch.prune(connection, before, BATCH),
         }
     if any(gone.values()):

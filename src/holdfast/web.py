@@ -27,8 +27,10 @@ from holdfast.db.notifications import Listener, Notifier
 from holdfast.db.pool import Pool
 from holdfast.delivery import signals as delivery_signals
 from holdfast.desk import open_desk
+from holdfast.gateway.calls import Calls
 from holdfast.gateway.protocol import BoundedProtocol, HotDoor
-from holdfast.gateway.stripe import Message, Receive, Scope, Send, StripeDoor
+from holdfast.gateway.receiving import Message, Receive, Scope, Send
+from holdfast.gateway.stripe import StripeDoor
 from holdfast.health.board import Board
 from holdfast.health.service import Health
 from holdfast.inbox.service import Inbox
@@ -102,9 +104,9 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         levers = Levers(routers=0, deliveries=0)
         pools = {
             name: await stack.enter_async_context(
-                pool(database.url, size=levers.pool_size(f"web/{name}"), name=named, hot=name == "inbox")
+                pool(database.url, size=levers.pool_size(f"web/{name}"), name=named, hot=name != "general")
             )
-            for name, named in (("inbox", "inbox"), ("general", "web"))
+            for name, named in (("inbox", "inbox"), ("general", "web"), ("voice", "voice"))
         }
         hot, general = pools["inbox"], pools["general"]
         prepared = asyncio.Event()
@@ -117,6 +119,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         if not secrets:
             log.warning("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS", effect="events are answered 503")
         stripe = StripeDoor(box, secrets)
+        calls = stack.enter_context(Calls(settings, pools["voice"], catalogue))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         teller = Teller(open_channels(settings.team_channels, settings.alert_webhooks, session, settings.public))
         guard = Guard(teller)
@@ -131,7 +134,8 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         )
         api = ApiDoor(settings, general, open_desk)
         status = PublicStatus(settings, general, prepared)
-        app = Doors({"/hooks/stripe": stripe}, _rest(general, totals, box, health.board, api, public=status.routes))
+        hooks = {"/hooks/stripe": stripe, **calls.hooks}
+        app = Doors(hooks, _rest(general, totals, box, health.board, api, public=status.routes))
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
         async def refresh() -> None:
@@ -139,25 +143,17 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             await box.refresh_lanes(general)
 
         turned = asyncio.Event()
-        listener = Listener(database.url, {CHANNEL: lambda _: turned.set()}, name="holdfast web listener")
+        heard = {CHANNEL: lambda _: turned.set(), calls.channel: lambda _: calls.changed.set()}
+        listener = Listener(database.url, heard, name="holdfast web listener")
 
         async def heed() -> None:
             await levers.refresh(general)
             await resize(pools, "web", levers)
+            calls.heed(levers.snapshot)
 
         async def prepare() -> None:
             if await database.bring_up(stop):
                 prepared.set()
-
-        async def stop_serving() -> None:
-            await stop.wait()
-            server.should_exit = True
-
-        async def hang_up() -> None:
-            now = asyncio.get_running_loop().time()
-            for connection in list(server.server_state.connections):
-                if isinstance(connection, BoundedProtocol) and connection.is_late(now):
-                    connection.hang_up()
 
         preparing = asyncio.create_task(prepare())
         preparing.add_done_callback(lambda done: stop.set() if done.cancelled() or done.exception() else None)
@@ -166,10 +162,11 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             notifier.run(),
             api.prepare(),
             after(prepared, listener.run()),
-            stop_serving(),
-            repeat("hang_up", hang_up, every=1.0, stop=stop),
+            _stop_serving(server, stop),
+            repeat("hang_up", partial(_hang_up, server), every=1.0, stop=stop),
             *health.loops(stop),
             *status.loops(stop),
+            *calls.loops(partial(after, prepared), stop),
             after(prepared, repeat("refresh_catalogue", refresh, every=1.0, stop=stop)),
             after(prepared, repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned)),
             after(
@@ -210,6 +207,18 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals are handled in `service.run`; uvicorn's way ends the process before it has cleaned up."""
         yield
+
+
+async def _stop_serving(server: _Server, stop: asyncio.Event) -> None:
+    await stop.wait()
+    server.should_exit = True
+
+
+async def _hang_up(server: _Server) -> None:
+    now = asyncio.get_running_loop().time()
+    for connection in list(server.server_state.connections):
+        if isinstance(connection, BoundedProtocol) and connection.is_late(now):
+            connection.hang_up()
 
 
 def _config(app: Doors, hot: Mapping[bytes, HotDoor]) -> uvicorn.Config:

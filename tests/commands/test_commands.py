@@ -103,7 +103,8 @@ async def test_empty_states_say_what_to_do(done):
 async def test_merchants_are_added_changed_and_listed(run, done):
     out = await done("merchants", "add", "bakery", "--name", "The Bakery", "--stripe-account", "acct_1A")
     assert out == "Merchant bakery added.\n"
-    await done("merchants", "set", "bakery", "--email", "owner@bakery.example")
+    await done("merchants", "set", "bakery", "--email", "owner@bakery.example", "--time-zone", "Europe/Berlin")
+    await done("merchants", "set", "bakery", "--name", "The Bakery")
     [found] = json.loads(await done("merchants", "list", "--json"))["merchants"]
     assert (found["key"], found["name"], found["email"], found["stripe_account"]) == (
         "bakery",
@@ -111,6 +112,9 @@ async def test_merchants_are_added_changed_and_listed(run, done):
         "owner@bakery.example",
         "acct_1A",
     )
+    assert found["time_zone"] == "Europe/Berlin"
+    status, _, err = await run("merchants", "set", "bakery", "--time-zone", "Moon")
+    assert (status, "'Moon' is not a time zone: write its IANA name" in err) == (1, True)
     assert "owner@bakery.example" in await done("merchants", "list", "--search", "bakery")
     status, _, err = await run("merchants", "add", "bakery")
     assert (status, "there is a merchant bakery already" in err) == (1, True)

@@ -1,4 +1,5 @@
-"""A whole company in small for incidents: Stripe, merchants, mail, a team channel, `holdfast up`, somebody on duty.
+"""A whole company in small for incidents: Stripe, Twilio, merchants, mail, a team channel, `holdfast up`, somebody on
+duty.
 
 The runbooks are the shipped ones with their waits shortened, and `health_watch` is less patient than usual.
 """
@@ -20,11 +21,13 @@ from holdfast import actions
 from holdfast.config import Settings
 from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.db.pool import Pool, create_pool
+from holdfast.drills import call_town
 from holdfast.drills.operator import Operator
 from holdfast.drills.receivers import Mailboxes, WebhookReceivers
 from holdfast.drills.rehearsal import prepare
 from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
 from holdfast.drills.team_chat import TeamChat
+from holdfast.drills.twilio import DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN, EmulatedTwilio
 from holdfast.incidents import store
 from holdfast.incidents.model import Incident, StepRow
 from holdfast.runbooks import store as steps_store
@@ -34,11 +37,14 @@ from tests.inbox.events import SECRET
 from tests.processes import Running, command_here, running
 
 ACCOUNTS = [f"acct_1Shop{number}" for number in range(3)]
+SHOPS = [f"shop{number}" for number in range(3)]
+CALL_SPEED = 60.0
 
 
 @dataclass
 class Story:
     stripe: EmulatedStripe
+    twilio: EmulatedTwilio
     receivers: WebhookReceivers
     mail: Mailboxes
     chat: TeamChat
@@ -157,10 +163,18 @@ class Story:
 
 
 @asynccontextmanager
-async def story(place: Path, runbook: str, rate: float = 30.0) -> AsyncIterator[Story]:
+async def story(place: Path, runbook: str, rate: float = 30.0, calls: float = 0.0) -> AsyncIterator[Story]:
+    """`rate` events and `calls` a second."""
     runbooks, watch = prepare(place.parent)
     emulated = EmulatedStripe(accounts=ACCOUNTS, speed=600, webhook_timeout=5)
-    async with emulated as stripe, Mailboxes() as mail, WebhookReceivers() as receivers, TeamChat() as chat:
+    exchange = EmulatedTwilio(regions=call_town.PREFIXES, speed=CALL_SPEED)
+    async with (
+        emulated as stripe,
+        exchange as twilio,
+        Mailboxes() as mail,
+        WebhookReceivers() as receivers,
+        TeamChat() as chat,
+    ):
         settings: Any = {
             "data_dir": str(place),
             "allowed_networks": "127.0.0.0/8",
@@ -168,6 +182,10 @@ async def story(place: Path, runbook: str, rate: float = 30.0) -> AsyncIterator[
             "stripe_api_key": DEFAULT_API_KEY,
             "stripe_api_url": stripe.url,
             "stripe_status_url": stripe.status_url,
+            "twilio_account_sid": DEFAULT_ACCOUNT_SID,
+            "twilio_auth_token": DEFAULT_AUTH_TOKEN,
+            "twilio_api_url": twilio.url,
+            "twilio_status_url": twilio.status_url,
             "team_channels": chat.url,
             "watch_file": str(watch),
             "runbooks_dir": str(runbooks),
@@ -188,13 +206,18 @@ async def story(place: Path, runbook: str, rate: float = 30.0) -> AsyncIterator[
             await asyncio.sleep(1.2)
             for connect in (False, True):
                 stripe.add_endpoint(up.hook, [SECRET], connect=connect)
+            town = call_town.town(SHOPS)
+            call_town.connect(twilio, town, up.url)
             pool = await create_pool(EmbeddedPostgres(place).url(), size=4, name="test")
+            await call_town.introduce(pool, town)
             registry = actions.registry()
             library = Library(Path(settings["runbooks_dir"]), registry)
             desk = Desk(pool, Settings(data_dir=place), registry, library)
-            told = Story(stripe, receivers, mail, chat, up, pool, desk, settings, runbook)
+            told = Story(stripe, twilio, receivers, mail, chat, up, pool, desk, settings, runbook)
             over = asyncio.get_running_loop().create_future()
-            traffic = asyncio.create_task(stripe.run(rate, over))
+            traffic: list[asyncio.Task[Any]] = [asyncio.create_task(stripe.run(rate, asyncio.shield(over)))]
+            if calls:
+                traffic.append(asyncio.create_task(twilio.run(calls, asyncio.shield(over), call_town.CALLERS)))
             duty = asyncio.create_task(_on_duty(told))
             try:
                 await asyncio.sleep(5)
@@ -202,7 +225,7 @@ async def story(place: Path, runbook: str, rate: float = 30.0) -> AsyncIterator[
             finally:
                 over.set_result(None)
                 duty.cancel()
-                await asyncio.gather(traffic, duty, return_exceptions=True)
+                await asyncio.gather(*traffic, duty, return_exceptions=True)
                 pool.terminate()
 
 

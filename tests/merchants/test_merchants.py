@@ -6,8 +6,9 @@ import pytest
 from holdfast.delivery.signing import new_secret
 from holdfast.merchants import store
 from holdfast.merchants.catalogue import Catalogue
+from holdfast.merchants.files import Rejected
 from holdfast.merchants.model import COMPANY, MerchantError, NewDestination, NewMerchant
-from holdfast.merchants.service import Rejected, Row, checked, checked_events, read_file
+from holdfast.merchants.service import Row, checked, checked_events, read_file
 
 pytestmark = pytest.mark.usefixtures("any_server")
 
@@ -100,6 +101,12 @@ async def test_an_upsert_adds_changes_and_leaves_alone(pool):
     found = await store.find(pool, "bakery")
     assert found is not None
     assert (found.name, found.email, found.stripe_account) == ("The Bakery", "new@example.com", "acct_1A")
+    zoned = NewMerchant("bakery", "The Bakery", time_zone="Europe/Berlin")
+    assert await store.upsert(pool, [zoned]) == (0, 1)
+    assert await store.upsert(pool, [NewMerchant("bakery", "The Bakery")]) == (0, 0)
+    found = await store.find(pool, "bakery")
+    assert found is not None
+    assert (found.email, found.time_zone) == ("new@example.com", "Europe/Berlin")
 
 
 async def test_merchants_are_searched_by_any_of_their_texts(pool):
@@ -125,6 +132,9 @@ async def test_merchants_are_searched_by_any_of_their_texts(pool):
         NewMerchant("bakery", "x", "two@a.example, three@b.example"),
         NewMerchant("bakery", "x", None, "cus_123"),
         NewMerchant("bakery", "x", None, "acct_1 A"),
+        NewMerchant("bakery", "x", time_zone="Berlin"),
+        NewMerchant("bakery", "x", time_zone="localtime"),
+        NewMerchant("bakery", "x", time_zone="../UTC"),
     ],
 )
 def test_a_merchant_that_is_not_as_it_must_be_is_refused(wrong):
@@ -164,6 +174,23 @@ def test_merchants_are_read_from_csv(tmp_path):
 def test_merchants_are_read_from_a_spreadsheets_csv_with_a_byte_order_mark(tmp_path):
     (tmp_path / "m.csv").write_bytes("\ufeffkey,name\r\nbakery,Bakery\r\n".encode())
     assert [row.merchant.key for row in read_file(tmp_path / "m.csv") if isinstance(row, Row)] == ["bakery"]
+
+
+def test_a_merchants_time_zone_is_read_and_checked(tmp_path):
+    text = "key,name,time_zone\nbakery,Bakery,Europe/Berlin\ncafe,Cafe,\ngym,Gym,Moon\n"
+    bakery, cafe, gym = rows(tmp_path, "m.csv", text)
+    assert (bakery.merchant.time_zone, cafe.merchant.time_zone) == ("Europe/Berlin", None)
+    assert gym == Rejected(
+        4, "'Moon' is not a time zone: write its IANA name, such as Europe/Berlin or America/New_York"
+    )
+
+
+async def test_a_merchant_keeps_its_time_zone(pool):
+    made = await store.insert(pool, NewMerchant("bakery", "Bakery", time_zone="Europe/Berlin"))
+    assert made.time_zone == "Europe/Berlin"
+    changed = await store.update(pool, "bakery", NewMerchant("bakery", "Bakery", time_zone="Europe/Paris"))
+    assert changed is not None
+    assert changed.time_zone == "Europe/Paris"
 
 
 def test_merchants_are_read_from_json_lines(tmp_path):

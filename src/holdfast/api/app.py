@@ -22,6 +22,7 @@ from holdfast.incidents.model import UnknownError as NoIncidentError
 from holdfast.levers import api as levers
 from holdfast.levers.model import LeverError, RefusedError, UnknownError
 from holdfast.levers.turning import Turner
+from holdfast.merchants.model import MerchantError
 from holdfast.merchants.names import Names
 from holdfast.problems import CONTENT_TYPE
 from holdfast.runbooks import api as incidents
@@ -30,9 +31,13 @@ from holdfast.runbooks.model import RunbookError
 from holdfast.runbooks.working import Desk
 from holdfast.signals import api as signals
 from holdfast.signals.readings import ReadingError
+from holdfast.twilio.model import TwilioError
 from holdfast.verify import api as verify
 from holdfast.verify.model import VerifyError
+from holdfast.voice import api as voice
 from holdfast.voice import health_api as voice_health
+from holdfast.voice.model import UnknownError as NoNumberError
+from holdfast.voice.model import VoiceError
 from holdfast.watch import api as watch
 from holdfast.watch.settings import UnknownError as NotThereError
 
@@ -49,6 +54,10 @@ STATUSES: Mapping[type[Exception], int] = {
     IncidentError: 422,
     RunbookError: 422,
     ActionError: 422,
+    MerchantError: 422,
+    TwilioError: 422,
+    NoNumberError: 404,
+    VoiceError: 422,
 }
 """What the domains' errors mean to a caller; their messages say what to do."""
 _PROBLEM = {
@@ -87,7 +96,9 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
         dependencies=[Security(HTTPBearer(auto_error=False, description="HOLDFAST_API_TOKEN"))],
     )
     names = Names(pool)
-    app.include_router(levers.router(pool, Turner(pool, settings, names)))
+    turner = Turner(pool, settings, names)
+    app.include_router(levers.router(pool, turner))
+    app.include_router(voice.router(pool, turner, settings.twilio_account_sid))
     app.include_router(signals.router(pool))
     app.include_router(watch.router(pool, names))
     app.include_router(incidents.router(desk))

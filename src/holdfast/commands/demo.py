@@ -14,8 +14,8 @@ from holdfast.commands.session import CommandError, settings
 from holdfast.config import Settings
 from holdfast.db.pool import Pool, create_pool
 from holdfast.delivery import store as deliveries
-from holdfast.drills.demo import FLAKY, RATE, UNSTEADY, Demo, DemoError, Place, opened
-from holdfast.drills.stage import AFTER, StagedIncident
+from holdfast.drills.demo import CALLS, FLAKY, RATE, UNSTEADY, Demo, DemoError, Place, opened
+from holdfast.drills.stage import AFTER, Theatre, failing_region, hung_worker
 from holdfast.inbox import store as inbox
 from holdfast.payments import store as payments
 from holdfast.queue import service as queue
@@ -28,7 +28,10 @@ _EVERY = 5.0
 def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End by itself after so many seconds.")] = None,
 ) -> None:
-    """Play emulated Stripe traffic into a real Holdfast with emulated merchants behind it. Ctrl-C stops all of it."""
+    """Play emulated Stripe events and Twilio calls into a real Holdfast with emulated merchants behind it.
+
+    Ctrl-C stops all of it.
+    """
     chosen = settings().model_copy(update={"database_url": None})
     logs.configure(chosen.log_format, "error", process="demo")
     _claim(chosen)
@@ -90,17 +93,21 @@ def _welcome(running: Demo) -> None:
     terminal.say(
         f"It is up. About {RATE:.0f} Stripe events a second come in, some twice, some out of order;\n1 % never arrive. "
         "8 merchants are told of theirs by webhook and mail. One endpoint "
-        f"({FLAKY}) fails now and then, one ({UNSTEADY}) is down\nfor 15 s of every 45. In another terminal:\n"
+        f"({FLAKY}) fails now and then, one ({UNSTEADY}) is down\nfor 15 s of every 45. "
+        f"About {CALLS:.0f} call a second comes in, and is put through to the merchants.\nIn another terminal:\n"
         f"\n    . {place.env_file}\n"
         f"    {holdfast} queue stats            how much waits, and how fast it goes\n"
         f"    {holdfast} payments list          the ledger\n"
         f"    {holdfast} events list            what came in, and what became of it\n"
         f"    {holdfast} deliveries list        what merchants were sent\n"
         f"    {holdfast} reconcile --since 1h   finds the events that never arrived, and fetches them\n"
+        f"    {holdfast} calls list             who called, and who answered\n"
+        f"    {holdfast} voice health           how calls go, by region, number and target\n"
         f"    {holdfast} incidents list         what is wrong now, and who is on it\n"
         f"\nIn {AFTER:.0f} seconds a worker process hangs: the backlog is noticed, its runbook runs, merchants\n"
-        "and the status page are told, and a review is left. Somebody called dana approves what is\n"
-        "asked; all waits are shorter than they would be.\n"
+        "and the status page are told, and a review is left. Then Twilio fails in one of two regions, and\n"
+        "calls go round it. Somebody called dana approves what is asked; all waits are shorter than they\n"
+        "would be.\n"
         f"\nStatus page: http://{place.listen}/status\n"
         f"Health: http://{place.listen}/health/report   Metrics: http://{place.listen}/metrics\n"
         f"Log: {place.data_dir / 'demo.log'}   Ctrl-C stops everything.\n"
@@ -108,11 +115,12 @@ def _welcome(running: Demo) -> None:
 
 
 async def _stage(running: Demo, pool: Pool) -> None:
-    """One incident, worked by itself."""
+    """Two incidents, each worked by its runbook."""
+    scenes = (hung_worker(running.up), failing_region(running.twilio))
     try:
-        await StagedIncident(pool, running.settings, running.up, terminal.say).play(running.place.data_dir)
+        await Theatre(pool, running.settings, terminal.say).play(scenes, running.place.data_dir)
     except Exception as error:  # noqa: BLE001 - the traffic goes on, and whoever watches is told
-        terminal.say(f"The staged incident broke off: {type(error).__name__}: {error}")
+        terminal.say(f"The staged incidents broke off: {type(error).__name__}: {error}")
 
 
 async def _tell(running: Demo, pool: Pool, stop: "asyncio.Future[object]") -> None:
@@ -130,5 +138,6 @@ async def _line(running: Demo, pool: Pool) -> str:
         f"{await inbox.count(pool, inbox.Filter()):>6} events, {waiting[Stage.ROUTE]} to route   "
         f"{payments_count:>6} payments   "
         f"{await deliveries.count(pool, deliveries.Filter()):>6} notifications, {waiting[Stage.DELIVER]} waiting   "
-        f"{running.receivers.accepted:>6} accepted   {sum(running.mail.received.values()):>3} mails"
+        f"{running.receivers.accepted:>6} accepted   {sum(running.mail.received.values()):>3} mails   "
+        f"{len(running.twilio.results):>4} calls"
     )

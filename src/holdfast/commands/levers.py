@@ -12,9 +12,10 @@ from holdfast.commands.session import with_store
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.levers import store
-from holdfast.levers.model import LEVERS, Change, Cleared, Turned, Value, lever, written
+from holdfast.levers.model import LEVERS, VOICE, Change, Cleared, Turned, Value, lever, written
 from holdfast.levers.turning import Turner
 from holdfast.merchants.names import Names
+from holdfast.voice.reach import Reach, reach
 
 app = typer.Typer()
 app.command("ramp")(ramps.start)
@@ -28,7 +29,8 @@ On = Annotated[
         "--target",
         "-t",
         metavar="TARGET",
-        help="lane:bulk, stage:deliver, merchant:KEY, destination:ID or pool:web/general.",
+        help="lane:bulk, stage:deliver, merchant:KEY, destination:ID, pool:web/general; of calls also region:US, "
+        "number:+1…, target:+1….",
     ),
 ]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why: for whoever finds it turned.")]
@@ -90,18 +92,35 @@ def turn(
         str | None, typer.Option("--for", metavar="TIME", help="Undo it by itself after 30m, 2h, 1d.")
     ] = None,
     reason: Reason = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would be, and of a lever of calls whom it touches.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Turn a lever; every process heeds it within a second."""
+    """Turn a lever; every process heeds it within a second. A lever of calls shows first whom it touches."""
     lasts = read_duration(for_) if for_ is not None else None
 
-    async def body(pool: Pool, settings: Settings) -> Turned:
+    async def body(pool: Pool, settings: Settings) -> tuple[Turned | None, Reach | None]:
         turner = Turner(pool, settings, Names(pool))
-        return await turner.turn(name, target, value, actor=getpass.getuser(), reason=reason, lasts=lasts)
+        chosen, on = await turner.read(name, target)
+        percent = chosen.read(value)
+        touched = await reach(pool, name, on, int(percent)) if chosen in VOICE else None
+        if touched is not None and not json:
+            terminal.say(f"{'It would touch' if dry_run else 'It touches'} {touched}.")
+        if dry_run:
+            return None, touched
+        by = getpass.getuser()
+        return await turner.turn(name, target, value, actor=by, reason=reason, lasts=lasts), touched
 
-    turned = with_store(body)
+    turned, touched = with_store(body)
     if json:
-        terminal.print_json(turned)
+        reached = {"reach": asdict(touched)} if touched is not None else {}
+        would = {"name": name, "target": target, "value": lever(name).read(value), "dry_run": True}
+        terminal.print_json((asdict(turned) if turned is not None else would) | reached)
+        return
+    if turned is None:
+        what = f"{name}{f' of {target}' if target else ''}"
+        terminal.say(f"{what} would be {_word(lever(name).read(value))}. Nothing was changed (--dry-run).")
         return
     until = f" until {terminal.text(turned.expires_at)}" if turned.expires_at else ", until it is cleared"
     terminal.say(f"{name}{f' of {target}' if target else ''} is {_word(turned.value)}{until}.")

@@ -16,8 +16,9 @@ from holdfast.delivery.addresses import AddressRefused, check_url
 from holdfast.delivery.signing import SecretError, new_secret, validate_secret
 from holdfast.inbox import store as inbox
 from holdfast.merchants import store
+from holdfast.merchants.files import Rejected
 from holdfast.merchants.model import Merchant, MerchantError, NewDestination, NewMerchant
-from holdfast.merchants.service import COLUMNS, Rejected, Row, checked, read_file
+from holdfast.merchants.service import COLUMNS, Row, checked, read_file
 
 app = typer.Typer()
 
@@ -25,16 +26,27 @@ Key = Annotated[str, typer.Argument(help="The merchant's short name in commands 
 Name = Annotated[str | None, typer.Option(help="Its full name.")]
 Email = Annotated[str | None, typer.Option(help="Where the company reaches it.")]
 Account = Annotated[str | None, typer.Option(help="Its connected Stripe account, acct_….")]
+Zone = Annotated[
+    str | None,
+    typer.Option("--time-zone", help="Of its business hours: Europe/Berlin; that of each number unless given."),
+]
 _SHOWN_REJECTS = 20
 _CHUNK = 1000
 
 
 @app.command()
-def add(key: Key, name: Name = None, email: Email = None, stripe_account: Account = None, json: Json = False) -> None:
+def add(
+    key: Key,
+    name: Name = None,
+    email: Email = None,
+    stripe_account: Account = None,
+    time_zone: Zone = None,
+    json: Json = False,
+) -> None:
     """Add a merchant."""
 
     async def body(pool: Pool, _settings: Settings) -> tuple[Merchant, int]:
-        new = checked(NewMerchant(key, name or key, email, stripe_account))
+        new = checked(NewMerchant(key, name or key, email, stripe_account, time_zone))
         try:
             merchant = await store.insert(pool, new)
         except asyncpg.UniqueViolationError:
@@ -46,13 +58,26 @@ def add(key: Key, name: Name = None, email: Email = None, stripe_account: Accoun
 
 @app.command("set")
 def change(
-    key: Key, name: Name = None, email: Email = None, stripe_account: Account = None, json: Json = False
+    key: Key,
+    name: Name = None,
+    email: Email = None,
+    stripe_account: Account = None,
+    time_zone: Zone = None,
+    json: Json = False,
 ) -> None:
     """Change a merchant; what is not named stays."""
 
     async def body(pool: Pool, _settings: Settings) -> tuple[Merchant, int]:
         old = await find(pool, key)
-        new = checked(NewMerchant(key, name or old.name, email or old.email, stripe_account or old.stripe_account))
+        new = checked(
+            NewMerchant(
+                key,
+                name or old.name,
+                email or old.email,
+                stripe_account or old.stripe_account,
+                time_zone or old.time_zone,
+            )
+        )
         try:
             merchant = await store.update(pool, key, new)
         except asyncpg.UniqueViolationError:
@@ -82,8 +107,8 @@ def listing(
         terminal.print_json({"merchants": merchants})
         return
     terminal.print_table(
-        ("KEY", "NAME", "E-MAIL", "STRIPE ACCOUNT", "SINCE"),
-        ((m.key, m.name, m.email, m.stripe_account, m.created_at) for m in merchants),
+        ("KEY", "NAME", "E-MAIL", "STRIPE ACCOUNT", "TIME ZONE", "SINCE"),
+        ((m.key, m.name, m.email, m.stripe_account, m.time_zone, m.created_at) for m in merchants),
         empty="No merchants yet. Add one: holdfast merchants add bakery --stripe-account acct_…"
         if search is None
         else f"No merchant with {search!r}.",

@@ -23,7 +23,9 @@ from holdfast.runbooks.actions import ActionError
 from holdfast.runbooks.model import RunbookError
 from holdfast.service import Database
 from holdfast.signals.readings import ReadingError
+from holdfast.twilio.model import TwilioApiError, TwilioError
 from holdfast.verify.model import VerifyError
+from holdfast.voice.model import VoiceError
 from holdfast.watch.settings import WatchError
 
 T = TypeVar("T")
@@ -83,6 +85,9 @@ MENDABLE = (
     IncidentError,
     RunbookError,
     ActionError,
+    TwilioError,
+    TwilioApiError,
+    VoiceError,
     asyncpg.InsufficientPrivilegeError,
 )
 """Errors that people can do something about: one line and exit 1, never a traceback."""

@@ -1,6 +1,7 @@
-"""What an e-mail says: of a payment event, or a message of our own as it was written."""
+"""What an e-mail says: of a payment event or a voicemail, or a message of our own as it was written."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from holdfast.delivery import voicemail
 from holdfast.delivery.model import Message, read_own
 from holdfast.merchants.model import Destination
 from holdfast.money import money
@@ -52,19 +54,19 @@ _AMOUNT_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What an e-mail says; `rows` are label and value."""
+    """What an e-mail says; `rows` are label and value, `why` is why it is sent to this mailbox."""
 
     title: str
     amount: str | None
-    event_type: str
+    why: str
     rows: tuple[tuple[str, str], ...]
 
 
 def compose(to: Destination, sender: Address, message: Message, now: datetime) -> EmailMessage:
     """The mail of a delivery: text and HTML. Its Message-ID is the same at every attempt, so that twins are known.
 
-    To a `contact` goes the message as it was written, to an `email` what the event says. Raises ValueError or
-    MessageError if `to` is not one address.
+    To a `contact` goes the message as it was written, to an `email` what the event says; to both the news of a
+    voicemail. Raises ValueError or MessageError if `to` is not one address.
     """
     mail = EmailMessage()
     mail["From"] = sender
@@ -72,10 +74,12 @@ def compose(to: Destination, sender: Address, message: Message, now: datetime) -
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = f"<{re.sub(r'[^A-Za-z0-9._-]', '_', message.webhook_id)}@{sender.domain}>"
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
-    if to.kind == "contact":
+    if message.event_type.startswith(voicemail.TYPES):
+        _tell(mail, describe_voicemail(message, is_subscriber=to.kind == "email"))
+    elif to.kind == "contact":
         _write(mail, message)
     else:
-        _tell(mail, message)
+        _tell(mail, describe(message), prefix="" if message.livemode else "[test] ")
     return mail
 
 
@@ -90,13 +94,9 @@ def _write(mail: EmailMessage, message: Message) -> None:
         mail.add_alternative(said.html, subtype="html")
 
 
-def _tell(mail: EmailMessage, message: Message) -> None:
-    """A payment event."""
-    notice = describe(message)
-    mail["Subject"] = one_line(
-        ("" if message.livemode else "[test] ")
-        + (f"{notice.title}: {notice.amount}" if notice.amount else notice.title)
-    )
+def _tell(mail: EmailMessage, notice: Notice, prefix: str = "") -> None:
+    """Of something that happened."""
+    mail["Subject"] = one_line(prefix + (f"{notice.title}: {notice.amount}" if notice.amount else notice.title))
     mail.set_content(_templates.get_template("event.txt.j2").render(notice=notice))
     mail.add_alternative(_templates.get_template("event.html.j2").render(notice=notice), subtype="html")
 
@@ -116,7 +116,23 @@ def describe(message: Message) -> Notice:
         ("Mode", "" if message.livemode else "test: no money moved"),
     )
     title = _TITLES.get(message.event_type) or f"Event: {message.event_type}"
-    return Notice(title, amount, message.event_type, tuple((label, one_line(value)) for label, value in rows if value))
+    return Notice(title, amount, _subscribed(message), _said(rows))
+
+
+def describe_voicemail(message: Message, *, is_subscriber: bool) -> Notice:
+    """What to tell a merchant about a message that a caller left. Raises ValueError."""
+    news = voicemail.read_voicemail(message.body)
+    what = "Voicemail" if message.event_type == "voicemail.received" else "Transcription of the voicemail"
+    why = _subscribed(message) if is_subscriber else f"You receive this because {news.to} takes messages for you."
+    return Notice(f"{what} from {news.from_ or 'an unknown caller'}", None, why, _said(voicemail.rows(news)))
+
+
+def _subscribed(message: Message) -> str:
+    return f"You receive this because your destination in Holdfast subscribes to {message.event_type}."
+
+
+def _said(rows: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((label, one_line(value, 4000 if label == "Transcription" else 300)) for label, value in rows if value)
 
 
 _templates = Environment(
@@ -168,6 +184,6 @@ def _words(name: str) -> str:
     return re.sub(r"[_.]+", " ", name).strip().capitalize()
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, most: int = 300) -> str:
     """Values come from outside: no line breaks or control characters, and not endless."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:300]
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:most]

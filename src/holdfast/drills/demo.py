@@ -1,4 +1,4 @@
-"""The demonstration: emulated Stripe, merchants' endpoints and mailboxes around a real Holdfast."""
+"""The demonstration: emulated Stripe and Twilio, merchants' endpoints and mailboxes around a real Holdfast."""
 
 import asyncio
 import os
@@ -14,18 +14,24 @@ from holdfast.config import Settings
 from holdfast.db.migrate import upgrade
 from holdfast.db.pool import create_pool
 from holdfast.delivery.signing import new_secret
+from holdfast.drills import call_town
 from holdfast.drills.receivers import Behaviour, Mailboxes, WebhookReceivers
 from holdfast.drills.rehearsal import prepare
 from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
 from holdfast.drills.stripe_faults import StripeFaults
 from holdfast.drills.stripe_traffic import Mix
 from holdfast.drills.team_chat import TeamChat
+from holdfast.drills.twilio import DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN, EmulatedTwilio
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
 
 SECRET = "whsec_demo_" + "0" * 24
 RATE = 20.0
 """Events a second."""
+CALLS = 1.0
+"""Calls a second."""
+CALL_SPEED = 20.0
+"""How many times faster than life people talk on the phone."""
 SHOP_NAMES = ("bakery", "bookshop", "cinema", "florist", "gym", "hotel", "pharmacy", "winery")
 FLAKY, UNSTEADY = "gym", "hotel"
 """Endpoints that fail at times, so that retries and an open breaker can be seen."""
@@ -52,6 +58,7 @@ class Demo:
     settings: Settings
     up: int
     stripe: EmulatedStripe
+    twilio: EmulatedTwilio
     receivers: WebhookReceivers
     mail: Mailboxes
     chat: TeamChat
@@ -61,10 +68,13 @@ class Demo:
         self.stripe.faults = StripeFaults(duplicate=0.03, reorder_window=0.5, gap=0.01)
         self.receivers.behaviours[FLAKY] = Behaviour(failing=0.2)
         unsteady = asyncio.create_task(self._unsteady())
+        calling = asyncio.create_task(self.twilio.run(CALLS, asyncio.shield(until), call_town.CALLERS))
         try:
             await self.stripe.run(RATE, until, Mix(meter_errors=1))
         finally:
             unsteady.cancel()
+            calling.cancel()
+            await asyncio.gather(unsteady, calling, return_exceptions=True)
 
     async def _unsteady(self) -> None:
         while True:
@@ -75,12 +85,15 @@ class Demo:
 
 
 @asynccontextmanager
-async def opened(place: Place) -> AsyncIterator[Demo]:
+async def opened(place: Place, call_speed: float = CALL_SPEED) -> AsyncIterator[Demo]:
     """The emulators, the merchants in the database, and `holdfast up` as a process of its own."""
     place.env_file.touch()  # from now on the data is the demonstration's
     async with AsyncExitStack() as stack:
         stripe = await stack.enter_async_context(
             EmulatedStripe(accounts=[_account(name) for name in SHOP_NAMES], speed=600.0, seed=os.getpid())
+        )
+        twilio = await stack.enter_async_context(
+            EmulatedTwilio(regions=call_town.PREFIXES, speed=call_speed, seed=os.getpid())
         )
         receivers = await stack.enter_async_context(WebhookReceivers(seed=1))
         mail = await stack.enter_async_context(Mailboxes())
@@ -89,20 +102,23 @@ async def opened(place: Place) -> AsyncIterator[Demo]:
         await _introduce(place.database_url, receivers)
         for connect in (False, True):
             stripe.add_endpoint(f"http://{place.listen}/hooks/stripe", [SECRET], connect=connect)
-        settings = _settings(place, stripe, mail, chat)
+        call_town.connect(twilio, call_town.town(SHOP_NAMES), f"http://{place.listen}")
+        settings = _settings(place, stripe, twilio, mail, chat)
         lines = [f"export {name}='{value}'\n" for name, value in settings.items()]
         place.env_file.chmod(0o600)
         place.env_file.write_text("# The settings of the demonstration: . demo.env\n" + "".join(lines))
         up = await stack.enter_async_context(_holdfast_up(place, settings))
         given: Any = {name.removeprefix("HOLDFAST_").lower(): value for name, value in settings.items()}
-        yield Demo(place, Settings(**given), up, stripe, receivers, mail, chat)
+        yield Demo(place, Settings(**given), up, stripe, twilio, receivers, mail, chat)
 
 
 def _account(name: str) -> str:
     return f"acct_1Demo{name.capitalize()}"
 
 
-def _settings(place: Place, stripe: EmulatedStripe, mail: Mailboxes, chat: TeamChat) -> dict[str, str]:
+def _settings(
+    place: Place, stripe: EmulatedStripe, twilio: EmulatedTwilio, mail: Mailboxes, chat: TeamChat
+) -> dict[str, str]:
     runbooks, watch = prepare(place.data_dir / "demo")
     return {
         "HOLDFAST_DATA_DIR": str(place.data_dir),
@@ -111,6 +127,10 @@ def _settings(place: Place, stripe: EmulatedStripe, mail: Mailboxes, chat: TeamC
         "HOLDFAST_STRIPE_API_KEY": DEFAULT_API_KEY,
         "HOLDFAST_STRIPE_API_URL": stripe.url,
         "HOLDFAST_STRIPE_STATUS_URL": stripe.status_url,
+        "HOLDFAST_TWILIO_ACCOUNT_SID": DEFAULT_ACCOUNT_SID,
+        "HOLDFAST_TWILIO_AUTH_TOKEN": DEFAULT_AUTH_TOKEN,
+        "HOLDFAST_TWILIO_API_URL": twilio.url,
+        "HOLDFAST_TWILIO_STATUS_URL": twilio.status_url,
         "HOLDFAST_SMTP_URL": f"{mail.url}?starttls=0",
         "HOLDFAST_ALLOWED_NETWORKS": "127.0.0.0/8",
         "HOLDFAST_TEAM_CHANNELS": chat.url,
@@ -143,6 +163,7 @@ async def _introduce(url: str, receivers: WebhookReceivers) -> None:
                 interesting = ("payment_intent.payment_failed", "charge.dispute.*", "payout.*")
                 mailbox = NewDestination(ids[name], "email", f"{name}@shops.example", (), interesting)
                 await merchants.upsert_destinations(pool, [mailbox])
+        await call_town.introduce(pool, call_town.town(SHOP_NAMES))
         secret = new_secret()
         receivers.secrets["application"] = secret
         address = receivers.url("application")

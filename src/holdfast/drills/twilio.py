@@ -130,8 +130,6 @@ class EmulatedTwilio:
     def status_url(self) -> str:
         return f"{self.url}{STATUS_PATH}"
 
-    # -- who there is ------------------------------------------------------------------------------------------------
-
     def add_subaccount(self, sid: str, token: str) -> None:
         """Add an account under the main one."""
         self._state.accounts[sid] = Account(sid, token, self.account_sid, self._clock())
@@ -203,8 +201,6 @@ class EmulatedTwilio:
         """Change what the status page says; `incidents` replaces those that are open."""
         self._status.update(indicator, components or {}, self._clock(), incidents)
 
-    # -- what happens ------------------------------------------------------------------------------------------------
-
     async def call(self, from_: str, to: str, caller: Caller | None = None) -> CallResult:
         """Call one of our numbers, and see how it goes. TwilioEmulatorError for a number that is not ours."""
         return await self._switch.begin(self._switch.incoming(from_, self._number(to), caller or Caller()))
@@ -245,8 +241,6 @@ class EmulatedTwilio:
         await self._texts.settled()
         await self._callbacks.settled()
 
-    # -- what is known -----------------------------------------------------------------------------------------------
-
     @property
     def results(self) -> tuple[CallResult, ...]:
         """The latest incoming calls that are over, the oldest first."""
@@ -257,8 +251,9 @@ class EmulatedTwilio:
         return self._switch.under_way
 
     def shares(self, since: float = 0.0, until: float = float("inf")) -> Shares:
-        """How the kept calls that began in [since, until) (Unix times) ended."""
-        return shares(self._switch.results, since, until)
+        """How the kept calls that began in [since, until) (Unix times) ended; calls from our own numbers are tests."""
+        outside = (result for result in self._switch.results if result.from_ not in self._state.by_phone)
+        return shares(outside, since, until)
 
     @property
     def alerts(self) -> tuple[Alert, ...]:

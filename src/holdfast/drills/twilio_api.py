@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -24,6 +23,7 @@ from holdfast.drills.twilio_people import e164
 from holdfast.drills.twilio_resources import account_json, alert_json, number_json, recording_json
 from holdfast.drills.twilio_state import Account, Number
 from holdfast.drills.twilio_status import StatusPage
+from holdfast.drills.twilio_webhooks import is_address
 
 STATUS_PATH: Final = "/api/v2/summary.json"
 ACCOUNTS: Final = f"/{API_VERSION}/Accounts"
@@ -58,6 +58,7 @@ _WAV: Final = b"".join(
     )
 )
 _MP3: Final = (bytes.fromhex("fff318c4") + bytes(68)) * 4
+_CALLER: Final = web.RequestKey("caller", Account)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -128,7 +129,7 @@ class TwilioApi:
         if failing := faults.struck(rng, facts, "api_error"):
             raise ApiError(failing.status, 20500, "Internal Server Error")
         account = self._authenticated(request)
-        request["account"] = account
+        request[_CALLER] = account
         named = request.match_info.get("account")
         if named is not None and not self._may_see(account, named):
             raise ApiError(401, 20003, "Authenticate")
@@ -157,7 +158,7 @@ class TwilioApi:
         return answer(200, self._setup.status.document())
 
     async def _accounts(self, request: web.Request) -> web.Response:
-        own: Account = request["account"]
+        own = request[_CALLER]
         found = [account for account in self._state.accounts.values() if self._may_see(own, account.sid)]
         return page_2010("accounts", found, account_json, request)
 
@@ -189,7 +190,7 @@ class TwilioApi:
         changes = {_NUMBER_FIELDS[name]: str(value) for name, value in given.items() if name in _NUMBER_FIELDS}
         for name, code in _URL_ERRORS.items():
             url = str(given.get(name, ""))
-            if url and urlsplit(url).scheme not in ("http", "https"):
+            if url and not is_address(url):
                 raise ApiError(400, code, f"{name} is not a valid URL: {url}")
         for name, value in changes.items():
             setattr(number, name, value)
@@ -215,7 +216,7 @@ class TwilioApi:
         return web.Response(body=_WAV, content_type="audio/x-wav")
 
     async def _alerts(self, request: web.Request) -> web.Response:
-        level, account = request.query.get("LogLevel"), request["account"].sid
+        level, account = request.query.get("LogLevel"), request[_CALLER].sid
         since, until = between(request.query, self._exchange.clock(), _ALERTS_KEPT)
         found = [
             alert
@@ -226,7 +227,7 @@ class TwilioApi:
         return page_v1("alerts", found, lambda alert: alert_json(alert, base), request, base)
 
     async def _alert(self, request: web.Request) -> web.Response:
-        found = self._state.alerts.get(request.match_info["sid"], request["account"].sid)
+        found = self._state.alerts.get(request.match_info["sid"], request[_CALLER].sid)
         if found is None:
             raise missing(request.path)
         return answer(200, alert_json(found, self._exchange.base_url(), whole=True))

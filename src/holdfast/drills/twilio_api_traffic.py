@@ -4,12 +4,11 @@ Sources: https://www.twilio.com/docs/voice/api/call-resource and /messaging/api/
 """
 
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from holdfast.drills.twilio_api import ACCOUNTS
-from holdfast.drills.twilio_calls import Plan
+from holdfast.drills.twilio_calls import Document, Plan
 from holdfast.drills.twilio_faults import TwilioEmulatorError
 from holdfast.drills.twilio_listing import ApiError, answer, missing, page_2010, within
 from holdfast.drills.twilio_people import e164
@@ -18,6 +17,7 @@ from holdfast.drills.twilio_state import CallRecord, Message
 from holdfast.drills.twilio_switch import Order, Switch, inline
 from holdfast.drills.twilio_texts import TextRefused, Texts
 from holdfast.drills.twilio_twiml import TwimlError
+from holdfast.drills.twilio_webhooks import is_address
 
 _OVER: Final = ("completed", "busy", "failed", "no-answer", "canceled")
 _CALLS: Final = f"{ACCOUNTS}/{{account}}/Calls"
@@ -90,29 +90,34 @@ class TrafficApi:
             raise ApiError(
                 400, 21210, f"The source phone number provided, {given.get('From', '')}, is not yet verified"
             )
-        try:
-            document = inline(given["Twiml"]) if given.get("Twiml") else None
-        except TwimlError as error:
-            raise ApiError(400, error.code, str(error)) from error
+        document = _inline(given)
         url = given.get("Url", "")
-        if document is None and urlsplit(url).scheme not in ("http", "https"):
+        if document is None and not is_address(url):
             raise ApiError(400, 21205, f"Url is not a valid URL: {url}")
         state, now = self._state, self._exchange.clock()
         record = CallRecord(state.new_sid("CA"), account, number.phone, to, "outbound-api", now, number_sid=number.sid)
         return Order(record, _plan(given, url), _seconds(given.get("Timeout", "60")), document)
 
     async def _update_call(self, request: web.Request) -> web.Response:
-        """End a call. Sending a live call other TwiML is not emulated."""
+        """End a live call, or have it go on with other TwiML."""
         call, given = self._find_call(request), await request.post()
-        if given.get("Status") not in ("completed", "canceled"):
-            raise ApiError(400, 20001, "Only Status=completed and Status=canceled can be set on the emulated Twilio")
-        if call.status in _OVER:
-            raise ApiError(400, 21220, "Call is not in-progress. Cannot redirect.")
         live = self._switch.live.get(call.sid)
-        if live is not None:
+        if call.status in _OVER or live is None:
+            raise ApiError(400, 21220, "Call is not in-progress. Cannot redirect.")
+        if given.get("Status") in ("completed", "canceled"):
             live.stop()
-        # The call itself ends a moment later; Twilio too answers with what will be.
-        return answer(200, call_json(call) | {"status": given["Status"]})
+            # The call itself ends a moment later; Twilio too answers with what will be.
+            return answer(200, call_json(call) | {"status": given["Status"]})
+        document, url = _inline(given), str(given.get("Url", ""))
+        own = live.record is call  # a test call to a number of ours ends with the call that comes in there
+        if not own or call.status != "in-progress" or (document is None and not is_address(url)):
+            raise ApiError(400, 21220, "Call is not in-progress, or neither a Url nor Twiml was given.")
+
+        async def diversion() -> Document:
+            return document or await live.fetch(url, str(given.get("Method", "POST")), {})
+
+        live.divert(diversion)
+        return answer(200, call_json(call))
 
     async def _messages(self, request: web.Request) -> web.Response:
         query = request.query
@@ -142,6 +147,14 @@ class TrafficApi:
             status = 429 if refused.code == 30001 else 400
             raise ApiError(status, refused.code, str(refused)) from refused
         return answer(201, message_json(message))
+
+
+def _inline(given: Any) -> Document | None:
+    """TwiML given with a request. ApiError if it is none."""
+    try:
+        return inline(given["Twiml"]) if given.get("Twiml") else None
+    except TwimlError as error:
+        raise ApiError(400, error.code, str(error)) from error
 
 
 def _plan(given: Any, url: str) -> Plan:

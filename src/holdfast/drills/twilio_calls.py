@@ -21,7 +21,7 @@ from holdfast.drills.twilio_webhooks import Answer, Ask
 _MOST_DOCUMENTS: Final = 50  # a Redirect loop must end
 _ERROR_MESSAGE: Final = 5.0  # seconds that "an application error has occurred" lasts
 
-Reason = Literal["finished", "hangup", "rejected", "hung_up", "ended", "error", "busy"]
+Reason = Literal["finished", "hangup", "rejected", "hung_up", "ended", "diverted", "error", "busy"]
 
 
 class CallOver(Exception):  # noqa: N818 - it is no error
@@ -86,17 +86,16 @@ class LiveCall:
     _sequence: int = 0
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _stop_reason: Reason = "ended"
+    _diversion: Callable[[], Awaitable[Document]] | None = None
 
     def __post_init__(self) -> None:
         self.deadline = self.at + self.party.patience
         self.began = self.exchange.clock()
 
-    # -- what executors use ------------------------------------------------------------------------------------------
-
     async def wait(self, seconds: float, *, patient: bool = False) -> None:
         """Let simulated seconds pass. CallOver if the party hangs up, or the call is ended, before they have."""
         left = max(0.0, (self.leaves_at if patient else min(self.deadline, self.leaves_at)) - self.at)
-        loop = asyncio.get_running_loop()
+        seconds, loop = max(0.0, seconds), asyncio.get_running_loop()
         began = loop.time()
         if not await self.exchange.sleep(min(seconds, left), self._stopped):
             self.at += min(seconds, left, (loop.time() - began) * self.exchange.speed)
@@ -121,7 +120,10 @@ class LiveCall:
 
     def address(self, url: str | None) -> str:
         """An address in the present document, made absolute; that document's own if there is none."""
-        return urljoin(self.document.url, url) if url else self.document.url
+        try:
+            return urljoin(self.document.url, url) if url else self.document.url
+        except ValueError:
+            return url or ""  # asking for it will say what is wrong with it
 
     async def fetch(self, url: str, method: str | None, extra: Mapping[str, str]) -> Document:
         """Ask for the next document, of the fallback URL if this one fails. CallOver if that fails too."""
@@ -148,6 +150,11 @@ class LiveCall:
         self._stop_reason = reason
         self._stopped.set()
 
+    def divert(self, document: Callable[[], Awaitable[Document]]) -> None:
+        """Break off what the call executes, and go on with this document."""
+        self._diversion = document
+        self.stop("diverted")
+
     def progress(self, event: str, status: str, extra: Mapping[str, str] | None = None) -> None:
         """Send the status callback of an event, if the call has one for it."""
         if self.plan.status_callback and event in self.plan.events:
@@ -155,16 +162,26 @@ class LiveCall:
             self.exchange.progress(self.record, self.plan.status_callback, self.plan.status_callback_method, told)
             self._sequence += 1
 
-    # -- the life of a call ------------------------------------------------------------------------------------------
-
     async def run(self, first: Document | None = None) -> CallResult:
         """Follow the plan, or the document given, to the end of the call."""
-        reason: Reason = "finished"
-        try:
-            await self.follow(first or await self.fetch(self.plan.url, self.plan.method, {}))
-        except CallOver as over:
-            reason = over.reason
+
+        async def planned() -> Document:
+            return first or await self.fetch(self.plan.url, self.plan.method, {})
+
+        reason = await self._reason(planned)
+        while reason == "diverted" and self._diversion is not None:
+            self._stopped.clear()
+            diversion, self._diversion = self._diversion, None
+            reason = await self._reason(diversion)
         return self.finish(reason)
+
+    async def _reason(self, document: Callable[[], Awaitable[Document]]) -> Reason:
+        """Why the call ended, or was broken off, having followed a document."""
+        try:
+            await self.follow(await document())
+        except CallOver as over:
+            return over.reason
+        return "finished"
 
     async def follow(self, document: Document) -> None:
         """Execute a document and those it leads to. CallOver when something ends the call before its words do."""
@@ -182,7 +199,7 @@ class LiveCall:
         record.ended = record.updated = now
         record.status = self._final_status(reason)
         if self.answered_at is not None:
-            record.duration = math.ceil(self.at - self.answered_at)
+            record.duration = round(self.at - self.answered_at)
         self.progress("completed", record.status)
         return CallResult(
             sid=record.sid,

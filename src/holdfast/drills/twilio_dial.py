@@ -5,6 +5,7 @@ What each leg does is decided before it rings, so that a call goes the same way 
 """
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,7 @@ _TIME_LIMIT: Final = 4 * 3_600.0
 _MOST_NOUNS: Final = 10
 _SETUP: Final = 0.5  # seconds until a leg that cannot be set up has failed
 _BAD_NUMBER, _BAD_CALLER_ID, _SIP_ERROR = 13224, 13214, 32011
+_SIP_PARAMETERS: Final = re.compile("[;?]")  # what follows is for the device, and not who is called
 _NOT_FOUND: Final = 404
 _GOODBYE: Final = 10.0  # seconds that somebody who has talked still listens
 
@@ -103,7 +105,7 @@ async def _talk(call: LiveCall, verb: Verb, leg: Leg, legs: list[Leg]) -> dict[s
     try:
         await call.wait(min(leg.reaction.talks, limit), patient=True)
     finally:
-        leg.record.duration = math.ceil(call.at - began)
+        leg.record.duration = round(call.at - began)
         _close(call, leg, "completed")
     return _talked(leg)
 
@@ -133,7 +135,7 @@ async def _accepted(call: LiveCall, leg: Leg) -> bool:
     call.steps.extend(side.steps)
     await call.wait(max(0.0, side.at - call.at))
     if not through:
-        leg.record.duration = math.ceil(side.at - side.answered_at)
+        leg.record.duration = round(side.at - side.answered_at)
         leg.status = "completed"
     return through
 
@@ -175,7 +177,7 @@ def _nouns(verb: Verb) -> list[Verb]:
 def _leg(call: LiveCall, verb: Verb, noun: Verb) -> Leg:
     """Decide what a leg will do."""
     exchange, parent = call.exchange, call.record
-    target = noun.text if noun.name == "Sip" else e164(noun.text)
+    target = _SIP_PARAMETERS.split(noun.text)[0] if noun.name == "Sip" else e164(noun.text)
     sender = verb.get("callerId") or parent.from_
     record = CallRecord(
         sid=exchange.state.new_sid("CA"),

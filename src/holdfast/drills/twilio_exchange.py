@@ -43,8 +43,8 @@ class CallResult:
     `answered_by`: the target that picked up and was connected. `ended_as`: `person` (talked to somebody), `voicemail`
     (came to a recording, of ours or of the carrier of the person called), `hung_up` (lost patience before any of these,
     or was cut off), `error` (heard Twilio's error, or never got through), `announcement` (heard our words to the end,
-    or was rejected). `status` is Twilio's call status. `began` is Unix time, `duration` simulated seconds from the first
-    ring.
+    or was rejected). `status` is Twilio's call status. `began` is Unix time, `duration` simulated seconds from
+    the first ring.
     """
 
     sid: str

@@ -12,6 +12,7 @@ Effect = Literal[
     "leg_unanswered",
     "call_lost",
     "message_fails",
+    "text_lost",
     "api_error",
     "api_rate_limited",
     "api_slow",
@@ -51,12 +52,14 @@ class Rule:
 
     Whatever is named of `product`, `region`, `number` and `target` must fit; what is not named fits everything.
 
-    - `outage`: legs fail, incoming calls are lost, messages fail; with no scope at all the API refuses too, and
-      callbacks are lost. Of a region, it hits what goes in and what comes out.
+    - `outage`: legs fail, incoming calls and texts are lost, messages fail; with no scope at all the API refuses too,
+      and callbacks are lost. Of a region, it hits what goes in and what comes out; of a product, also
+      its part of the API.
     - `leg_fails`: a dialled leg ends as `failed` with `sip_code` and a Debugger alert of `error_code`.
     - `leg_unanswered`: a dialled leg rings and nobody ever hears it: `no-answer`, and no alert.
     - `call_lost`: an incoming call never reaches us; its caller hears an error.
     - `message_fails`: a message ends as `undelivered` with `error_code` (30003 to 30008).
+    - `text_lost`: a text to one of our numbers never reaches us, although its sender believes so.
     - `api_error` answers `status`, `api_rate_limited` 429, `api_slow` waits `seconds`, `api_refuses` cuts the
       connection. `product` narrows these to texts, recordings, the Debugger or calls.
     - `callback_…`: status, recording and Debugger callbacks are sent twice, out of order (each waits up to `seconds`),

@@ -152,7 +152,9 @@ def _moment(given: str | None) -> tuple[float, float] | None:
     except ValueError as error:
         raise ApiError(400, 20001, f"Invalid date {given!r}") from error
     at = at.replace(tzinfo=at.tzinfo or UTC)
-    return at.timestamp(), at.timestamp() + (86_400 if len(given) == 10 else 1)
+    # The SDK writes a date as its midnight.
+    whole_day = (at.hour, at.minute, at.second) == (0, 0, 0)
+    return at.timestamp(), at.timestamp() + (86_400 if whole_day else 1)
 
 
 def _after(found: Iterable[_Item], token: str | None, skip: int) -> list[_Item]:

@@ -223,7 +223,7 @@ class Switch:
             del self.live[order.record.sid]
         if outgoing.answered_at is None:
             return self._unanswered(outgoing, "failed" if result.heard_error else result.status)
-        outgoing.at = outgoing.answered_at + result.duration
+        outgoing.at = outgoing.answered_at + incoming.at - (incoming.answered_at or 0.0)
         outgoing.finish("finished")
         return result
 

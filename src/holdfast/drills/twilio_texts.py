@@ -37,7 +37,9 @@ class TextRefused(Exception):  # noqa: N818 - it is no error of ours
 
 @dataclass(frozen=True, slots=True)
 class TextResult:
-    """How an incoming text went. `status` is that of the last answer, `None` for none; `replies` are messages' sids."""
+    """How an incoming text went. `sid` is empty if it was lost on its way, `status` that of the last answer, `None` for
+    none, `error` Twilio's code for what was wrong with it; `replies` are the sids of the messages sent back.
+    """
 
     sid: str
     opt_out: str | None
@@ -96,9 +98,11 @@ class Texts:
         self, from_: str, number: Number, body: str, media: tuple[str, ...] = (), service: str | None = None
     ) -> TextResult:
         """A text from outside to one of our numbers: the block list first, then the webhook and its replies."""
-        kind = opt_out_type(body)
+        kind, state = opt_out_type(body), self.exchange.state
+        facts = Facts("sms", number.phone, number.region, from_)
+        if self.exchange.faults().struck(self._dice(), facts, "outage", "text_lost") is not None:
+            return TextResult("", kind, None, None)
         self._heed(kind, number, from_)
-        state = self.exchange.state
         message = Message(
             sid=state.new_sid("MM" if media else "SM"),
             account=number.account,
@@ -130,6 +134,10 @@ class Texts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _dice(self) -> random.Random:
+        self._count += 1
+        return self.exchange.rng_of(self._count)
+
     def _sender_of(self, account: str) -> str:
         """The number that a messaging service picks: here the account's first."""
         phones = (number.phone for number in self.exchange.state.by_phone.values() if number.account == account)
@@ -160,8 +168,7 @@ class Texts:
     async def _carry(self, message: Message) -> None:
         """Take a message through its statuses."""
         exchange = self.exchange
-        self._count += 1
-        rng = random.Random(exchange.seed * 1_000_003 + self._count)  # noqa: S311 - repeatable, not secret
+        rng = self._dice()
         facts = Facts("sms", message.from_, exchange.regions.of(message.to), message.to)
         self._report(message, facts)
         await exchange.sleep(_SENDING)

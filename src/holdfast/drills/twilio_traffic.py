@@ -18,7 +18,7 @@ class CallMix:
     """
 
     numbers: Sequence[str] = ()
-    caller_prefix: str = "+1415555"
+    caller_prefix: str = "+1646555"
     callers: Sequence[tuple[Caller, float]] = field(default=((Caller(), 1.0),))
 
     def __post_init__(self) -> None:

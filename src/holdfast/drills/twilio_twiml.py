@@ -3,6 +3,7 @@
 Sources: https://www.twilio.com/docs/voice/twiml and https://www.twilio.com/docs/api/errors (12xxx).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 VOICE_VERBS: Final = frozenset({"Say", "Play", "Pause", "Dial", "Record", "Redirect", "Reject", "Hangup", "Gather"})
 MESSAGING_VERBS: Final = frozenset({"Message", "Redirect"})
+_NOUNS: Final = {"Dial": frozenset({"Number", "Sip"})}
 _XML_TYPES: Final = ("text/xml", "application/xml", "text/html")
 
 
@@ -39,9 +41,10 @@ class Verb:
     def number(self, attribute: str, default: float) -> float:
         """A number, or the default where the attribute is missing or none, which is what Twilio falls back to."""
         try:
-            return float(self.attributes[attribute])
+            value = float(self.attributes[attribute])
         except (KeyError, ValueError):
             return default
+        return value if math.isfinite(value) else default
 
 
 def parse(body: bytes, content_type: str, verbs: frozenset[str] = VOICE_VERBS) -> list[Verb]:
@@ -64,11 +67,18 @@ def parse_xml(body: bytes | str, verbs: frozenset[str] = VOICE_VERBS) -> list[Ve
         raise TwimlError(12100, f"Document parse failure: {error}") from error
     if root.tag != "Response":
         raise TwimlError(12100, f"Document parse failure: the root is <{root.tag}>, not <Response>")
-    for child in root:
-        if child.tag not in verbs:
-            known = ", ".join(sorted(verbs))
-            raise TwimlError(12100, f"<{child.tag}> cannot be executed here; the emulated Twilio knows {known}")
+    _check(root, verbs)
+    for verb in root:
+        if verb.tag in _NOUNS:
+            _check(verb, _NOUNS[verb.tag])
     return [_verb(child) for child in root]
+
+
+def _check(parent: ET.Element, known: frozenset[str]) -> None:
+    for child in parent:
+        if child.tag not in known:
+            names = ", ".join(sorted(known))
+            raise TwimlError(12100, f"<{child.tag}> in <{parent.tag}> is not emulated; known there: {names}")
 
 
 def _verb(element: ET.Element) -> Verb:

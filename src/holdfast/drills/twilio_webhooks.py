@@ -120,7 +120,7 @@ class WebhookPoster:
     async def ask(self, ask: Ask) -> Answer:
         """Make a request, again as often as its URL's overrides say. Never raises for what a server does."""
         url, overrides = split_overrides(ask.url, self._default)
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if not is_address(url):
             return Answer(None, error=11100, why=f"{url!r} is no absolute http address")
         began = asyncio.get_running_loop().time()
         attempts = 0
@@ -170,6 +170,15 @@ def _judged(status: int, content: bytes, headers: Mapping[str, str]) -> Answer:
     if len(content) > _ANSWER_LIMIT:
         return Answer(status, b"", content_type, kept, 11750, why=f"the body is larger than {_ANSWER_LIMIT} bytes")
     return Answer(status, content, content_type, kept)
+
+
+def is_address(url: str) -> bool:
+    """Whether a URL is one that Twilio would ask."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # as for an unclosed bracket in the host
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _between(given: str | None, low: float, high: float, default: float) -> float:

@@ -4,15 +4,13 @@ Every event passes here: raw ASGI, and for plain requests not even that (`protoc
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from http import HTTPStatus
-from typing import Any
 
 import msgspec
 import structlog
 
-from holdfast import problems
+from holdfast.gateway.receiving import Bodies, Receive, Refused, Scope, Send, away, content_length, refuse, whole
 from holdfast.gateway.signals import RECEIVED, SECONDS
 from holdfast.gateway.signature import SignatureError, StripeVerifier
 from holdfast.gateway.whole import Headers
@@ -21,17 +19,7 @@ from holdfast.inbox.service import Appended, Inbox, InboxAway
 
 log = structlog.get_logger()
 
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
 LARGEST_BODY = 1024 * 1024
-MOST_READING = 128 * LARGEST_BODY
-"""Bytes of unfinished bodies; a sender above that is asked to come again."""
-MOST_DISCARDED = 8 * LARGEST_BODY
-"""Bytes of a body that is too large which are read all the same: hanging up on a sender loses it the answer."""
-RETRY_AFTER = b"5"
 
 _seconds = SECONDS.series("stripe")
 _OK = b'{"received":true}'
@@ -47,15 +35,6 @@ _KEPT = (b"content-type", b"user-agent")
 """Headers that are kept beside Stripe's own; others belong to the connection, or may hold secrets of a proxy."""
 
 
-class _Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error of ours
-    def __init__(self, status: int, answer: str, detail: str, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.answer = answer
-        self.detail = detail
-        self.headers = headers
-
-
 class StripeDoor:
     """The ASGI endpoint. Nothing that is not verified is written, and nothing is acknowledged before it is committed.
 
@@ -68,7 +47,7 @@ class StripeDoor:
         self._inbox = inbox
         self._verifier = StripeVerifier([secret.encode() for secret in secrets])
         self._clock = clock
-        self._reading = 0
+        self._bodies = Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -76,9 +55,9 @@ class StripeDoor:
             answer = await self._take(scope, receive)
             await send(_OK_START)
             await send(_OK_BODY)
-        except _Refused as refused:
+        except Refused as refused:
             answer = refused.answer
-            await _refuse(send, refused)
+            await refuse(send, refused)
         _count(answer, began)
 
     def take(self, headers: Headers, body: bytes, answer: Callable[[bytes], None]) -> None:
@@ -90,29 +69,26 @@ class StripeDoor:
             try:
                 self._inbox.put(event, partial(_answer_whole, answer, began))
             except InboxAway as error:
-                raise _away(str(error)) from None
-        except _Refused as refused:
-            answer(_whole(refused))
+                raise away(str(error)) from None
+        except Refused as refused:
+            answer(whole(refused))
             _count(refused.answer, began)
 
     async def _take(self, scope: Scope, receive: Receive) -> str:
         if scope["method"] != "POST":
-            raise _Refused(405, "method", "send events with POST", (b"allow", b"POST"))
+            raise Refused(405, "method", "send events with POST", (b"allow", b"POST"))
         signature, kept, length = _headers(scope["headers"])
-        if length > LARGEST_BODY:
-            await _discard(receive, after={"more_body": True})
-            raise _too_large()
-        body = await self._body(receive)
+        body = await self._bodies.read(receive, length, LARGEST_BODY)
         try:
             return _said(await self._inbox.append(self._read(signature, kept, body)))
         except InboxAway as error:
-            raise _away(str(error)) from None
+            raise away(str(error)) from None
 
     def _read(self, signature: bytes | None, kept: str, body: bytes) -> NewEvent:
-        """Verify and read. Raises _Refused."""
+        """Verify and read. Raises Refused."""
         if not self._verifier.has_secrets:
             log.error("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS")
-            raise _Refused(
+            raise Refused(
                 503,
                 "no_secret",
                 "HOLDFAST_STRIPE_WEBHOOK_SECRETS is not set, so no event can be verified yet",
@@ -124,43 +100,10 @@ class StripeDoor:
             return parse_stripe(body, kept, now)
         except SignatureError as error:
             log.warning("stripe.bad_signature", reason=str(error))
-            raise _Refused(400, "bad_signature", str(error)) from None
+            raise Refused(400, "bad_signature", str(error)) from None
         except EventError as error:
             log.warning("stripe.malformed", reason=str(error), bytes=len(body))
-            raise _Refused(400, "malformed", str(error)) from None
-
-    async def _body(self, receive: Receive) -> bytes:
-        """The whole body, which usually comes in one piece. Bounded in size, over all requests too.
-
-        How long it may take is the connection's business: see `protocol.PATIENCE`.
-        """
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            if message["type"] == "http.disconnect":
-                raise _hung_up()
-            if len(body) > LARGEST_BODY:
-                raise _too_large()
-            return body
-        parts, size = [body], len(body)
-        self._reading += size
-        try:
-            while message.get("more_body", False):
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _hung_up()
-                part = message.get("body", b"")
-                parts.append(part)
-                size += len(part)
-                self._reading += len(part)
-                if size > LARGEST_BODY:
-                    await _discard(receive, after=message)
-                    raise _too_large()
-                if self._reading > MOST_READING:
-                    raise _away("too many large bodies are arriving at once")
-        finally:
-            self._reading -= size
-        return b"".join(parts)
+            raise Refused(400, "malformed", str(error)) from None
 
 
 def _count(answer: str, began: float) -> None:
@@ -177,8 +120,8 @@ def _answer_whole(answer: Callable[[bytes], None], began: float, said: Appended 
         answer(_OK_WHOLE)
         _count(_said(said), began)
     else:
-        refused = _away(str(said))
-        answer(_whole(refused))
+        refused = away(str(said))
+        answer(whole(refused))
         _count(refused.answer, began)
 
 
@@ -191,45 +134,7 @@ def _headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, str,
         if name == b"stripe-signature":
             signature = value
         elif name == b"content-length":
-            length = int(value) if value.isdigit() and len(value) < 20 else 0
+            length = content_length(value)
         if name in _KEPT or name[:7] == b"stripe-":
             kept[name.decode("latin-1")] = value.decode("latin-1")
     return signature, _headers_json(kept).decode(), length
-
-
-async def _discard(receive: Receive, after: Message) -> None:
-    left = MOST_DISCARDED
-    while after.get("more_body", False) and left > 0:
-        after = await receive()
-        left -= len(after.get("body", b""))
-
-
-def _hung_up() -> _Refused:
-    return _Refused(400, "hung_up", "the sender hung up before the body was complete")
-
-
-def _too_large() -> _Refused:
-    return _Refused(413, "too_large", f"the body is larger than {LARGEST_BODY} bytes", (b"connection", b"close"))
-
-
-def _away(why: str) -> _Refused:
-    return _Refused(503, "away", f"not stored, send it again later: {why}", (b"retry-after", RETRY_AFTER))
-
-
-async def _refuse(send: Send, refused: _Refused) -> None:
-    headers, body = _problem(refused)
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _whole(refused: _Refused) -> bytes:
-    headers, body = _problem(refused)
-    lines = [b"HTTP/1.1 %d %b" % (refused.status, HTTPStatus(refused.status).phrase.encode())]
-    lines += [b"%b: %b" % header for header in headers]
-    return b"\r\n".join([*lines, b"", body])
-
-
-def _problem(refused: _Refused) -> tuple[Headers, bytes]:
-    body = problems.problem(refused.status, refused.detail)
-    length = str(len(body)).encode()
-    return [(b"content-type", problems.CONTENT_TYPE), (b"content-length", length), *refused.headers], body

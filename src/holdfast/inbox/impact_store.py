@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from holdfast.db.pool import Connection
-from holdfast.inbox.model import OWN
+from holdfast.inbox.model import ROUTED
 
 WAITED = "impact_event"
 """What `gather` makes of a time: seq, lane, merchant_id, object_id, received_at, wait (seconds until it was routed, or
@@ -31,7 +31,7 @@ class Gathering:
 
 
 async def gather(db: Connection, chosen: Gathering) -> tuple[int, datetime | None]:
-    """Note the events, but for our own messages, until the transaction ends.
+    """Note the events that are routed, until the transaction ends.
 
     Returns how many there are, and when the last of them was received.
     """
@@ -48,7 +48,7 @@ async def gather(db: Connection, chosen: Gathering) -> tuple[int, datetime | Non
         f"""
         WITH received AS MATERIALIZED (
             SELECT seq, lane, object_id, received_at FROM event
-            WHERE received_at >= $1 AND received_at < $2 AND provider <> $6 ORDER BY seq LIMIT $5
+            WHERE received_at >= $1 AND received_at < $2 AND provider = $6 ORDER BY seq LIMIT $5
         ),
         routed AS (
             SELECT ref, min(done_at) FILTER (WHERE outcome IN ('applied', 'stored')) AS at, max(merchant_id) AS merchant
@@ -71,7 +71,7 @@ async def gather(db: Connection, chosen: Gathering) -> tuple[int, datetime | Non
         list(chosen.promises),
         chosen.now,
         chosen.most,
-        OWN,
+        ROUTED,
         timeout=chosen.patience,
     )
     await db.execute(f"ANALYZE {WAITED}")

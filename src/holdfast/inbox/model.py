@@ -9,6 +9,8 @@ from holdfast.queue.model import Lane
 
 OWN = "holdfast"
 """The provider of events that we made ourselves: the messages that we send."""
+ROUTED = "stripe"
+"""The provider whose events are routed. Those of others, such as callbacks about calls, are done once they are kept."""
 
 
 class EventError(Exception):

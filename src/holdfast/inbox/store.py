@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.inbox.model import OWN, Event, NewEvent
+from holdfast.inbox.model import OWN, ROUTED, Event, NewEvent
 from holdfast.queue import store as queue
 from holdfast.queue.model import Lane, Stage
 
@@ -346,13 +346,14 @@ async def prune_duplicates(db: Executor, before: datetime, limit: int) -> int:
 
 
 async def rates(db: Executor, window: timedelta) -> asyncpg.Record:
-    """Events and duplicates that came in over the window."""
+    """Events that are routed, and duplicates of such, that came in over the window."""
     row = await db.fetchrow(
         """
-        SELECT (SELECT count(*) FROM event WHERE received_at > now() - $1::interval) AS events,
-               (SELECT count(*) FROM duplicate WHERE received_at > now() - $1::interval) AS duplicates
+        SELECT (SELECT count(*) FROM event WHERE received_at > now() - $1::interval AND provider = $2) AS events,
+               (SELECT count(*) FROM duplicate WHERE received_at > now() - $1::interval AND provider = $2) AS duplicates
         """,
         window,
+        ROUTED,
     )
     assert row is not None
     return row
@@ -363,10 +364,11 @@ async def repeated(db: Executor, window: timedelta, limit: int) -> list[tuple[st
     rows = await db.fetch(
         """
         SELECT e.account, count(*) FROM duplicate d JOIN event e USING (provider, event_id)
-        WHERE d.received_at > now() - $1::interval GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2
+        WHERE d.received_at > now() - $1::interval AND d.provider = $3 GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2
         """,
         window,
         limit,
+        ROUTED,
     )
     return [(row[0], row[1]) for row in rows]
 

@@ -6,7 +6,7 @@ from datetime import datetime
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.inbox.model import OWN
+from holdfast.inbox.model import ROUTED
 
 Executor = Connection | Pool
 
@@ -23,7 +23,7 @@ PATIENCE = 600.0
 async def gather(db: Connection, since: datetime, until: datetime) -> int:
     """Note the events received in [since, until) and what became of each, until the transaction ends; how many.
 
-    Messages of our own are none: a team channel that is down has nothing to do with what providers sent.
+    Of those that are routed: a team channel that is down has nothing to do with payments, nor has what Twilio tells.
     Their bodies are many times as large as what is asked of them, so the events are read only once.
     """
     await db.execute(f"SET LOCAL statement_timeout = '{PATIENCE:.0f}s'")
@@ -39,11 +39,11 @@ async def gather(db: Connection, since: datetime, until: datetime) -> int:
     await db.execute(
         f"""
         INSERT INTO window_received SELECT {columns} FROM event
-        WHERE received_at >= $1 AND received_at < $2 AND provider <> $3 ORDER BY seq
+        WHERE received_at >= $1 AND received_at < $2 AND provider = $3 ORDER BY seq
         """,
         since,
         until,
-        OWN,
+        ROUTED,
         timeout=PATIENCE,
     )
     await db.execute("ANALYZE window_received")
@@ -72,9 +72,9 @@ async def gather(db: Connection, since: datetime, until: datetime) -> int:
 
 
 async def redelivered(db: Executor, since: datetime, until: datetime) -> int:
-    """Redeliveries that came in the window, of whatever event."""
-    statement = "SELECT count(*) FROM duplicate WHERE received_at >= $1 AND received_at < $2"
-    return int(await db.fetchval(statement, since, until))
+    """Redeliveries that came in the window, of whatever event that is routed."""
+    statement = "SELECT count(*) FROM duplicate WHERE received_at >= $1 AND received_at < $2 AND provider = $3"
+    return int(await db.fetchval(statement, since, until, ROUTED))
 
 
 async def tally(db: Connection, late_since: Sequence[datetime]) -> list[asyncpg.Record]:
@@ -110,13 +110,12 @@ async def trouble(db: Connection, limit: int) -> list[asyncpg.Record]:
 
 
 async def routed_types(db: Connection) -> list[asyncpg.Record]:
-    """Per merchant_id and type: count of the gathered events that were routed; messages of ours are not."""
+    """Per merchant_id and type: count of the gathered events that were routed."""
     return await db.fetch(
         f"""
         SELECT merchant_id, type, count(*) AS count FROM {RECEIVED}
-        WHERE state NOT IN ('live', 'lost') AND provider <> $1 GROUP BY merchant_id, type
-        """,
-        OWN,
+        WHERE state NOT IN ('live', 'lost') GROUP BY merchant_id, type
+        """
     )
 
 

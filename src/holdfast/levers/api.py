@@ -30,7 +30,7 @@ class Turn(_Given):
     """How to turn a lever. Without `for` and `expires` it stays so until it is cleared."""
 
     value: Given = Field(description="A number, a word; true or false for a switch.")
-    target: str = Field("", max_length=200, description="lane:bulk, merchant:KEY, pool:web/general …; empty: all.")
+    target: str = Field("", max_length=200, description="lane:bulk, merchant:KEY, region:US …; empty: all.")
     for_: str | None = Field(None, alias="for", max_length=20, description="Undo it by itself after 90s, 30m, 2h, 1d.")
     expires: AwareDatetime | None = Field(None, description="Undo it by itself at this time.")
     reason: Reason = ""

@@ -15,6 +15,7 @@ TargetKind = Literal["", "lane", "stage", "merchant", "destination", "pool", "re
 POOLS: Mapping[str, int] = {
     "web/inbox": 3,
     "web/general": 4,
+    "web/voice": 3,
     "worker/router": 4,
     "worker/delivery": 4,
     "worker/general": 3,

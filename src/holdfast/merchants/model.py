@@ -19,12 +19,16 @@ class MerchantError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NewMerchant:
-    """`key` is the merchant's name in commands and messages, `stripe_account` its `acct_…` under Connect."""
+    """`key` is the merchant's name in commands and messages, `stripe_account` its `acct_…` under Connect.
+
+    `time_zone`: IANA name, for its business hours; None for that of each of its numbers.
+    """
 
     key: str
     name: str
     email: str | None = None
     stripe_account: str | None = None
+    time_zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Merchant:
     name: str
     email: str | None
     stripe_account: str | None
+    time_zone: str | None
     created_at: datetime
 
 

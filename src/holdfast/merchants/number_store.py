@@ -71,6 +71,14 @@ async def put(db: Executor, new: Sequence[NewNumber]) -> tuple[int, int]:
     return added, len(rows) - added
 
 
+async def set_main(db: Executor, phones: Sequence[str]) -> None:
+    """These are of the account of the settings."""
+    if phones:
+        await db.execute(
+            "UPDATE number SET account = NULL WHERE phone = ANY($1::text[]) AND account IS NOT NULL", list(phones)
+        )
+
+
 async def set_sids(db: Executor, found: Sequence[tuple[str, str]]) -> None:
     """Note the PN… of numbers, by phone."""
     await db.execute(

@@ -1,21 +1,18 @@
 """What a merchant and a destination must be, and reading whole files of merchants."""
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-import msgspec
-
+from holdfast.merchants.files import Rejected, read_rows
 from holdfast.merchants.model import MerchantError, NewMerchant
-from holdfast.naming import KEY, KEY_IS, is_email, is_name
+from holdfast.naming import KEY, KEY_IS, ZONE_IS, is_email, is_name
+from holdfast.naming import time_zone as zone_of
 
 ACCOUNT = re.compile(r"acct_[A-Za-z0-9_]{1,200}")
 PATTERN = re.compile(r"[A-Za-z0-9_.*]{1,255}")
-COLUMNS = ("key", "name", "email", "stripe_account", "webhook_url", "webhook_events", "webhook_secret")
-LONGEST_ROW = 64 * 1024
+COLUMNS = ("key", "name", "email", "stripe_account", "time_zone", "webhook_url", "webhook_events", "webhook_secret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +26,6 @@ class Row:
     webhook_secret: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A row that cannot be taken, and why."""
-
-    line: int
-    reason: str
-
-
 def checked(new: NewMerchant) -> NewMerchant:
     """The merchant, if it is as it must be. Raises MerchantError."""
     if not KEY.fullmatch(new.key):
@@ -47,6 +36,8 @@ def checked(new: NewMerchant) -> NewMerchant:
         checked_email(new.email)
     if new.stripe_account is not None and not ACCOUNT.fullmatch(new.stripe_account):
         raise MerchantError(f"{new.stripe_account!r} is not a Stripe account: it looks like acct_1Nv0FGQ9RKHgCVdK")
+    if new.time_zone is not None and zone_of(new.time_zone) is None:
+        raise MerchantError(f"{new.time_zone[:60]!r} is not a time zone: {ZONE_IS}")
     return new
 
 
@@ -75,55 +66,9 @@ def read_file(path: Path) -> Iterator[Row | Rejected]:
 
     A row that cannot be taken comes as Rejected, and so does a key or account that was there before.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = _json_lines(file) if path.suffix in (".jsonl", ".ndjson", ".json") else _csv_lines(file)
-        seen: dict[str, int] = {}
-        try:
-            for line, fields in rows:
-                yield fields if isinstance(fields, Rejected) else _row(line, fields, seen)
-        except UnicodeDecodeError as error:
-            raise MerchantError(f"{path} is not UTF-8 text: {error.reason}") from None
-
-
-def _csv_lines(file: IO[str]) -> Iterator[tuple[int, Mapping[str, str] | Rejected]]:
-    reader = csv.DictReader(file, strict=True)
-    try:
-        header = reader.fieldnames or ()
-        unknown = [name for name in header if name not in COLUMNS]
-        missing = [name for name in ("key", "name") if name not in header]
-        if missing or unknown:
-            raise MerchantError(
-                f"the header line {'lacks ' + ', '.join(missing) if missing else 'has unknown ' + ', '.join(unknown)}; "
-                f"the columns are {', '.join(COLUMNS)}, of which key and name are needed"
-            )
-        for fields in reader:
-            line = reader.line_num
-            if None in fields:
-                yield line, Rejected(line, f"has more fields than the header's {len(header)}")
-            else:
-                yield line, {name: (value or "").strip() for name, value in fields.items()}
-    except csv.Error as error:
-        raise MerchantError(f"line {reader.line_num} is not CSV: {error}") from None
-
-
-def _json_lines(file: IO[str]) -> Iterator[tuple[int, Mapping[str, str] | Rejected]]:
-    line = 0
-    while text := file.readline(LONGEST_ROW):
-        line += 1
-        if len(text) >= LONGEST_ROW:
-            raise MerchantError(f"line {line} is longer than {LONGEST_ROW} characters: write one merchant a line")
-        if text.isspace():
-            continue
-        try:
-            fields = msgspec.json.decode(text, type=dict[str, str | None])
-        except msgspec.MsgspecError as error:
-            yield line, Rejected(line, f"is not an object of texts: {error}")
-            continue
-        unknown = [name for name in fields if name not in COLUMNS]
-        if unknown:
-            yield line, Rejected(line, f"has unknown {', '.join(unknown)}; known are {', '.join(COLUMNS)}")
-        else:
-            yield line, {name: (value or "").strip() for name, value in fields.items()}
+    seen: dict[str, int] = {}
+    for line, fields in read_rows(path, COLUMNS, ("key", "name")):
+        yield fields if isinstance(fields, Rejected) else _row(line, fields, seen)
 
 
 def _row(line: int, fields: Mapping[str, str], seen: dict[str, int]) -> Row | Rejected:
@@ -134,6 +79,7 @@ def _row(line: int, fields: Mapping[str, str], seen: dict[str, int]) -> Row | Re
                 fields.get("name", ""),
                 fields.get("email") or None,
                 fields.get("stripe_account") or None,
+                fields.get("time_zone") or None,
             )
         )
         events = checked_events((fields.get("webhook_events") or "*").split())

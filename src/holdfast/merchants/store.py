@@ -8,7 +8,7 @@ from holdfast.db.pool import Connection, Pool
 from holdfast.merchants.model import FOR_MESSAGES, Destination, Kind, Merchant, NewDestination, NewMerchant
 
 Executor = Connection | Pool
-_MERCHANT = "id, key, name, email, stripe_account, created_at"
+_MERCHANT = "id, key, name, email, stripe_account, time_zone, created_at"
 _DESTINATION = "id, merchant_id, kind, address, secrets, events, enabled, ceiling"
 
 
@@ -46,11 +46,15 @@ async def find(db: Executor, key: str) -> Merchant | None:
 async def insert(db: Executor, new: NewMerchant) -> Merchant:
     """Raises asyncpg.UniqueViolationError when the key or the account is taken."""
     row = await db.fetchrow(
-        f"INSERT INTO merchant (key, name, email, stripe_account) VALUES ($1, $2, $3, $4) RETURNING {_MERCHANT}",
+        f"""
+        INSERT INTO merchant (key, name, email, stripe_account, time_zone) VALUES ($1, $2, $3, $4, $5)
+        RETURNING {_MERCHANT}
+        """,
         new.key,
         new.name,
         new.email,
         new.stripe_account,
+        new.time_zone,
     )
     assert row is not None
     return Merchant(*row)
@@ -58,37 +62,44 @@ async def insert(db: Executor, new: NewMerchant) -> Merchant:
 
 async def update(db: Executor, key: str, new: NewMerchant) -> Merchant | None:
     row = await db.fetchrow(
-        f"UPDATE merchant SET name = $2, email = $3, stripe_account = $4 WHERE key = $1 RETURNING {_MERCHANT}",
+        f"""
+        UPDATE merchant SET name = $2, email = $3, stripe_account = $4, time_zone = $5 WHERE key = $1
+        RETURNING {_MERCHANT}
+        """,
         key,
         new.name,
         new.email,
         new.stripe_account,
+        new.time_zone,
     )
     return Merchant(*row) if row else None
 
 
 async def upsert(db: Executor, new: Sequence[NewMerchant]) -> tuple[int, int]:
-    """Add or change merchants by key (no key twice); an empty e-mail or account keeps what is there.
+    """Add or change merchants by key (no key twice); an empty e-mail, account or time zone keeps what is there.
 
     Returns (added, changed); merchants that are so already count as neither. Raises asyncpg.UniqueViolationError when
     an account belongs to another merchant.
     """
     rows = await db.fetch(
         """
-        INSERT INTO merchant AS m (key, name, email, stripe_account)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+        INSERT INTO merchant AS m (key, name, email, stripe_account, time_zone)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
         ON CONFLICT (key) DO UPDATE SET
             name = excluded.name,
             email = coalesce(excluded.email, m.email),
-            stripe_account = coalesce(excluded.stripe_account, m.stripe_account)
-        WHERE (m.name, m.email, m.stripe_account) IS DISTINCT FROM (
-            excluded.name, coalesce(excluded.email, m.email), coalesce(excluded.stripe_account, m.stripe_account))
+            stripe_account = coalesce(excluded.stripe_account, m.stripe_account),
+            time_zone = coalesce(excluded.time_zone, m.time_zone)
+        WHERE (m.name, m.email, m.stripe_account, m.time_zone) IS DISTINCT FROM (
+            excluded.name, coalesce(excluded.email, m.email), coalesce(excluded.stripe_account, m.stripe_account),
+            coalesce(excluded.time_zone, m.time_zone))
         RETURNING xmax = 0 AS added
         """,
         [merchant.key for merchant in new],
         [merchant.name for merchant in new],
         [merchant.email for merchant in new],
         [merchant.stripe_account for merchant in new],
+        [merchant.time_zone for merchant in new],
     )
     added = sum(row["added"] for row in rows)
     return added, len(rows) - added

@@ -143,7 +143,7 @@ class RouteBacklog:
 
     def see(self, frame: Frame) -> Sequence[Sighting]:
         in_restart = self._restart.see(frame)
-        arrived = frame.count("webhooks_received", None, "new")
+        arrived = frame.count("webhooks_received", "stripe", "new")
         served = frame.count("events_routed")
         self._arrived.add(arrived)
         self._served.add(served)

@@ -16,6 +16,8 @@ ADD_DONE = (
     "INSERT INTO done (stage, ref, lane, merchant_id, destination_id, received_at, done_at, attempts, outcome, note)"
 )
 """The same for what is done as soon as it is stored."""
+_WORKED = "NOT (stage = 1 AND attempts = 0)"
+"""Of `done`: what went through the queue. The rest was done when it was stored and says nothing of how fast it goes."""
 
 
 async def enqueue(db: Executor, stage: Stage, works: Sequence[NewWork], *, now: datetime | None) -> int:
@@ -192,7 +194,7 @@ def _stats(key: str) -> str:
     past AS (
         SELECT stage, {key} AS key, count(*) AS served,
                count(*) FILTER (WHERE received_at > clock.at - $1::interval) AS arrived
-        FROM done, clock WHERE done_at > clock.at - $1::interval GROUP BY stage, {key}
+        FROM done, clock WHERE done_at > clock.at - $1::interval AND {_WORKED} GROUP BY stage, {key}
     )
     SELECT stage, key, coalesce(depth, 0) AS depth, coalesce(waiting, 0) AS waiting,
            coalesce(in_flight, 0) AS in_flight, coalesce(delayed, 0) AS delayed,
@@ -210,14 +212,15 @@ async def flows(
     `served` in each of the last slots of time, the newest being 0.
     """
     rows = await db.fetch(
-        """
+        f"""
         WITH clock AS (SELECT coalesce($3, now()) AS at, coalesce($3, now()) - $1::interval * $2::int AS since),
         moved AS (
             SELECT stage, lane, 'arrived' AS what, received_at AS moved_at FROM work, clock WHERE received_at > since
             UNION ALL
-            SELECT stage, lane, 'arrived', received_at FROM done, clock WHERE done_at > since AND received_at > since
+            SELECT stage, lane, 'arrived', received_at FROM done, clock
+            WHERE done_at > since AND received_at > since AND {_WORKED}
             UNION ALL
-            SELECT stage, lane, 'served', done_at FROM done, clock WHERE done_at > since
+            SELECT stage, lane, 'served', done_at FROM done, clock WHERE done_at > since AND {_WORKED}
         )
         SELECT stage, lane, what, floor(extract(epoch FROM at - moved_at) / extract(epoch FROM $1::interval))::int,
                count(*)

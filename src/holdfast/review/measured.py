@@ -68,7 +68,7 @@ def _panels(frames: Sequence[Frame], ends: Sequence[datetime], step: int, turns:
         return Series(name, tuple(map(measure, frames)), "dashed" if dashed else "line")
 
     def rate(answer: str) -> _Measure:
-        return lambda frame: frame.count(_RECEIVED, None, answer) / step if frame.data else None
+        return lambda frame: frame.count(_RECEIVED, "stripe", answer) / step if frame.data else None
 
     def spread(share: float, *labels: str) -> _Measure:
         return lambda frame: frame.spread(_TO_ROUTED, *labels).quantile(share)

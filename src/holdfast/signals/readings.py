@@ -22,7 +22,15 @@ _NEW = 15
 """Seconds within which somebody must have said what is so now."""
 LONGEST = timedelta(days=400)
 _LANES = ("critical", "standard", "bulk")
-_POOLS = ("web.inbox", "web.general", "worker.router", "worker.delivery", "worker.general", "watch.general")
+_POOLS = (
+    "web.inbox",
+    "web.general",
+    "web.voice",
+    "worker.router",
+    "worker.delivery",
+    "worker.general",
+    "watch.general",
+)
 
 
 class ReadingError(Exception):
@@ -110,15 +118,19 @@ def _webhooks(view: View) -> float:
 
 
 def _duplicates(view: View) -> float:
-    return view.count("webhooks_received", None, "duplicate")
+    return view.count("webhooks_received", "stripe", "duplicate")
 
 
 def _taken(view: View) -> float:
-    return view.count("webhooks_received", None, "new") + _duplicates(view)
+    return view.count("webhooks_received", "stripe", "new") + _duplicates(view)
+
+
+def _events(view: View) -> float:
+    return view.count("webhooks_received", "stripe")
 
 
 def _refused(view: View) -> float:
-    return view.count("webhooks_received", None, "away")
+    return view.count("webhooks_received", "stripe", "away")
 
 
 def _errors(view: View) -> float:
@@ -182,12 +194,12 @@ def _counted() -> Iterable[Reading]:
     yield Reading(
         "webhooks.duplicate_ratio",
         "share",
-        "Of the events taken, those that we held.",
+        "Of Stripe's events taken, those that we held.",
         web,
         _share(_duplicates, _taken),
     )
     yield Reading(
-        "webhooks.refused_ratio", "share", "Of the webhooks, those refused 503.", web, _share(_refused, _webhooks)
+        "webhooks.refused_ratio", "share", "Of Stripe's webhooks, those refused 503.", web, _share(_refused, _events)
     )
     yield Reading(
         "webhooks.p95_seconds",

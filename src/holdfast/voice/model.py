@@ -25,10 +25,11 @@ class UnknownError(VoiceError):
     """There is no such number, call or voicemail."""
 
 
-# Plans. msgspec structs, since they are stored and sent as JSON.
+# Plans. msgspec structs, since they are stored and sent as JSON; hidden from the garbage collector, which would stop
+# every call to look through those of all numbers, and in which no cycle can be.
 
 
-class PlanTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PlanTarget(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """Somebody who may answer: an E.164 number or a SIP address (`sip:desk@example.com`).
 
     `rings`: seconds. `region`: None for the country of its number.
@@ -39,7 +40,7 @@ class PlanTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     region: str | None = None
 
 
-class Opening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Opening(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """When somebody is there: on these days, from `opens` to `closes`, `HH:MM` of the merchant's clock.
 
     `closes` may be `24:00`; where it is not after `opens`, it is on the next day.
@@ -50,7 +51,7 @@ class Opening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     closes: str
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Plan(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """What is done with a call, in order: greeting, targets one after the other, voicemail.
 
     No `hours`: always open. `time_zone`: None for the merchant's, else that of the number's place. Greetings are said
@@ -68,7 +69,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     language: str = "en-US"
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One of our numbers, with all that is needed to answer a call to it. `time_zone` is the one that counts."""
 
     phone: str

@@ -1,6 +1,7 @@
 """All SQL of lines and call plans."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ log = structlog.get_logger()
 Executor = Connection | Pool
 SOMEWHERE = "UTC"
 """The time zone of a number whose place has several."""
+_PAGE = 500
 _PLAN = msgspec.json.Decoder(Plan)
 
 
@@ -45,13 +47,26 @@ async def version(db: Executor) -> int:
 
 
 async def lines(db: Executor) -> list[LineRow]:
-    """All of them."""
-    return [LineRow(*row) for row in await db.fetch(_LINE)]
+    """All of them, a page after the other: they are read by a process that answers calls meanwhile."""
+    found: list[LineRow] = []
+    while True:
+        after = found[-1].phone if found else ""
+        page = await db.fetch(f"{_LINE} WHERE n.phone > $1 ORDER BY n.phone LIMIT $2", after, _PAGE)
+        found += [LineRow(*row) for row in page]
+        if len(page) < _PAGE:
+            return found
 
 
-async def line(db: Executor, phone: str) -> Line | None:
-    row = await db.fetchrow(f"{_LINE} WHERE n.phone = $1", phone)
-    return next(read_lines([LineRow(*row)], {})) if row else None
+async def lines_around(db: Executor, phone: str) -> list[LineRow]:
+    """The number, and what its calls may have to do with: the lines of its merchant, the company's that stand in."""
+    rows = await db.fetch(
+        f"""
+        {_LINE}
+        WHERE n.merchant_id = (SELECT merchant_id FROM number WHERE phone = $1) OR (n.merchant_id = 0 AND n.stands_in)
+        """,
+        phone,
+    )
+    return [LineRow(*row) for row in rows]
 
 
 async def plans(db: Executor, phones: Sequence[str]) -> dict[str, Plan]:
@@ -82,6 +97,73 @@ async def remove_plan(db: Executor, phone: str) -> bool:
     return await db.execute("DELETE FROM call_plan WHERE phone = $1", phone) == "DELETE 1"
 
 
+class Reached(NamedTuple):
+    """A number that a lever may touch."""
+
+    phone: str
+    merchant_id: int
+
+
+async def reached(
+    db: Executor, *, region: str | None = None, merchant_id: int | None = None, phone: str | None = None
+) -> list[Reached]:
+    """The numbers in a region, of a merchant, or this one; all of them where nothing is given."""
+    rows = await db.fetch(
+        """
+        SELECT phone, merchant_id FROM number
+        WHERE ($1::text IS NULL OR region = $1) AND ($2::bigint IS NULL OR merchant_id = $2)
+          AND ($3::text IS NULL OR phone = $3)
+        ORDER BY phone
+        """,
+        region,
+        merchant_id,
+        phone,
+    )
+    return [Reached(*row) for row in rows]
+
+
+class RungBy(NamedTuple):
+    """A target, by one of the numbers whose plan has it. `region`: as the plan says, if it does."""
+
+    phone: str
+    merchant_id: int
+    address: str
+    region: str | None
+
+
+async def rung_by(db: Executor, address: str | None = None) -> list[RungBy]:
+    """Every target of every plan, or those with this address; a page of plans after the other."""
+    found: list[RungBy] = []
+    after: str | None = ""
+    while after is not None:
+        rows = await db.fetch(
+            """
+            SELECT n.phone, n.merchant_id, t ->> 'address' AS address, t ->> 'region' AS region
+            FROM (SELECT phone, plan FROM call_plan WHERE phone > $2 ORDER BY phone LIMIT $3) AS p
+                JOIN number n USING (phone) LEFT JOIN jsonb_array_elements(p.plan -> 'targets') AS t
+                    ON $1::text IS NULL OR t ->> 'address' = $1
+            ORDER BY n.phone
+            """,
+            address,
+            after,
+            _PAGE,
+        )
+        found += [RungBy(*row) for row in rows if row["address"] is not None]
+        after = rows[-1]["phone"] if rows else None
+    return found
+
+
+async def calls_since(db: Executor, phones: Sequence[str], since: datetime) -> int:
+    """Calls to these numbers that began since then."""
+    return int(
+        await db.fetchval(
+            "SELECT count(*) FROM call WHERE began_at >= $2 AND phone = ANY($1::text[]) AND NOT is_test",
+            list(phones),
+            since,
+        )
+    )
+
+
 def read_lines(rows: Iterable[LineRow], before: Mapping[str, Line]) -> Iterator[Line]:
     """Lines of rows. A plan that cannot be read, since a newer version wrote it, leaves the one there was `before`."""
     known: dict[str, Plan | None] = {}
@@ -99,7 +181,7 @@ def read_lines(rows: Iterable[LineRow], before: Mapping[str, Line]) -> Iterator[
             row.merchant,
             row.merchant_name,
             row.region,
-            _time_zone(row, plan),
+            plan.time_zone or row.merchant_time_zone or _place(row.phone),
             plan,
             row.stands_in,
         )
@@ -113,12 +195,7 @@ def _read(phone: str, text: str) -> Plan | None:
         return None
 
 
-def _time_zone(row: LineRow, plan: Plan) -> str:
-    """The zone that counts; where a number is, is looked up only where it counts, since that takes long."""
-    given = plan.time_zone or row.merchant_time_zone
-    return given or (_place(row.phone) if plan.hours else SOMEWHERE)
-
-
 @lru_cache(maxsize=100_000)
 def _place(phone: str) -> str:
+    """Where a number is, which takes long to look up."""
     return time_zone_of(phone) or SOMEWHERE

@@ -97,6 +97,7 @@ CREATE TABLE call (
     ended_at    timestamptz,
     seconds     integer,
     answer      text COLLATE "C" NOT NULL DEFAULT '',
+    told_at     timestamptz,
     answered_by text COLLATE "C",
     outcome     text COLLATE "C" CHECK (outcome IN ('person', 'voicemail', 'abandoned', 'announcement', 'missed',
                                                     'failed'))
@@ -105,6 +106,8 @@ CREATE TABLE call (
 COMMENT ON TABLE call IS 'One row a call at one of our numbers: the newest that is known of it, whatever order callbacks come in'
 ;
 COMMENT ON COLUMN call.answer IS 'What it was told last and why, in words: dial +15550100, voicemail: closed'
+;
+COMMENT ON COLUMN call.told_at IS 'When it was told that: a callback that comes late does not put an older answer in its place'
 ;
 COMMENT ON COLUMN call.outcome IS 'person: talked to one; voicemail: left a message; abandoned: hung up while it rang or was told to leave one; announcement: heard one; missed: rang out, no voicemail; failed: an error. NULL: not over yet'
 ;
@@ -147,6 +150,8 @@ CREATE TABLE voicemail (
 ;
 CREATE INDEX voicemail_by_time ON voicemail (at)
 ;
+CREATE INDEX voicemail_of_call ON voicemail (call_sid)
+;
 CREATE TABLE twilio_alert (
     sid        text COLLATE "C" PRIMARY KEY,
     account    text COLLATE "C" NOT NULL,
@@ -164,6 +169,8 @@ CREATE TABLE twilio_alert (
 COMMENT ON TABLE twilio_alert IS 'Twilio''s Debugger: each alert once, whether it came by webhook or was fetched'
 ;
 CREATE INDEX twilio_alert_by_time ON twilio_alert (at)
+;
+CREATE INDEX twilio_alert_of_call ON twilio_alert (resource)
 ;
 CREATE TABLE repoint (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,0 +1,121 @@
+"""`holdfast twilio …`"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from holdfast.commands import terminal
+from holdfast.commands.merchants import find
+from holdfast.commands.options import Json, Yes
+from holdfast.commands.session import CommandError, with_store
+from holdfast.config import Settings
+from holdfast.db.pool import Pool
+from holdfast.merchants import store as merchants
+from holdfast.merchants.model import COMPANY
+from holdfast.twilio import store
+from holdfast.twilio.model import Account
+from holdfast.twilio.service import checked, checked_sid
+
+app = typer.Typer()
+accounts_app = typer.Typer()
+app.add_typer(accounts_app, name="accounts", help="Subaccounts; the main one is in the settings.", no_args_is_help=True)
+
+Sid = Annotated[str, typer.Argument(metavar="AC…", help="The account's SID, as Twilio's console shows it.")]
+TOKEN = "HOLDFAST_ACCOUNT_TOKEN"  # noqa: S105
+"""The variable of the environment that `accounts add` takes the token from."""
+
+
+@accounts_app.command()
+def add(
+    sid: Sid,
+    name: Annotated[str | None, typer.Option(help="What it is called.")] = None,
+    merchant: Annotated[
+        str | None, typer.Option("--merchant", "-m", metavar="KEY", help="Whose it is; the company's unless given.")
+    ] = None,
+    signing_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY_ID", help="A shared key that Twilio signs with; its secret is asked for. Repeatable."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Add a subaccount, or change one: its token is asked for, or read from stdin, or from HOLDFAST_ACCOUNT_TOKEN.
+
+    Without a terminal, stdin has the token on its first line, and the secret of each signing key on one more.
+    """
+    checked_sid(sid)
+    token = os.environ.get(TOKEN) or _secret("Auth token")
+    signing = {key: _secret(f"Secret of {key}") for key in signing_key or ()}
+
+    async def body(pool: Pool, settings: Settings) -> bool:
+        if sid == settings.twilio_account_sid:
+            raise CommandError(f"{sid} is the account of the settings (HOLDFAST_TWILIO_ACCOUNT_SID) already")
+        owner = await find(pool, merchant) if merchant is not None else None
+        there = next((one for one in await store.accounts(pool) if one.sid == sid), None)
+        called = name or (there.name if there is not None else owner.name if owner is not None else sid)
+        owner_id = owner.id if owner is not None else there.merchant_id if there is not None else COMPANY
+        kept = signing if signing or there is None else there.signing
+        return await store.put(pool, checked(Account(sid, called, owner_id, token, kept)))
+
+    added = with_store(body)
+    if json:
+        terminal.print_json({"sid": sid, "added": added})
+        return
+    terminal.say(f"Account {sid} {'added' if added else 'changed'}; what it signs is accepted within a second.")
+
+
+@accounts_app.command("list")
+def listing(json: Json = False) -> None:
+    """List accounts; tokens are never shown."""
+
+    async def body(pool: Pool, settings: Settings) -> tuple[list[Account], dict[int, str], str | None]:
+        found = await store.accounts(pool)
+        keys = await merchants.keys(pool, [one.merchant_id for one in found])
+        return found, keys, settings.twilio_account_sid if settings.twilio_auth_token is not None else None
+
+    found, keys, main = with_store(body)
+    rows = [(one.sid, one.name, keys.get(one.merchant_id), len(one.signing)) for one in found]
+    if json:
+        shown = [dict(zip(("sid", "name", "merchant", "signing_keys"), row, strict=True)) for row in rows]
+        terminal.print_json({"main": main, "accounts": shown})
+        return
+    if main is None:
+        terminal.note("No main account: set HOLDFAST_TWILIO_ACCOUNT_SID and HOLDFAST_TWILIO_AUTH_TOKEN.")
+    else:
+        rows.insert(0, (main, "(main, of the settings)", None, 0))
+    terminal.print_table(
+        ("SID", "NAME", "MERCHANT", "SIGNING KEYS"),
+        ((sid, name, key or "(company)", count) for sid, name, key, count in rows),
+        empty="No accounts. Set the main one in the settings; subaccounts: holdfast twilio accounts add AC…",
+    )
+
+
+@accounts_app.command()
+def remove(sid: Sid, yes: Yes = False, json: Json = False) -> None:
+    """Remove a subaccount: what it signs is no longer accepted."""
+    checked_sid(sid)
+    if not yes and not json:
+        typer.confirm(f"What {sid} signs will be refused, and its calls with it. Remove it?", abort=True)
+
+    async def body(pool: Pool, _settings: Settings) -> None:
+        if not await store.remove(pool, sid):
+            raise CommandError(f"there is no account {sid}; `holdfast twilio accounts list` shows them")
+
+    with_store(body)
+    if json:
+        terminal.print_json({"sid": sid, "removed": True})
+        return
+    terminal.say(f"Account {sid} removed.")
+
+
+def _secret(what: str) -> str:
+    """Asked for without echo; without a terminal, the next line of stdin."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(what, hide_input=True, err=True)).strip()
+    text = sys.stdin.readline().strip()
+    if not text:
+        raise CommandError(f"{what}: stdin has none; pipe it in, or set {TOKEN}")
+    return text

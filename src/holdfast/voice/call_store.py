@@ -1,0 +1,308 @@
+"""SQL that keeps callbacks: their events, and the calls, legs, voicemails and alerts that they tell of.
+
+Rows are merged as `folding` folds: the order in which callbacks come, and how often, makes no difference. All
+statements are for one transaction; the call's row is locked by its merge, so two who tell of a call take turns.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.inbox import store as inbox
+from holdfast.merchants.numbers import UNKNOWN_REGION
+from holdfast.queue import store as queue
+from holdfast.queue.model import Lane, Stage
+from holdfast.voice.folding import OVER, AlertChange, CallChange, LegChange, VoicemailChange
+from holdfast.voice.model import Callback
+
+PROVIDER = "twilio"
+PREFIX = "twilio."
+"""Before a callback's kind, its event's type."""
+
+
+async def add_events(db: Connection, callbacks: Sequence[Callback]) -> set[str]:
+    """Store callbacks (no id twice) verbatim, as done when they came: nothing routes them. Returns the new event ids.
+
+    Others are counted as duplicates; not so what is the same receipt again, which was put to disk as well.
+    """
+    rows = await db.fetch(
+        f"""
+        WITH incoming AS MATERIALIZED (
+            SELECT n.*, coalesce(nullif(number.merchant_id, 0), call.merchant_id, 0) AS merchant_id
+            FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::bytea[],
+                        $8::text[])
+                AS n(event_id, type, object_id, account, received, headers, body, phone)
+            LEFT JOIN number USING (phone) LEFT JOIN call ON call.sid = n.object_id
+        ),
+        added AS (
+            INSERT INTO event (provider, event_id, type, lane, object_id, account, livemode, created_at, received_at,
+                               headers, body)
+            SELECT $9, event_id, type, $10, object_id, account, true, to_timestamp(received), to_timestamp(received),
+                   headers::json, body
+            FROM incoming ORDER BY event_id
+            ON CONFLICT (event_id, provider) DO NOTHING
+            RETURNING seq, event_id, received_at
+        ),
+        settled AS (
+            {queue.ADD_DONE}
+            SELECT $11, seq, $10, merchant_id, 0, received_at, received_at, 0, 'stored', NULL
+            FROM added JOIN incoming USING (event_id)
+        ),
+        known AS (
+            INSERT INTO duplicate (provider, event_id, received_at)
+            SELECT $9, event_id, to_timestamp(received) FROM incoming i
+            WHERE NOT EXISTS (SELECT FROM added a WHERE a.event_id = i.event_id)
+              AND NOT EXISTS (SELECT FROM event e WHERE e.event_id = i.event_id AND e.provider = $9
+                              AND e.received_at = to_timestamp(i.received))
+        )
+        SELECT event_id FROM added
+        """,
+        [one.event_id for one in callbacks],
+        [PREFIX + one.kind for one in callbacks],
+        [one.call_sid for one in callbacks],
+        [one.account for one in callbacks],
+        [one.received for one in callbacks],
+        [one.headers for one in callbacks],
+        [one.body for one in callbacks],
+        [one.params.get("To", "") for one in callbacks],
+        PROVIDER,
+        Lane.STANDARD,
+        Stage.ROUTE,
+    )
+    return {row[0] for row in rows}
+
+
+async def count_duplicates(db: Connection, repeats: Iterable[Callback]) -> None:
+    await inbox.count_duplicates(db, [(PROVIDER, one.event_id, one.received) for one in repeats])
+
+
+async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> None:
+    """Sorted, so that two who tell of the same calls wait for each other instead of deadlocking."""
+    calls = sorted(changes, key=lambda one: one.sid)
+    await db.execute(
+        """
+        INSERT INTO call AS c (sid, account, phone, merchant_id, region, caller, is_test, status, rank, began_at,
+                               ended_at, seconds, answer, told_at)
+        SELECT n.sid, n.account, n.phone, coalesce(number.merchant_id, 0), coalesce(number.region, $13), caller,
+               is_test, status, rank, to_timestamp(began), to_timestamp(ended), seconds, answer, to_timestamp(told)
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::text[], $7::smallint[],
+                    $8::float8[], $9::float8[], $10::int[], $11::text[], $12::float8[])
+            AS n(sid, account, phone, caller, is_test, status, rank, began, ended, seconds, answer, told)
+        LEFT JOIN number ON number.phone = n.phone
+        ORDER BY n.sid
+        ON CONFLICT (sid) DO UPDATE SET
+            phone = greatest(c.phone, excluded.phone),
+            merchant_id = CASE WHEN c.phone = '' THEN excluded.merchant_id ELSE c.merchant_id END,
+            region = CASE WHEN c.phone = '' THEN excluded.region ELSE c.region END,
+            caller = greatest(c.caller, excluded.caller),
+            is_test = c.is_test OR excluded.is_test,
+            status = CASE WHEN (excluded.rank, excluded.status) > (c.rank, c.status)
+                THEN excluded.status ELSE c.status END,
+            rank = greatest(c.rank, excluded.rank),
+            began_at = least(c.began_at, excluded.began_at),
+            ended_at = least(c.ended_at, excluded.ended_at),
+            seconds = greatest(c.seconds, excluded.seconds),
+            answer = CASE WHEN c.told_at IS NULL OR (excluded.told_at, excluded.answer) > (c.told_at, c.answer)
+                THEN excluded.answer ELSE c.answer END,
+            told_at = greatest(c.told_at, excluded.told_at)
+        """,
+        [one.sid for one in calls],
+        [one.account for one in calls],
+        [one.phone for one in calls],
+        [one.caller for one in calls],
+        [one.is_test for one in calls],
+        [one.status for one in calls],
+        [one.rank for one in calls],
+        [one.began for one in calls],
+        [one.ended for one in calls],
+        [one.seconds for one in calls],
+        [one.answer for one in calls],
+        [one.told for one in calls],
+        UNKNOWN_REGION,
+    )
+
+
+async def merge_legs(db: Connection, legs: Collection[LegChange]) -> list[LegChange]:
+    """Those that are new: not told of before."""
+    rows = await db.fetch(
+        """
+        INSERT INTO leg AS l (call_sid, target, place, phone, region, caller_id, outcome, sip_code, seconds, at)
+        SELECT call_sid, target, place, phone, region, caller_id, outcome, sip_code, seconds, to_timestamp(at)
+        FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[],
+                    $8::smallint[], $9::int[], $10::float8[])
+            AS n(call_sid, target, place, phone, region, caller_id, outcome, sip_code, seconds, at)
+        ON CONFLICT (call_sid, target) DO UPDATE SET
+            (place, region, caller_id, outcome, sip_code, seconds, at) = (
+                SELECT excluded.place, excluded.region, excluded.caller_id, excluded.outcome, excluded.sip_code,
+                       excluded.seconds, excluded.at)
+        WHERE (excluded.outcome = 'answered', excluded.at, excluded.outcome)
+            > (l.outcome = 'answered', l.at, l.outcome)
+        RETURNING call_sid, target, xmax = 0 AS is_new
+        """,
+        [one.call_sid for one in legs],
+        [one.target for one in legs],
+        [one.place for one in legs],
+        [one.phone for one in legs],
+        [one.region for one in legs],
+        [one.caller_id for one in legs],
+        [one.outcome for one in legs],
+        [one.sip_code for one in legs],
+        [one.seconds for one in legs],
+        [one.at for one in legs],
+    )
+    new = {(row["call_sid"], row["target"]) for row in rows if row["is_new"]}
+    return [one for one in legs if (one.call_sid, one.target) in new]
+
+
+async def merge_voicemails(db: Connection, voicemails: Collection[VoicemailChange]) -> None:
+    """Whose they are is said by their calls: see `complete_voicemails`."""
+    await db.execute(
+        """
+        INSERT INTO voicemail AS v (sid, call_sid, account, merchant_id, phone, caller, url, seconds, at, transcription)
+        SELECT sid, call_sid, account, 0, '', '', url, seconds, to_timestamp(at), transcription
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::float8[], $7::text[])
+            AS n(sid, call_sid, account, url, seconds, at, transcription)
+        ON CONFLICT (sid) DO UPDATE SET
+            url = greatest(v.url, excluded.url), seconds = greatest(v.seconds, excluded.seconds),
+            at = least(v.at, excluded.at), transcription = greatest(v.transcription, excluded.transcription)
+        """,
+        [one.sid for one in voicemails],
+        [one.call_sid for one in voicemails],
+        [one.account for one in voicemails],
+        [one.url for one in voicemails],
+        [one.seconds for one in voicemails],
+        [one.at for one in voicemails],
+        [one.transcription for one in voicemails],
+    )
+
+
+async def merge_alerts(db: Connection, alerts: Collection[AlertChange]) -> set[str]:
+    """The sids of those that are new. Whoever tells of an alert first is believed."""
+    rows = await db.fetch(
+        """
+        INSERT INTO twilio_alert (sid, account, at, level, code, resource, phone, region, target, url, said)
+        SELECT n.sid, n.account, to_timestamp(at), level, code, resource, number.phone, number.region, target, url, said
+        FROM unnest($1::text[], $2::text[], $3::float8[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[],
+                    $9::text[], $10::text[])
+            AS n(sid, account, at, level, code, resource, phone, target, url, said)
+        LEFT JOIN call ON call.sid = resource
+        LEFT JOIN number ON number.phone = coalesce(n.phone, call.phone)
+        ORDER BY n.sid ON CONFLICT (sid) DO NOTHING RETURNING sid
+        """,
+        [one.sid for one in alerts],
+        [one.account for one in alerts],
+        [one.at for one in alerts],
+        [one.level for one in alerts],
+        [one.code for one in alerts],
+        [one.resource for one in alerts],
+        [one.phone for one in alerts],
+        [one.target for one in alerts],
+        [one.url for one in alerts],
+        [one.said for one in alerts],
+    )
+    return {row[0] for row in rows}
+
+
+async def derive(db: Connection, sids: Collection[str]) -> list[str]:
+    """What became of these calls, from their state, their legs and voicemails; the sids of those that ended just now.
+
+    A call that rang a target or was asked for a message when it ended was abandoned. One that was told that it is over
+    without anybody having answered rang out, unless the caller hung up. One that we never told anything failed.
+    """
+    rows = await db.fetch(
+        """
+        WITH known AS (
+            SELECT c.sid, c.outcome AS before, c.rank, c.status,
+                   split_part(translate(c.answer, ':', ' '), ' ', 1) AS told, c.answer LIKE '%hung up%' AS hung_up,
+                   (SELECT target FROM leg l WHERE l.call_sid = c.sid AND l.outcome = 'answered'
+                    ORDER BY place, target LIMIT 1) AS answered_by,
+                   EXISTS (SELECT FROM voicemail v WHERE v.call_sid = c.sid) AS left_message
+            FROM call c WHERE c.sid = ANY($1::text[])
+        ),
+        judged AS (
+            SELECT sid, before, answered_by, CASE
+                WHEN rank < $2 THEN NULL
+                WHEN answered_by IS NOT NULL THEN 'person'
+                WHEN left_message THEN 'voicemail'
+                WHEN status = 'failed' THEN 'failed'
+                WHEN told = 'announcement' THEN 'announcement'
+                WHEN told IN ('dial', 'voicemail') OR hung_up THEN 'abandoned'
+                WHEN told = 'over' THEN 'missed'
+                WHEN status IN ('canceled', 'no-answer') THEN 'abandoned'
+                ELSE 'failed' END AS outcome
+            FROM known
+        )
+        UPDATE call c SET outcome = j.outcome, answered_by = j.answered_by FROM judged j
+        WHERE c.sid = j.sid AND (c.outcome, c.answered_by) IS DISTINCT FROM (j.outcome, j.answered_by)
+        RETURNING c.sid, j.before IS NULL AND j.outcome IS NOT NULL AS ended
+        """,
+        list(sids),
+        OVER,
+    )
+    return [row["sid"] for row in rows if row["ended"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A voicemail whose number is known, with the merchant that it is for (key and the rest None: nobody's)."""
+
+    sid: str
+    call_sid: str
+    phone: str
+    caller: str
+    url: str
+    seconds: int | None
+    at: datetime
+    transcription: str | None
+    merchant_id: int
+    key: str | None
+    name: str | None
+    email: str | None
+    time_zone: str | None
+
+
+async def complete_voicemails(db: Connection, sids: Collection[str]) -> list[Message]:
+    """Give the voicemails of these calls what their calls say; all whose number is known, but those of tests."""
+    rows = await db.fetch(
+        """
+        WITH completed AS (
+            UPDATE voicemail v SET phone = c.phone, caller = c.caller, merchant_id = c.merchant_id
+            FROM call c WHERE c.sid = v.call_sid AND v.call_sid = ANY($1::text[]) AND v.phone = '' AND c.phone <> ''
+        )
+        SELECT v.sid, v.call_sid, c.phone, c.caller, v.url, v.seconds, v.at, v.transcription, c.merchant_id,
+               m.key, m.name, m.email, m.time_zone
+        FROM voicemail v JOIN call c ON c.sid = v.call_sid LEFT JOIN merchant m ON m.id = c.merchant_id
+        WHERE v.call_sid = ANY($1::text[]) AND c.phone <> '' AND NOT c.is_test ORDER BY v.sid
+        """,
+        list(sids),
+    )
+    return [Message(*row) for row in rows]
+
+
+async def ended(db: Connection | Pool, sids: Collection[str]) -> list[tuple[str, str]]:
+    """(region, outcome) of those of these calls that are over and no test."""
+    rows = await db.fetch(
+        "SELECT region, outcome FROM call WHERE sid = ANY($1::text[]) AND outcome IS NOT NULL AND NOT is_test",
+        list(sids),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def prune(db: Connection, before: datetime, limit: int) -> int:
+    """Delete up to `limit` each of calls, legs, voicemails and alerts from before that time; how many went."""
+    gone = 0
+    for table, key, at in (
+        ("call", "sid", "began_at"),
+        ("leg", "(call_sid, target)", "at"),
+        ("voicemail", "sid", "at"),
+        ("twilio_alert", "sid", "at"),
+    ):
+        columns = key.strip("()")
+        status = await db.execute(
+            f"DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE {at} < $1 LIMIT $2)",
+            before,
+            limit,
+        )
+        gone += int(status.rpartition(" ")[2])
+    return gone

@@ -1,0 +1,113 @@
+"""Stores callbacks, many at a time: their events, what they tell of calls, and the news of voicemails. All or none."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.merchants.numbers import region_of
+from holdfast.voice import call_store as store
+from holdfast.voice.folding import Changes, LegChange, folded
+from holdfast.voice.model import Callback
+from holdfast.voice.signals import CALLS, LEGS
+from holdfast.voice.snapshot import Snapshot
+from holdfast.voice.voicemails import Announcer
+
+log = structlog.get_logger()
+
+OTHER = "other"
+"""The region that is counted for one that none of our numbers and plans has."""
+SETTLING = 5.0
+"""Seconds from a call's end until it is counted: that of a leg and that of the call come in any order."""
+
+
+class Keeper:
+    """`store` is for the recorder and the drainer; `count_ended` is a loop's tick."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        snapshot: Callable[[], Snapshot],
+        announcer: Announcer,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`snapshot`: what calls are answered from now. `clock` gives Unix time."""
+        self._pool = pool
+        self._snapshot = snapshot
+        self._announcer = announcer
+        self._clock = clock
+        self._ended: dict[str, float] = {}
+        self._known_of: Snapshot | None = None
+        self._known: frozenset[str] = frozenset()
+
+    async def store(self, batch: Sequence[Callback]) -> list[bool]:
+        """Whether each is new: neither held nor before it in the batch. Raises what `AWAY` lists, among others."""
+        first: dict[str, int] = {}
+        for place, callback in enumerate(batch):
+            first.setdefault(callback.event_id, place)
+        async with self._pool.acquire() as connection, connection.transaction():
+            added = await store.add_events(connection, [batch[place] for place in first.values()])
+            repeats = [one for place, one in enumerate(batch) if first[one.event_id] != place]
+            if repeats:
+                await store.count_duplicates(connection, repeats)
+            new = [callback.event_id in added and first[callback.event_id] == n for n, callback in enumerate(batch)]
+            changes = folded((one for one, is_new in zip(batch, new, strict=True) if is_new), self._region_of)
+            ended, legs = await self._merge(connection, changes)
+        self._count(ended, legs)
+        return new
+
+    async def _merge(self, db: Connection, changes: Changes) -> tuple[list[str], list[LegChange]]:
+        """The sids of the calls that ended now, and the legs that are new."""
+        if changes.alerts:
+            await store.merge_alerts(db, list(changes.alerts.values()))
+        if not changes.calls:
+            return [], []
+        await store.merge_calls(db, changes.calls.values())
+        legs = await store.merge_legs(db, list(changes.legs.values())) if changes.legs else []
+        if changes.voicemails:
+            await store.merge_voicemails(db, list(changes.voicemails.values()))
+        ended = await store.derive(db, changes.calls)
+        for message in await store.complete_voicemails(db, changes.calls):
+            await self._announcer.announce(db, message, datetime.fromtimestamp(self._clock(), UTC))
+        return ended, legs
+
+    def _count(self, ended: Sequence[str], legs: Sequence[LegChange]) -> None:
+        now = self._clock()
+        self._ended |= dict.fromkeys(ended, now + SETTLING)
+        for leg in legs:
+            LEGS.inc(1, self._bounded(leg.region), leg.outcome)
+
+    async def count_ended(self, now: float | None = None) -> int:
+        """Count the calls that ended a moment ago. Raises what `AWAY` lists: then they are counted the next time."""
+        at = self._clock() if now is None else now
+        due = [sid for sid, when in self._ended.items() if when <= at]
+        if due:
+            found = await store.ended(self._pool, due)
+            for sid in due:
+                del self._ended[sid]
+            for region, outcome in found:
+                CALLS.inc(1, self._bounded(region), outcome)
+        return 0
+
+    def _region_of(self, phone: str, target: str) -> str:
+        """As the number's plan says, else by the target's own number."""
+        line = self._snapshot().lines.get(phone)
+        if line is not None:
+            for one in line.plan.targets:
+                if one.address == target and one.region is not None:
+                    return one.region
+        return region_of(target)
+
+    def _bounded(self, region: str) -> str:
+        snapshot = self._snapshot()
+        if snapshot is not self._known_of:
+            self._known_of, self._known = snapshot, _regions(snapshot)
+        return region if region in self._known else OTHER
+
+
+def _regions(snapshot: Snapshot) -> frozenset[str]:
+    lines = snapshot.lines.values()
+    targets = {(one.address, one.region) for line in lines for one in line.plan.targets}
+    return frozenset(line.region for line in lines) | {region or region_of(address) for address, region in targets}

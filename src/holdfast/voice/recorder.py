@@ -1,0 +1,309 @@
+"""Keeps callbacks: committed, or synced to disk, before Twilio is answered. Calls do not wait for the store.
+
+Group commit without a queue: all callbacks that came while the last commit was on its way go into the next one.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
+
+import asyncpg
+import structlog
+
+from holdfast.db.pool import AWAY
+from holdfast.voice.model import Callback
+from holdfast.voice.signals import SPOOLED
+from holdfast.voice.spool import Spool, SpoolError
+
+log = structlog.get_logger()
+
+CALL_PATIENCE = 0.015
+"""Seconds that a call waits for the commit before its callback goes to disk instead."""
+PATIENCE = 2.0
+"""The same for what nobody on the phone waits for."""
+PROBED_EVERY = 1.0
+BATCH = 128
+_MOST_WAITING = 5000
+_TRIES = 3
+
+# What a store that is away raises, and what says that it cannot take anything now, though it answers: tables that
+# are still to be made or not ours to write (42), a server that only reads (25), transactions in each other's way (40).
+NOT_NOW: tuple[type[BaseException], ...] = (
+    *AWAY,
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.InvalidTransactionStateError,
+    asyncpg.TransactionRollbackError,
+)
+
+
+class Kept(StrEnum):
+    """How a callback was kept."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    SPOOLED = "spooled"
+    REFUSED = "refused"
+    """The store will not have it: it was set aside on disk."""
+
+
+class NotKeptError(Exception):
+    """It is neither stored nor on disk."""
+
+
+Store = Callable[[Sequence[Callback]], Awaitable[Sequence[bool]]]
+"""Stores callbacks in one transaction; whether each is new, and not one that is held or was before it in the batch."""
+
+
+class _Entry:
+    __slots__ = ("callback", "future", "left")
+
+    def __init__(self, callback: Callback) -> None:
+        self.callback = callback
+        self.future: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+        self.left = False
+        """Whether it went to disk before its batch began."""
+
+
+class _Away(Exception):  # noqa: N818 - a state, not a mistake
+    """The store is not there now."""
+
+
+class Recorder:
+    """`store` is used while it answers in time; else, for at least a second, everything goes to the spool."""
+
+    def __init__(
+        self,
+        store: Store,
+        probe: Callable[[], Awaitable[object]],
+        spool: Spool,
+        *,
+        commits: int = 2,
+        call_patience: float = CALL_PATIENCE,
+        patience: float = PATIENCE,
+    ) -> None:
+        """`probe` raises while the store is away."""
+        self._store = store
+        self._probe = probe
+        self._spool = spool
+        self._commits = commits
+        self._call_patience = call_patience
+        self._patience = patience
+        self._is_away = True
+        self._late_until = 0.0
+        self._calls: deque[_Entry] = deque()
+        self._rest: deque[_Entry] = deque()
+        self._arrived = asyncio.Event()
+
+    @property
+    def store_answers(self) -> bool:
+        """Whether the last that was heard of the store was good."""
+        return not self._is_away
+
+    @property
+    def _spools(self) -> bool:
+        """Whether callbacks go to disk at once, since the store is away or was late just now."""
+        return self._is_away or asyncio.get_running_loop().time() < self._late_until
+
+    async def keep(self, callback: Callback, *, in_call: bool) -> Kept:
+        """Return once it is durable. `in_call`: somebody on the phone waits. Raises NotKeptError."""
+        waiting = self._calls if in_call else self._rest
+        if self._spools or len(waiting) >= _MOST_WAITING:
+            return await self._spooled(callback)
+        entry = _Entry(callback)
+        waiting.append(entry)
+        self._arrived.set()
+        try:
+            async with asyncio.timeout(self._call_patience if in_call else self._patience):
+                return await entry.future
+        except TimeoutError:
+            entry.left = True
+            self._late()
+        except _Away:
+            pass
+        return await self._spooled(callback)
+
+    async def _spooled(self, callback: Callback) -> Kept:
+        try:
+            await self._spool.append(callback)
+        except SpoolError as error:
+            raise NotKeptError(str(error)) from error
+        return Kept.SPOOLED
+
+    async def run(self) -> None:
+        """Commit batch after batch, and find out when the store is back, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_probing())
+                for _ in range(self._commits):
+                    group.create_task(self._commit_batches())
+        finally:
+            self._is_away = True
+            for waiting in (self._calls, self._rest):
+                _fail(list(waiting))
+                waiting.clear()
+
+    async def _keep_probing(self) -> None:
+        while True:
+            if self._is_away:
+                await self.probe()
+            await asyncio.sleep(PROBED_EVERY)
+
+    async def probe(self) -> None:
+        """Ask the store whether it is there."""
+        try:
+            async with asyncio.timeout(PROBED_EVERY):
+                await self._probe()
+        except NOT_NOW:
+            return
+        except Exception:
+            log.exception("recorder.probe_failed")
+            return
+        log.info("recorder.store_answers")
+        self._is_away = False
+
+    def _late(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._late_until:
+            log.warning("recorder.store_late", effect="callbacks go to disk for a second")
+        self._late_until = now + PROBED_EVERY
+
+    def _away(self, error: BaseException) -> None:
+        if not self._is_away:
+            log.warning("recorder.store_away", error=f"{type(error).__name__}: {error}"[:200])
+        self._is_away = True
+
+    async def _commit_batches(self) -> None:
+        while True:
+            await self._arrived.wait()
+            batch = self._next_batch()
+            if not batch:
+                continue
+            try:
+                await self._commit(batch)
+            except BaseException:
+                _fail(batch)
+                raise
+
+    def _next_batch(self) -> list[_Entry]:
+        """Calls first."""
+        batch: list[_Entry] = []
+        for waiting in (self._calls, self._rest):
+            while waiting and len(batch) < BATCH:
+                entry = waiting.popleft()
+                if not entry.left:
+                    batch.append(entry)
+        if not (self._calls or self._rest):
+            self._arrived.clear()
+        return batch
+
+    async def _commit(self, batch: list[_Entry]) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                new = await store_all(self._store, [entry.callback for entry in batch])
+        except NOT_NOW as error:
+            self._away(error)
+            _fail(batch)
+        except Exception:
+            # One callback that the store refuses must not take its company down with it.
+            log.exception("recorder.batch_refused", callbacks=len(batch))
+            await self._one_by_one(batch)
+        else:
+            for entry, is_new in zip(batch, new, strict=True):
+                _tell(entry, Kept.NEW if is_new else Kept.DUPLICATE)
+
+    async def _one_by_one(self, batch: list[_Entry]) -> None:
+        for entry in batch:
+            try:
+                (is_new,) = await self._store([entry.callback])
+                _tell(entry, Kept.NEW if is_new else Kept.DUPLICATE)
+            except NOT_NOW as error:
+                self._away(error)
+                _fail([entry])
+            except Exception as error:  # noqa: BLE001 - whatever it was, it is not lost
+                await self._refused(entry, error)
+
+    async def _refused(self, entry: _Entry, error: Exception) -> None:
+        try:
+            await refuse(self._spool, entry.callback, error)
+        except SpoolError:
+            _fail([entry])
+        else:
+            _tell(entry, Kept.REFUSED)
+
+
+class Drainer:
+    """Stores what is on disk, oldest first, once the store answers. One `tick` a second."""
+
+    def __init__(self, store: Store, spool: Spool, store_answers: Callable[[], bool]) -> None:
+        self._store = store
+        self._spool = spool
+        self._store_answers = store_answers
+
+    async def tick(self) -> int:
+        """Store one file's callbacks; how many. Raises what `AWAY` lists, and SpoolError."""
+        try:
+            await self._spool.adopt()
+            return await self._store_oldest() if self._store_answers() else 0
+        finally:
+            SPOOLED.set(self._spool.waiting)
+
+    async def _store_oldest(self) -> int:
+        file = await self._spool.oldest()
+        if file is None:
+            return 0
+        found = await asyncio.to_thread(lambda: list(file.read()))
+        for begin in range(0, len(found), BATCH):
+            await self._drain(file.path.name, found[begin : begin + BATCH])
+        await self._spool.finish(file)
+        log.info("spool.stored", file=file.path.name, callbacks=len(found))
+        return len(found)
+
+    async def _drain(self, name: str, found: Sequence[Callback | bytes]) -> None:
+        for damaged in (one for one in found if isinstance(one, bytes)):
+            log.error("spool.damaged", file=name, bytes=len(damaged))
+            await self._spool.set_aside(f"damaged-{name}", damaged)
+        batch = [one for one in found if isinstance(one, Callback)]
+        try:
+            await store_all(self._store, batch)
+        except NOT_NOW:
+            raise
+        except Exception:
+            log.exception("spool.batch_refused", callbacks=len(batch))
+            for callback in batch:
+                await self._drain_one(callback)
+
+    async def _drain_one(self, callback: Callback) -> None:
+        try:
+            await self._store([callback])
+        except NOT_NOW:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is not lost
+            await refuse(self._spool, callback, error)
+
+
+async def store_all(store: Store, batch: Sequence[Callback]) -> Sequence[bool]:
+    """Again, a few times, if it got in the way of another transaction."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await store(batch)
+        except asyncpg.TransactionRollbackError as error:
+            log.info("recorder.again", error=type(error).__name__)
+    return await store(batch)
+
+
+async def refuse(spool: Spool, callback: Callback, error: Exception) -> None:
+    """Raises SpoolError."""
+    await spool.refuse(callback)
+    log.error("recorder.callback_refused", event_id=callback.event_id, error=f"{type(error).__name__}: {error}"[:200])
+
+
+def _tell(entry: _Entry, kept: Kept) -> None:
+    if not entry.future.done():
+        entry.future.set_result(kept)
+
+
+def _fail(batch: Sequence[_Entry]) -> None:
+    for entry in batch:
+        if not entry.future.done():
+            entry.future.set_exception(_Away())

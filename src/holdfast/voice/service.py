@@ -1,0 +1,324 @@
+"""Numbers and their plans: adding, changing, importing and explaining them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import asyncpg
+
+from holdfast.db.pool import Connection, Pool
+from holdfast.merchants import number_store
+from holdfast.merchants import store as merchants
+from holdfast.merchants.files import Fields, Rejected, read_rows
+from holdfast.merchants.model import COMPANY, MerchantError
+from holdfast.merchants.numbers import NewNumber, Number, checked_region, e164, region_of, time_zone_of
+from holdfast.twilio import store as accounts
+from holdfast.twilio.model import TwilioError
+from holdfast.twilio.service import NUMBER, checked_sid
+from holdfast.voice import store
+from holdfast.voice.hours import read_opening
+from holdfast.voice.model import Plan, PlanTarget, UnknownError, VoiceError
+from holdfast.voice.plans import checked_plan
+
+COLUMNS = (
+    "phone",
+    "merchant",
+    "region",
+    "stands_in",
+    "account",
+    "sid",
+    "targets",
+    "rings",
+    "hours",
+    "time_zone",
+    "greeting",
+    "closed_greeting",
+    "voicemail_greeting",
+    "language",
+)
+_OF_PLANS = COLUMNS[COLUMNS.index("rings") :]
+_YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0", "")
+_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is said of a number; None where nothing is. `merchant` is a key, empty for the company itself."""
+
+    phone: str
+    merchant: str | None = None
+    region: str | None = None
+    account: str | None = None
+    sid: str | None = None
+    stands_in: bool | None = None
+    plan: Plan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One number of a file."""
+
+    line: int
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a file: rows, of which so many numbers were new or changed, and so many plans."""
+
+    rows: int
+    added: int = 0
+    changed: int = 0
+    plans: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A number as it is shown: its merchant by its key, None for the company; without a plan it takes messages."""
+
+    phone: str
+    merchant: str | None
+    region: str
+    account: str | None
+    sid: str | None
+    stands_in: bool
+    created_at: datetime
+    plan: Plan | None
+
+
+async def known(db: Pool | Connection, numbers: Sequence[Number]) -> list[Known]:
+    """What is known of numbers, in their order."""
+    keys = await merchants.keys(db, list({one.merchant_id for one in numbers}))
+    plans = await store.plans(db, [one.phone for one in numbers])
+    return [
+        Known(
+            one.phone,
+            keys.get(one.merchant_id),
+            one.region,
+            one.account,
+            one.sid,
+            one.stands_in,
+            one.created_at,
+            plans.get(one.phone),
+        )
+        for one in numbers
+    ]
+
+
+def checked(wanted: Wanted) -> Wanted:
+    """What is said of a number, its phone in E.164, if it is as it must be.
+
+    Raises MerchantError, TwilioError, VoiceError.
+    """
+    phone = e164(wanted.phone)
+    if wanted.region is not None:
+        checked_region(wanted.region)
+    if wanted.sid is not None and not NUMBER.fullmatch(wanted.sid):
+        raise VoiceError(f"{wanted.sid[:60]!r} is not a number's SID at Twilio: PN and 32 digits from 0 to f")
+    if wanted.account is not None:
+        checked_sid(wanted.account)
+    return replace(wanted, phone=phone, plan=checked_plan(wanted.plan) if wanted.plan is not None else None)
+
+
+def read_file(path: Path) -> Iterator[Row | Rejected]:
+    """The numbers of a CSV (with a header line) or JSON lines file, in order. Raises MerchantError, OSError.
+
+    A row that cannot be taken comes as Rejected, and so does a number that was there before.
+    """
+    seen: dict[str, int] = {}
+    for line, fields in read_rows(path, COLUMNS, ("phone", "merchant")):
+        yield fields if isinstance(fields, Rejected) else _row(line, fields, seen)
+
+
+def _row(line: int, fields: Fields, seen: dict[str, int]) -> Row | Rejected:
+    try:
+        wanted = checked(
+            Wanted(
+                fields.get("phone", ""),
+                fields.get("merchant", ""),
+                fields.get("region") or None,
+                fields.get("account") or None,
+                fields.get("sid") or None,
+                _switch(fields.get("stands_in", ""), "stands_in") if fields.get("stands_in") else None,
+                _plan(fields),
+            )
+        )
+    except (MerchantError, TwilioError, VoiceError) as error:
+        return Rejected(line, str(error))
+    for name in (wanted.phone, wanted.sid):
+        if name is not None and seen.setdefault(name, line) != line:
+            return Rejected(line, f"{name} was on line {seen[name]} already")
+    return Row(line, wanted)
+
+
+def _plan(fields: Fields) -> Plan | None:
+    targets = fields.get("targets", "").split()
+    if not targets:
+        given = [name for name in _OF_PLANS if fields.get(name)]
+        if given:
+            raise VoiceError(f"has {', '.join(given)} but no targets: name who is to be rung, separated by spaces")
+        return None
+    rings = fields.get("rings") or "20"
+    if not rings.isdecimal() or len(rings) > 6:
+        raise VoiceError(f"rings is a number of seconds, not {rings[:40]!r}")
+    hours = tuple(read_opening(one) for one in fields.get("hours", "").split(";") if one.strip())
+    return Plan(
+        tuple(PlanTarget(one, int(rings)) for one in targets),
+        hours,
+        fields.get("time_zone") or None,
+        fields.get("greeting") or None,
+        fields.get("closed_greeting") or None,
+        fields.get("voicemail_greeting") or None,
+        language=fields.get("language") or Plan().language,
+    )
+
+
+def _switch(text: str, name: str) -> bool:
+    if text.lower() in _YES:
+        return True
+    if text.lower() in _NO:
+        return False
+    raise VoiceError(f"{name} is yes or no, not {text[:40]!r}")
+
+
+async def import_rows(
+    pool: Pool, found: Iterable[Row | Rejected], *, by: str, main: str | None, dry_run: bool = False
+) -> tuple[Imported, list[Rejected]]:
+    """Add or change all numbers, or none where a row is rejected. `main`: the account of the settings, if any.
+
+    What a row does not say stays as it is. Raises VoiceError.
+    """
+    rows: list[Row] = []
+    rejected: list[Rejected] = []
+    for item in found:
+        if isinstance(item, Row):
+            rows.append(item)
+        else:
+            rejected.append(item)
+    async with pool.acquire() as connection, connection.transaction():
+        news = await _looked_up(connection, rows, rejected, main)
+        if rejected or dry_run:
+            return Imported(len(rows)), sorted(rejected, key=lambda one: one.line)
+        result = Imported(len(rows))
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK]
+            added, changed = await _put(connection, news[start : start + _CHUNK], _to_main(chunk, main))
+            plans = {row.wanted.phone: row.wanted.plan for row in chunk if row.wanted.plan}
+            put = await store.put_plans(connection, plans, changed_by=by) if plans else 0
+            result = Imported(len(rows), result.added + added, result.changed + changed, result.plans + put)
+    return result, []
+
+
+async def put(pool: Pool, wanted: Wanted, *, by: str, main: str | None, new: bool | None = None) -> tuple[Number, bool]:
+    """Add a number or change what is said of it; whether it was added. Raises MerchantError, TwilioError, VoiceError.
+
+    `new`: True, it must not be there yet; False, it must be.
+    """
+    wanted = checked(wanted)
+    async with pool.acquire() as connection, connection.transaction():
+        there = await number_store.find(connection, wanted.phone)
+        if there is not None and new is True:
+            raise VoiceError(f"{wanted.phone} is there already; change it with `holdfast numbers set {wanted.phone} …`")
+        if there is None and new is False:
+            raise missing(wanted.phone)
+        rejected: list[Rejected] = []
+        rows = [Row(1, wanted)]
+        news = await _looked_up(connection, rows, rejected, main)
+        if rejected:
+            raise VoiceError(rejected[0].reason)
+        await _put(connection, news, _to_main(rows, main))
+        if wanted.plan is not None:
+            await store.put_plans(connection, {wanted.phone: wanted.plan}, changed_by=by)
+        number = await number_store.find(connection, wanted.phone)
+    assert number is not None
+    return number, there is None
+
+
+async def find(db: Pool | Connection, phone: str) -> Number:
+    """Raises MerchantError where it is no phone number, UnknownError where it is not ours."""
+    written = e164(phone)
+    number = await number_store.find(db, written)
+    if number is None:
+        raise missing(written)
+    return number
+
+
+async def set_plan(pool: Pool, phone: str, plan: Plan, *, by: str) -> Plan:
+    """The number's plan from now on. Raises MerchantError, VoiceError."""
+    made = checked_plan(plan)
+    number = await find(pool, phone)
+    try:
+        await store.put_plans(pool, {number.phone: made}, changed_by=by)
+    except asyncpg.ForeignKeyViolationError:
+        raise missing(number.phone) from None
+    return made
+
+
+def missing(phone: str) -> UnknownError:
+    return UnknownError(f"{phone} is none of our numbers; `holdfast numbers list` shows them")
+
+
+async def zone_is_certain(db: Pool | Connection, number: Number, plan: Plan) -> bool:
+    """Whether it is known by which clock the plan's hours go."""
+    if not plan.hours or plan.time_zone is not None:
+        return True
+    merchant = (await merchants.by_ids(db, [number.merchant_id])).get(number.merchant_id)
+    return (merchant is not None and merchant.time_zone is not None) or time_zone_of(number.phone) is not None
+
+
+async def _looked_up(
+    db: Connection, rows: Sequence[Row], rejected: list[Rejected], main: str | None
+) -> list[NewNumber]:
+    """Rows as they are stored; those that name what is not there are rejected."""
+    there = await number_store.by_phones(db, [row.wanted.phone for row in rows])
+    ids = await merchants.ids(db, sorted({row.wanted.merchant for row in rows if row.wanted.merchant}))
+    known = {account.sid for account in await accounts.accounts(db)}
+    news = []
+    for row in rows:
+        wanted, before = row.wanted, there.get(row.wanted.phone)
+        if wanted.merchant and wanted.merchant not in ids:
+            rejected.append(
+                Rejected(row.line, f"there is no merchant {wanted.merchant!r}; `holdfast merchants list` shows them")
+            )
+        elif wanted.account is not None and wanted.account not in known and wanted.account != main:
+            rejected.append(
+                Rejected(
+                    row.line,
+                    f"there is no Twilio account {wanted.account}; "
+                    f"add it with `holdfast twilio accounts add {wanted.account}`",
+                )
+            )
+        else:
+            news.append(_new(wanted, before, ids.get(wanted.merchant or "", COMPANY), main))
+    return news
+
+
+def _new(wanted: Wanted, before: Number | None, merchant_id: int, main: str | None) -> NewNumber:
+    if wanted.merchant is None and before is not None:
+        merchant_id = before.merchant_id
+    stands_in = wanted.stands_in
+    if stands_in is None:
+        stands_in = before is not None and before.stands_in
+    return NewNumber(
+        wanted.phone,
+        merchant_id,
+        wanted.region or (before.region if before is not None else region_of(wanted.phone)),
+        None if wanted.account == main else wanted.account,
+        wanted.sid,
+        stands_in,
+    )
+
+
+async def _put(db: Connection, news: Sequence[NewNumber], to_main: Sequence[str]) -> tuple[int, int]:
+    try:
+        counts = await number_store.put(db, news)
+    except asyncpg.UniqueViolationError as error:
+        raise VoiceError(f"a SID belongs to another number already: {error.detail}") from None
+    await number_store.set_main(db, to_main)
+    return counts
+
+
+def _to_main(rows: Sequence[Row], main: str | None) -> list[str]:
+    """Those that are said to be of the settings' account: it has no name in the table, and none keeps what is there."""
+    return [row.wanted.phone for row in rows if main is not None and row.wanted.account == main]

@@ -1,0 +1,290 @@
+"""`/hooks/twilio/…` on a real web process, called as Twilio calls, signed by its SDK."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import aiohttp
+import pytest
+
+from holdfast.gateway.twilio import LARGEST_ALERT, LARGEST_FORM
+from holdfast.merchants import number_store
+from holdfast.merchants import store as merchants
+from holdfast.merchants.model import NewMerchant
+from holdfast.merchants.numbers import NewNumber
+from holdfast.twilio import store as accounts
+from holdfast.twilio.model import Account
+from holdfast.voice.answering import LAST_RESORT
+from tests.processes import Running, running
+from tests.voice.twilio import ACCOUNT, BAKERY, TOKEN, Twilio, call, ended, recording, sid
+
+NOWHERE = "postgresql:///x?host=/nowhere"
+
+
+def door(database_url: str, place: str, **more: str) -> AbstractAsyncContextManager[Running]:
+    given = {"twilio_account_sid": ACCOUNT, "twilio_auth_token": TOKEN, **more}
+    return running("web", on_port=None, database_url=database_url, data_dir=place, **given)
+
+
+@pytest.fixture(scope="module")
+async def web(database_url, tmp_path_factory) -> AsyncIterator[Running]:
+    place = str(tmp_path_factory.mktemp("door"))
+    async with door(database_url, place) as found:
+        await found.answers()
+        await found.says("recorder.store_answers")
+        yield found
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+def twilio(web, session) -> Twilio:
+    return Twilio(session, web.url)
+
+
+async def kept(pool) -> list[str]:
+    return [row[0] for row in await pool.fetch("SELECT type FROM event ORDER BY seq")]
+
+
+async def until_kept(pool, count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(await kept(pool)) < count:
+            await asyncio.sleep(0.05)
+
+
+def verbs(twiml: bytes) -> list[str]:
+    return [verb.tag for verb in ElementTree.fromstring(twiml)]
+
+
+async def test_a_call_to_a_number_nobody_has_is_answered_politely(twilio, pool):
+    status, body, headers = await twilio.post("voice", call())
+    assert (status, headers["content-type"]) == (200, "text/xml; charset=utf-8")
+    assert verbs(body) == ["Say", "Hangup"]
+    await until_kept(pool, 1)
+    row = await pool.fetchrow("SELECT * FROM call")
+    assert (row["phone"], row["merchant_id"], row["answer"].split(":")[0]) == (BAKERY, 0, "announcement")
+
+
+async def test_what_was_called_and_answered_is_kept_with_the_event(twilio, pool):
+    about = call()
+    await twilio.post("voice?x=%C3%A4&tried=", about)
+    await until_kept(pool, 1)
+    row = await pool.fetchrow("SELECT * FROM event")
+    headers = json.loads(row["headers"])
+    assert headers["holdfast-path"] == "POST /hooks/twilio/voice?x=%C3%A4&tried="
+    assert headers["holdfast-answer"].startswith("announcement")
+    assert headers["x-twilio-signature"]
+    assert (row["provider"], row["type"], row["object_id"], row["account"]) == (
+        "twilio",
+        "twilio.call.incoming",
+        about["CallSid"],
+        ACCOUNT,
+    )
+    done = await pool.fetchrow("SELECT stage, outcome FROM done WHERE ref = $1", row["seq"])
+    assert tuple(done) == (1, "stored")
+
+
+async def test_a_call_by_get_is_answered_too(twilio, pool):
+    status, body, _ = await twilio.get(f"/hooks/twilio/voice?CallSid={sid('CA')}&AccountSid={ACCOUNT}&To=%2B1&From=x")
+    assert (status, verbs(body)) == (200, ["Say", "Hangup"])
+    await until_kept(pool, 1)
+
+
+async def test_news_of_a_call_are_acknowledged_once_they_are_kept(twilio, pool):
+    about = call()
+    status, body, _ = await twilio.post("voice/status", ended(about))
+    assert (status, body) == (204, b"")
+    await until_kept(pool, 1)
+    assert (await twilio.post("voice/status", ended(about)))[0] == 204
+    await until_kept(pool, 1)
+    assert await pool.fetchval("SELECT count(*) FROM duplicate WHERE provider = 'twilio'") == 1
+
+
+async def test_a_voicemail_is_kept(twilio, pool):
+    about = call()
+    await twilio.post("voice", about)
+    status, body, _ = await twilio.post("voice/recorded", about | {"Digits": "hangup"})
+    assert (status, verbs(body)) == (200, ["Say", "Hangup"])
+    recorded = recording(about)
+    assert (await twilio.post("recording", recorded))[0] == 204
+    await until_kept(pool, 3)
+    row = await pool.fetchrow("SELECT * FROM voicemail")
+    assert (row["sid"], row["phone"], row["seconds"]) == (recorded["RecordingSid"], BAKERY, 42)
+
+
+async def test_an_alert_is_kept_once(twilio, pool):
+    about = call()
+    payload = {
+        "resource_sid": about["CallSid"],
+        "error_code": "11200",
+        "more_info": {"Msg": "Bad Gateway"},
+        "webhook": {"request": {"url": "https://ours/voice", "parameters": {"To": BAKERY}}},
+    }
+    alert = {
+        "Sid": sid("NO"),
+        "AccountSid": ACCOUNT,
+        "Timestamp": "2026-11-25T12:00:00Z",
+        "Level": "ERROR",
+        "PayloadType": "application/json",
+        "Payload": json.dumps(payload),
+    }
+    assert (await twilio.post("debugger", alert))[0] == 204
+    assert (await twilio.post("debugger", alert | {"Again": "1"}))[0] == 204
+    await until_kept(pool, 2)
+    row = await pool.fetchrow("SELECT * FROM twilio_alert")
+    assert (row["code"], row["level"], row["resource"], row["said"], row["url"]) == (
+        11200,
+        "error",
+        about["CallSid"],
+        "Bad Gateway",
+        "https://ours/voice",
+    )
+    assert await pool.fetchval("SELECT count(*) FROM twilio_alert") == 1
+
+
+async def test_json_is_taken_if_its_digest_is_signed(twilio, pool):
+    body = json.dumps(call()).encode()
+    assert (await twilio.post_json("voice/status", body))[0] == 204
+    await until_kept(pool, 1)
+    status, said, _ = await twilio.post_json("voice/status", body, digest=False)
+    assert (status, "bodySHA256" in json.loads(said)["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize("path", ["voice", "voice/dial", "voice/recorded", "voice/status", "recording", "debugger"])
+async def test_nothing_that_is_not_verified_is_answered_or_written(web, session, pool, path):
+    for forger in (Twilio(session, web.url, token="another"), Twilio(session, web.url, public="https://elsewhere")):
+        status, body, headers = await forger.post(path, call())
+        assert (status, headers["content-type"]) == (403, "application/problem+json")
+        assert "signature does not fit" in json.loads(body)["detail"]
+    assert await kept(pool) == []
+
+
+async def test_an_account_that_is_none_of_ours_is_told_so(twilio, pool):
+    status, body, _ = await twilio.post("voice", call(AccountSid="AC" + "f" * 32))
+    assert status == 403
+    assert "none of ours" in json.loads(body)["detail"]
+
+
+async def test_a_subaccount_signs_with_its_own_token(web, session, pool):
+    theirs = Account("AC" + "2" * 32, "Bakery", 1, "token-of-the-bakery", {"key-1": "shared"})
+    await accounts.put(pool, theirs)
+    bakery = Twilio(session, web.url, token=theirs.auth_token)
+    async with asyncio.timeout(10):
+        while (await bakery.post("voice", call(AccountSid=theirs.sid)))[0] != 200:
+            await asyncio.sleep(0.05)
+    assert (await bakery.post("voice", call()))[0] == 403, "it may not speak for the main account"
+    assert (await Twilio(session, web.url).post("voice", call(AccountSid=theirs.sid)))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "named"),
+    [
+        ("text/plain", b"hello", "content type"),
+        ("application/json", b"{", "not JSON"),
+        ("application/json", b"[1]", "not an object"),
+        ("application/x-www-form-urlencoded", b"a=%FF", "UTF-8"),
+        ("application/x-www-form-urlencoded", b"a=1&" * 2000, "1000 fields"),
+    ],
+)
+async def test_what_cannot_be_read_is_refused_by_what_is_wrong(twilio, pool, content_type, body, named):
+    status, said, _ = await twilio.send("/hooks/twilio/voice/status", body, signature="x", content_type=content_type)
+    assert (status, named in json.loads(said)["detail"]) == (400, True)
+    assert await kept(pool) == []
+
+
+async def test_bodies_have_limits(twilio, pool):
+    assert (await twilio.post("voice", call(More="x" * LARGEST_FORM)))[0] == 413
+    assert (await twilio.post("debugger", {"Sid": sid("NO"), "Payload": "x" * (LARGEST_FORM * 2)}))[0] == 204
+    assert (await twilio.post("debugger", {"Sid": sid("NO"), "Payload": "x" * LARGEST_ALERT}))[0] == 413
+
+
+async def test_another_method_is_refused(web, session, pool):
+    async with session.get(f"{web.url}/hooks/twilio/voice/status") as answer:
+        assert (answer.status, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("path", ["voice", "voice/dial", "voice/recorded"])
+@pytest.mark.parametrize("params", [{}, {"To": "\0"}, {"CallSid": "x" * 9000, "To": "?", "From": "\N{CALL ME HAND}"}])
+async def test_a_verified_call_is_answered_whatever_is_missing_in_it(twilio, pool, path, params):
+    status, body, _ = await twilio.post(path, params)
+    assert status == 200
+    assert verbs(body)
+    await until_kept(pool, 1)
+
+
+async def test_without_an_account_nothing_can_be_verified(database_url, session, tmp_path):
+    async with running("web", database_url=database_url, data_dir=str(tmp_path)) as web:
+        await web.answers()
+        status, body, headers = await Twilio(session, web.url).post("voice", call())
+        assert (status, int(headers["retry-after"]) > 0) == (503, True)
+        assert "HOLDFAST_TWILIO_ACCOUNT_SID" in json.loads(body)["detail"]
+
+
+async def test_the_address_that_counts_is_the_public_one_also_a_former_one(database_url, session, tmp_path):
+    public = {"public_url": "https://calls.example.com", "former_public_urls": "https://old.example.com"}
+    async with door(database_url, str(tmp_path), **public) as web:
+        await web.answers("/health")
+        for address, status in (
+            ("https://calls.example.com", 200),
+            ("https://calls.example.com:443", 200),
+            ("https://old.example.com", 200),
+            (web.url, 403),
+        ):
+            assert (await Twilio(session, web.url, public=address).post("voice", call()))[0] == status, address
+
+
+async def test_with_the_store_away_calls_are_answered_from_the_snapshot_and_all_is_stored_after(
+    database_url, session, pool, tmp_path
+):
+    bakery = await merchants.insert(pool, NewMerchant("bakery", "Bakery", None))
+    await number_store.put(pool, [NewNumber(BAKERY, bakery.id, "US")])
+    async with door(database_url, str(tmp_path)) as web:
+        await web.answers()
+        async with asyncio.timeout(20):
+            while not (tmp_path / "voice.snapshot").exists():
+                await asyncio.sleep(0.05)
+    about, other = call(), call()
+    async with door(NOWHERE, str(tmp_path)) as web:
+        await web.answers("/health")
+        twilio = Twilio(session, web.url)
+        status, body, _ = await twilio.post("voice", about)
+        assert (status, verbs(body)[:2]) == (200, ["Say", "Record"])
+        assert (await twilio.post("voice/status", ended(about)))[0] == 204
+        assert (await twilio.post("voice/status", ended(other)))[0] == 204
+        assert [path.stat().st_mode & 0o777 for path in [tmp_path / "spool", *files(tmp_path)]] == [0o700, 0o600]
+        os.kill(web.process.pid, signal.SIGKILL)
+        await web.process.wait()
+    assert await kept(pool) == []
+    async with door(database_url, str(tmp_path)):
+        await until_kept(pool, 3)
+        async with asyncio.timeout(10):
+            while files(tmp_path):
+                await asyncio.sleep(0.05)
+    row = await pool.fetchrow("SELECT * FROM call WHERE sid = $1", about["CallSid"])
+    assert (row["merchant_id"], row["status"], row["outcome"]) == (bakery.id, "completed", "abandoned")
+
+
+def files(place: Path) -> list[Path]:
+    return list((place / "spool").glob("*.spool"))
+
+
+async def test_the_log_holds_neither_tokens_nor_signatures(web, twilio, pool):
+    await twilio.post("voice", call())
+    await twilio.send("/hooks/twilio/voice", b"AccountSid=" + ACCOUNT.encode(), signature="0badc0de")
+    await web.says("twilio.bad_signature")
+    everything = "\n".join(web.log)
+    assert TOKEN not in everything
+    assert "0badc0de" not in everything
+
+
+def test_the_last_resort_takes_a_message():
+    assert "Record" in verbs(LAST_RESORT)

@@ -1,0 +1,319 @@
+"""What callbacks tell of calls comes out the same in every order, batch and repetition."""
+
+import json
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holdfast.merchants import number_store
+from holdfast.merchants import store as merchants
+from holdfast.merchants.catalogue import Catalogue
+from holdfast.merchants.model import NewDestination, NewMerchant
+from holdfast.merchants.numbers import NewNumber
+from holdfast.voice import call_store
+from holdfast.voice.keeping import SETTLING, Keeper
+from holdfast.voice.model import Callback, Line, Plan, PlanTarget
+from holdfast.voice.signals import CALLS, LEGS
+from holdfast.voice.snapshot import Snapshot
+from holdfast.voice.voicemails import Announcer
+from tests.servers import clear
+from tests.voice.twilio import BAKERY, CALLER, DESK, call, ended, made, recording, sid, transcription
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC).timestamp()
+SPARE = "+442071838750"
+
+
+def line(merchant_id: int = 1) -> Line:
+    plan = Plan(targets=(PlanTarget(DESK, region="US-west"), PlanTarget(SPARE)))
+    return Line(BAKERY, merchant_id, "bakery", "Bakery", "US", "America/Los_Angeles", plan)
+
+
+def keeper(pool: Any, merchant_id: int = 1) -> Keeper:
+    lines = Snapshot.of(1, [line(merchant_id)])
+    return Keeper(pool, lambda: lines, Announcer(Catalogue(), lambda _: "America/Los_Angeles"), clock=lambda: NOW + 60)
+
+
+async def bakery(pool: Any, email: str | None = "baker@example.com") -> int:
+    merchant = await merchants.insert(pool, NewMerchant("bakery", "Bakery", email))
+    await number_store.put(pool, [NewNumber(BAKERY, merchant.id, "US")])
+    return merchant.id
+
+
+def dialed(about: dict[str, str], target: str, place: int, status: str, at: float, answered: str) -> Callback:
+    params = about | {"DialCallStatus": status, "DialCallSid": sid("CA"), "CallStatus": "in-progress"}
+    query = {"target": target, "place": str(place), "tried": target}
+    return made("call.dialed", params, query, received=at, answered=answered)
+
+
+def story() -> list[Callback]:
+    """A call that two targets did not take, and that left a message, which was written down."""
+    about = call()
+    recorded = recording(about)
+    return [
+        made("call.incoming", about, received=NOW, answered=f"dial {DESK}"),
+        dialed(about, DESK, 1, "no-answer", NOW + 20, f"dial {SPARE}"),
+        dialed(about, SPARE, 2, "busy", NOW + 22, "voicemail: nobody answered"),
+        made("call.recording", about | {"Digits": "hangup"}, received=NOW + 61, answered="over: message left"),
+        made("call.recording", recorded, received=NOW + 62),
+        made("call.status", about | {"CallStatus": "ringing"}, received=NOW + 0.5),
+        made("call.status", about | {"CallStatus": "in-progress"}, received=NOW + 1),
+        made("call.status", ended(about, CallDuration="61"), received=NOW + 63),
+        made("call.transcription", transcription(recorded), received=NOW + 90),
+    ]
+
+
+STORY = story()
+
+
+async def rows(pool: Any) -> dict[str, list[tuple[Any, ...]]]:
+    tables = {"call": "sid", "leg": "place", "voicemail": "sid"}
+    found = {
+        name: [tuple(row) for row in await pool.fetch(f"SELECT * FROM {name} ORDER BY {key}")]
+        for name, key in tables.items()
+    }
+    found["event"] = [
+        tuple(row) for row in await pool.fetch("SELECT event_id FROM event WHERE provider = 'twilio' ORDER BY 1")
+    ]
+    return found
+
+
+async def test_a_call_is_what_its_callbacks_say(pool):
+    merchant_id = await bakery(pool)
+    await keeper(pool).store(STORY)
+    row = await pool.fetchrow("SELECT * FROM call")
+    assert (row["phone"], row["caller"], row["merchant_id"], row["region"]) == (BAKERY, CALLER, merchant_id, "US")
+    assert (row["status"], row["seconds"], row["outcome"], row["answer"]) == (
+        "completed",
+        61,
+        "voicemail",
+        "over: message left",
+    )
+    assert row["began_at"].timestamp() == NOW
+    legs = await pool.fetch("SELECT target, place, region, outcome FROM leg ORDER BY place")
+    assert [tuple(leg) for leg in legs] == [(DESK, 1, "US-west", "no-answer"), (SPARE, 2, "GB", "busy")]
+    message = await pool.fetchrow("SELECT * FROM voicemail")
+    assert (message["phone"], message["caller"], message["merchant_id"], message["seconds"]) == (
+        BAKERY,
+        CALLER,
+        merchant_id,
+        42,
+    )
+    assert message["transcription"] == "Two loaves, please."
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(len(STORY))), cuts=st.sets(st.integers(1, 14)), again=st.randoms())
+async def test_order_batches_and_repetition_make_no_difference(pool, order, cuts, again):
+    sent = [STORY[place] for place in order]
+    sent += again.choices(sent, k=5)
+    await clear(pool)
+    await bakery(pool)
+    await keeper(pool).store(STORY)
+    expected = await rows(pool)
+    await clear(pool)
+    await bakery(pool)
+    one = keeper(pool)
+    edges = [0, *sorted(cuts), len(sent)]
+    for begin, end in pairwise(edges):
+        if sent[begin:end]:
+            await one.store(sent[begin:end])
+    found = await rows(pool)
+    assert found == expected
+    own = [row[0] for row in await pool.fetch("SELECT type FROM event WHERE provider = 'holdfast' ORDER BY seq")]
+    assert own[0] == "voicemail.received"
+    assert len(own) == len(set(own))
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "outcome"),
+    [
+        (lambda c: [made("call.incoming", c, answered="dial x"), made("call.status", ended(c))], "abandoned"),
+        (
+            lambda c: [made("call.incoming", c, answered="voicemail: closed"), made("call.status", ended(c))],
+            "abandoned",
+        ),
+        (
+            lambda c: [
+                made("call.incoming", c, answered="announcement: no such number"),
+                made("call.status", ended(c)),
+            ],
+            "announcement",
+        ),
+        (
+            lambda c: [dialed(c, DESK, 1, "completed", NOW, "over: answered"), made("call.status", ended(c))],
+            "person",
+        ),
+        (
+            lambda c: [dialed(c, DESK, 1, "canceled", NOW, "over: the caller hung up"), made("call.status", ended(c))],
+            "abandoned",
+        ),
+        (lambda c: [dialed(c, DESK, 1, "no-answer", NOW, "over"), made("call.status", ended(c))], "missed"),
+        (lambda c: [made("call.incoming", c, answered="dial x"), made("call.status", ended(c, "failed"))], "failed"),
+        (lambda c: [made("call.status", ended(c))], "failed"),
+        (lambda c: [made("call.status", ended(c, "canceled"))], "abandoned"),
+        (lambda c: [made("call.incoming", c, answered="dial x")], None),
+    ],
+)
+async def test_outcomes(pool, callbacks, outcome):
+    await keeper(pool).store(callbacks(call()))
+    assert await pool.fetchval("SELECT outcome FROM call") == outcome
+
+
+async def test_a_state_that_comes_late_changes_nothing(pool):
+    about = call()
+    one = keeper(pool)
+    await one.store([made("call.status", ended(about), received=NOW)])
+    await one.store([made("call.status", about | {"CallStatus": "ringing"}, received=NOW + 5)])
+    assert await pool.fetchval("SELECT status FROM call") == "completed"
+
+
+async def test_a_legs_own_callback_is_not_a_call(pool):
+    about, leg = call(), call(To=DESK, Direction="outbound-dial", CallStatus="no-answer")
+    await keeper(pool).store([made("call.status", leg | {"ParentCallSid": about["CallSid"]})])
+    row = await pool.fetchrow("SELECT * FROM call")
+    assert (row["sid"], row["phone"], row["status"]) == (about["CallSid"], "", "")
+
+
+async def test_duplicates_are_counted_but_not_what_was_put_to_disk_as_well(pool):
+    about = ended(call())
+    first, again = made("call.status", about, received=NOW), made("call.status", about, received=NOW + 3)
+    one = keeper(pool)
+    assert await one.store([first]) == [True]
+    assert await one.store([first]) == [False]
+    assert await pool.fetchval("SELECT count(*) FROM duplicate") == 0
+    assert await one.store([again, again]) == [False, False]
+    assert await pool.fetchval("SELECT count(*) FROM duplicate") == 2
+
+
+async def test_what_is_accepted_is_queued_or_done(pool):
+    await bakery(pool)
+    await keeper(pool).store(STORY)
+    total = await pool.fetchval("SELECT count(*) FROM event")
+    assert total == await pool.fetchval("SELECT count(*) FROM done WHERE stage = 1") == len(STORY) + 1
+    assert await pool.fetchval("SELECT count(*) FROM work WHERE stage = 1") == 0
+
+
+def count(metric: Any, *labels: str) -> float:
+    return float(metric.values.get(labels, 0.0))
+
+
+async def test_legs_are_counted_at_once_and_calls_a_moment_after_their_end(pool):
+    await bakery(pool)
+    one = keeper(pool)
+    legs, calls = count(LEGS, "US-west", "no-answer"), count(CALLS, "US", "voicemail")
+    await one.store(STORY)
+    await one.store(STORY)
+    assert count(LEGS, "US-west", "no-answer") == legs + 1
+    await one.count_ended(NOW + 60)
+    assert count(CALLS, "US", "voicemail") == calls
+    for later in (1, 2):
+        await one.count_ended(NOW + 60 + SETTLING * later)
+        assert count(CALLS, "US", "voicemail") == calls + 1
+
+
+async def test_a_region_nobody_has_is_counted_as_other(pool):
+    before = count(LEGS, "other", "busy")
+    await keeper(pool).store([dialed(call(), "+61290000000", 1, "busy", NOW, "voicemail: nobody answered")])
+    assert count(LEGS, "other", "busy") == before + 1
+
+
+# News of voicemails
+
+
+async def deliveries(pool: Any) -> list[tuple[str, str, str]]:
+    found = await pool.fetch(
+        """
+        SELECT e.type, t.kind, t.address FROM delivery d JOIN event e ON e.seq = d.event_seq
+        JOIN destination t ON t.id = d.destination_id ORDER BY e.seq, t.kind
+        """
+    )
+    return [tuple(row) for row in found]
+
+
+async def test_a_voicemail_goes_to_the_merchants_mailbox_once(pool):
+    await bakery(pool)
+    one = keeper(pool)
+    about = call()
+    recorded = recording(about)
+    for _ in range(2):
+        await one.store([made("call.recording", recorded, received=NOW + 10)])
+    assert await deliveries(pool) == [], "whose it is, is not known yet"
+    await one.store([made("call.incoming", about, received=NOW)])
+    await one.store([made("call.status", ended(about), received=NOW + 11)])
+    assert await deliveries(pool) == [("voicemail.received", "contact", "baker@example.com")]
+    assert await pool.fetchval("SELECT count(*) FROM work WHERE stage = 2") == 1
+    body = json.loads(await pool.fetchval("SELECT body FROM event WHERE type = 'voicemail.received'"))
+    said = body["data"]["object"]
+    assert (said["id"], said["call"], said["from"], said["to"], said["merchant"], said["duration"]) == (
+        recorded["RecordingSid"],
+        about["CallSid"],
+        CALLER,
+        BAKERY,
+        "bakery",
+        42,
+    )
+    assert (said["recording_url"], said["transcription"]) == (recorded["RecordingUrl"], None)
+
+
+async def test_a_transcription_that_comes_later_is_told_once_more(pool):
+    await bakery(pool)
+    one = keeper(pool)
+    about = call()
+    recorded = recording(about)
+    await one.store([made("call.incoming", about), made("call.recording", recorded)])
+    for _ in range(2):
+        await one.store([made("call.transcription", transcription(recorded))])
+    assert [row[0] for row in await deliveries(pool)] == ["voicemail.received", "voicemail.transcribed"]
+
+
+async def test_a_transcription_that_was_there_at_once_is_not_told_again(pool):
+    await bakery(pool)
+    one = keeper(pool)
+    about = call()
+    recorded = recording(about)
+    await one.store([made("call.incoming", about), made("call.transcription", transcription(recorded))])
+    await one.store([made("call.recording", recorded)])
+    assert [row[0] for row in await deliveries(pool)] == ["voicemail.received"]
+
+
+async def test_subscribed_destinations_get_it_and_then_the_mailbox_does_not(pool):
+    merchant_id = await bakery(pool)
+    secret = ("whsec_" + "A" * 32,)
+    await merchants.upsert_destinations(
+        pool,
+        [
+            NewDestination(merchant_id, "webhook", "https://bakery.example/hook", secret, ("voicemail.*",)),
+            NewDestination(merchant_id, "email", "calls@bakery.example", (), ("voicemail.*",)),
+            NewDestination(0, "application", "https://company.example/hook", secret, ("*",)),
+        ],
+    )
+    about = call()
+    await keeper(pool).store([made("call.incoming", about), made("call.recording", recording(about))])
+    assert [kind for _, kind, _ in await deliveries(pool)] == ["application", "email", "webhook"]
+
+
+@pytest.mark.parametrize("more", [{"RecordingDuration": "0"}, {"RecordingStatus": "absent"}, {"RecordingUrl": ""}])
+async def test_a_recording_that_holds_nothing_is_no_voicemail(pool, more):
+    about = call()
+    await keeper(pool).store([made("call.incoming", about), made("call.recording", recording(about, **more))])
+    assert await pool.fetchval("SELECT count(*) FROM voicemail") == 0
+
+
+async def test_old_calls_go(pool):
+    await bakery(pool)
+    await keeper(pool).store(STORY)
+    async with pool.acquire() as connection:
+        assert await call_store.prune(connection, datetime.fromtimestamp(NOW - 1, UTC), 100) == 0
+        assert await call_store.prune(connection, datetime.fromtimestamp(NOW + 100, UTC), 100) == 4
+
+
+def test_ids_are_the_same_for_the_same_request():
+    about = call()
+    one, other = made("call.status", about, received=1), made("call.status", about, received=2)
+    assert one.event_id == other.event_id
+    changed = made("call.status", about | {"CallStatus": "completed"})
+    assert len({one.event_id, changed.event_id, made("call.incoming", about).event_id}) == 3
