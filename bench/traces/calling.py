@@ -14,7 +14,7 @@ from bench.traces.draw import QUICK, Bins, poisson
 from bench.traces.measures import TICK
 from bench.traces.phones import Line, Phones, Target
 from holdfast.signals.buckets import Counts, Data, Levels, Spreads, joined, parted
-from holdfast.voice.health import LIMIT, judged
+from holdfast.voice.health import LIMIT, accumulated, judged
 from holdfast.voice.health_store import LegCount
 
 _WINDOWS = (180, 48, 12)
@@ -127,7 +127,7 @@ class Calling:
         """When it began to fail, as the product finds it."""
         total, since = self._failing.get(name, (0.0, self._number))
         since = since if total else self._number
-        self._failing[name] = (max(0.0, total + (1 - LIMIT if failed else -LIMIT)), since)
+        self._failing[name] = (accumulated(total, failed=failed), since)
 
     def _ill(self) -> dict[str, float]:
         """As the product's gauge: of the shortest window that says something."""

@@ -61,6 +61,12 @@ def test_when_the_only_region_there_is_fails_it_is_twilio():
     assert found.keys() == {TWILIO}
 
 
+def test_where_few_call_twilio_is_down_when_no_region_is_spared():
+    ill = {("region", "US"): 0.6, ("region", "DE"): 0.55}
+    found = played(lambda n: frame(n, legs={("US", "failed"): float(n % 20 == 0)}, ill=ill), before=frame)
+    assert {key: alert.cause for key, alert in found.items()} == {TWILIO: "down"}
+
+
 def test_one_target_that_fails_is_told_as_one_however_much_it_is_called():
     legs = {("US", "failed"): 2.0, ("US", "answered"): 2.0, ("DE", "answered"): 2.0}
     found = played(lambda n: usual(n, legs=legs, ill={("target", "+14155550111"): 0.7}))

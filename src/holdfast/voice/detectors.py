@@ -97,6 +97,7 @@ class TwilioTrouble(_Detector):
         self._api.add(float((frame.level("health_check", "twilio:api") or 0.0) >= 2))
         found = [
             self._legs.failing(frame, chosen.failing, chosen.few, is_lone=bool(ill) and "region" not in ill),
+            self._legs.ill(frame),
             self._legs.unanswered(chosen.unanswered),
             self._unheard.failing(frame, chosen.failing, chosen.few),
             self._silence.see(frame, chosen.silent, chosen.silent_for),
@@ -144,7 +145,7 @@ class TwilioTrouble(_Detector):
     def _is_down(self, symptoms: Iterable[Symptom]) -> bool:
         """Nothing comes, or most of what is tried fails."""
         found = {symptom.name: symptom for symptom in symptoms}
-        share = max((found[name].share for name in ("legs", "calls") if name in found), default=0.0)
+        share = max((symptom.share for symptom in symptoms), default=0.0)
         silence = found["silence"].weight if "silence" in found else 0.0
         return silence >= 1 or share >= self._settings.down or (silence > 0 and "api" in found)
 

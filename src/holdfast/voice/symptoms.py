@@ -103,7 +103,7 @@ class Legs:
 
     def __init__(self) -> None:
         self._failed, self._answered = _Share(), _Share()
-        self._regions = Regions()
+        self.regions = Regions()
 
     def learn(self, *, strange: bool) -> None:
         self._failed.learn(strange=strange)
@@ -111,19 +111,28 @@ class Legs:
 
     def failing(self, frame: Frame, limit: float, few: float, *, is_lone: bool) -> Symptom | None:
         """`is_lone`: single numbers or targets are known to be ill, and no region is: then it is not everywhere."""
-        self._regions.add(frame)
+        self.regions.add(frame)
         tried = frame.count("call_legs")
         self._failed.add(frame.count("call_legs", None, "failed"), tried)
         self._answered.add(frame.count("call_legs", None, "answered"), tried)
         low, part, whole = self._failed.lowest()
         limit = max(limit, _USUALLY * (self._failed.usual or 0.0))
-        if not part or is_lone or not self._regions.fail_everywhere():
+        if not part or is_lone or not self.regions.fail_everywhere():
             return None
         said = f"legs that could not be put through, {part:.0f} of {whole:.0f}: at the least"
         evidence = Evidence(said, 100 * low, 100 * limit, "%", "limit")
         return Symptom(
             "legs", min(low / limit, part / few), evidence, "Calls cannot be put through, wherever they go.", 2, low
         )
+
+    def ill(self, frame: Frame) -> Symptom | None:
+        """Regions are ill, and no other is spared: also where few call."""
+        ill = {labels[1]: low for labels, low in frame.levels("voice_ill") if labels[0] == "region"}
+        if not ill or not self.regions.all_fail(ill):
+            return None
+        worst = max(ill, key=lambda region: ill[region])
+        evidence = Evidence(f"legs of region {worst} that fail, at the least", 100 * ill[worst], 35, "%", "limit")
+        return Symptom("legs", 1.0, evidence, "No region is spared.", 2, ill[worst])
 
     def unanswered(self, limit: float) -> Symptom | None:
         """Everything rings, and nobody ever answers: it does not ring in truth."""
@@ -168,29 +177,31 @@ class Silence:
     """No call comes at all, when many are usual: with what came before, and only while we are there to be called."""
 
     def __init__(self) -> None:
-        self._usual = (Usual(), Usual(20, least=5))
-        """Of two hours and of twenty minutes: towards closing time, calls get fewer faster than two hours tell."""
+        self._usual = Usual()
+        self._before = Window(600)
+        """Until the last call: towards closing time, calls get fewer faster than two hours tell."""
+        self._rate = 0.0
         self._came = 0.0
         self._silent: datetime | None = None
         """Since when; None while nothing is known."""
 
     def learn(self, *, strange: bool) -> None:
-        for usual in self._usual:
-            usual.add(self._came, strange=strange)
+        self._usual.add(self._came, strange=strange)
 
     def see(self, frame: Frame, limit: float, at_least: float) -> Symptom | None:
         self._came = frame.count("call_answers")
+        self._before.add(self._came)
         if frame.level("process_cpu_ratio", "web") is None:
             self._silent = None  # nobody is there
             return None
         if self._came or self._silent is None:
             self._silent = frame.at
+            self._rate = min(self._usual.rate, self._before.rate)
             return None
         seconds = (frame.at - self._silent).total_seconds()
-        rate = min(usual.rate for usual in self._usual)
-        improbable = 0.5 * rate * seconds  # half of it, for even that lags behind
+        improbable = 0.5 * self._rate * seconds  # half of it, for even that lags behind
         weight = min(improbable / limit, seconds / at_least)
         if weight < 0.5:
             return None
-        evidence = Evidence("no call has come for", seconds, 1 / max(rate, 1e-9), "s", "usual")
+        evidence = Evidence("no call has come for", seconds, 1 / max(self._rate, 1e-9), "s", "usual")
         return Symptom("silence", weight, evidence, "Calls do not reach us any more.", 1)
