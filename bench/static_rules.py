@@ -18,6 +18,7 @@ from holdfast.signals.frame import Frame
 from holdfast.watch.model import Alert
 
 STORM, BACKLOG, SLOW = "stripe-retry-storm", "webhook-backlog", "performance-degradation"
+TWILIO = "twilio-outage"
 KEEP_FIRING = 300.0
 _MINUTE, _FIVE = 60 // FINEST, 300 // FINEST
 
@@ -71,6 +72,8 @@ class Past:
         self.received, self.duplicates, self.away = Sum(), Sum(), Sum()
         self.errors, self.routed = Sum(), Sum()
         self.attempts, self.failed = Sum(), Sum()
+        self.legs, self.legs_failed, self.calls, self.door_alerts = Sum(), Sum(), Sum(), Sum()
+        self.called = Slow("webhook_seconds", "twilio", 5.0)
         self.answers = Slow("webhook_seconds", "stripe", 2.0)
         self.http = Slow("http_request_seconds", "", 1.0)
         self.to_delivered = Slow("event_to_delivered_seconds", "critical", 120.0)
@@ -90,7 +93,11 @@ class Past:
         self.routed.add(_counted(frame, "events_routed", ""))
         self.attempts.add(_counted(frame, "delivery_attempts", ""))
         self.failed.add(_counted(frame, "delivery_attempts", "retry"))
-        for slow in (self.answers, self.http, self.to_delivered, self.to_routed):
+        self.legs.add(_counted(frame, "call_legs", ""))
+        self.legs_failed.add(_counted(frame, "call_legs", "failed"))
+        self.calls.add(_counted(frame, "call_answers", ""))
+        self.door_alerts.add(sum(_counted(frame, "twilio_alerts", code) for code in ("11200", "11205", "12100")))
+        for slow in (self.called, self.answers, self.http, self.to_delivered, self.to_routed):
             slow.add(frame)
         disk = self.highest("system_disk_ratio")
         before = self._disk[0]
@@ -201,6 +208,18 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("PoolExhausted", SLOW, "pool", 120, lambda past: past.highest("pool_busy_ratio") > 0.95),
     Rule("LoopLate", SLOW, "event_loop", 120, lambda past: past.highest("event_loop_lag_recent_seconds") > 0.25),
+    Rule(
+        "LegsFailing",
+        TWILIO,
+        "degraded",
+        60,
+        lambda past: past.legs.five >= 10 and past.legs_failed.five > 0.2 * past.legs.five,
+    ),
+    Rule("TwilioApiDown", TWILIO, "down", 60, lambda past: past.highest("health_check", "twilio:api") >= 2),
+    Rule("NoCalls", TWILIO, "down", 900, lambda past: past.calls.five == 0 and 8 <= past.frame.at.hour < 18),
+    Rule("DoorAlerts", TWILIO, "doors", 0, lambda past: past.door_alerts.five >= 5),
+    Rule("DoorsSlow", TWILIO, "doors", 120, lambda past: past.called.p95(20)),
+    Rule("CallbacksSpooled", TWILIO, "doors", 120, lambda past: past.highest("callbacks_spooled") > 50),
     Rule("RequestsSlow", SLOW, "database", 300, lambda past: past.http.p95(20)),
 )
 

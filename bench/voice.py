@@ -41,8 +41,8 @@ def run(*, quick: bool) -> dict[str, Any]:
             with calls.calling(port, numbers, 2.0, 99, rate=RATE / 2) as sender:
                 told += sender.result(60)["told"]
             for number in range(rounds):
-                for place, (state, taken) in enumerate(found.items()):
-                    measured = _measure(server, port, numbers, seconds, 10 * number + place, state)
+                for turn, (state, taken) in enumerate(found.items()):
+                    measured = _measure(server, port, numbers, seconds, 10 * number + turn, state)
                     told += measured.pop("told")
                     taken.append(measured)
                     say(f"PostgreSQL {state}: p99 {measured['p99_ms']} ms of {measured['answers']:,} answers")

@@ -4,7 +4,8 @@ Simulated, deterministic by seed, without looking at any detector. See `plant` f
 normal, `faults` for what is not, and `trace` for how the two are laid out in time.
 """
 
+from bench.traces.call_faults import CALL_CAUSES
 from bench.traces.faults import CAUSES, Label
-from bench.traces.trace import Trace, faulty, normal
+from bench.traces.trace import Trace, faulty, faulty_calls, normal
 
-__all__ = ["CAUSES", "Label", "Trace", "faulty", "normal"]
+__all__ = ["CALL_CAUSES", "CAUSES", "Label", "Trace", "faulty", "faulty_calls", "normal"]

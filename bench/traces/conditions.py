@@ -1,9 +1,38 @@
 """What life and faults change about the plant for one tick. Everything at its default is a quiet day."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+@dataclass(slots=True)
+class CallConditions:
+    """The same, of calls. `failing`: the share of legs that fails, everywhere or of what is named."""
+
+    demand_x: float = 1.0
+    lost: float = 0.0
+    """How often none of the calls of a tick comes."""
+    failing: float = 0.0
+    ringing: float = 0.0
+    """Share of legs that ring nowhere, so that nobody answers."""
+    region: str = ""
+    of_region: float = 0.0
+    number: str = ""
+    of_number: float = 0.0
+    target: str = ""
+    of_target: float = 0.0
+    doors: float = 0.0
+    """Share of calls that end at our doors, with an error."""
+    door_seconds: float = 0.0
+    spools: bool = False
+    """Callbacks cannot be stored."""
+    alerts: float = 0.0
+    code: tuple[str, str, str] = ("customer", "messaging", "30005")
+    """Further alerts of the Debugger, a second, and of which kind."""
+    api: int = 0
+    page: int = 0
+    """0 well, 1 warning, 2 failed: Twilio's API and status page."""
 
 
 @dataclass(slots=True)
@@ -67,6 +96,7 @@ class Conditions:
     api: int = 0
     page: int = 0
     """0 well, 1 warning, 2 failed: Stripe's API and status page as our probes see them."""
+    calls: CallConditions = field(default_factory=CallConditions)
 
 
 Effect = Callable[[Conditions, float, float], None]

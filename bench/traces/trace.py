@@ -1,17 +1,24 @@
 """A trace: one business, its life, and (maybe) its faults, as frames and labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 from bench.traces.business import Business, drawn
+from bench.traces.call_faults import CALL_CAUSES, busy
+from bench.traces.call_faults import life as call_life
+from bench.traces.call_faults import planned as planned_call_fault
+from bench.traces.calling import Calling
 from bench.traces.conditions import DAY, HOUR, MINUTE, Conditions, Happening
 from bench.traces.faults import CAUSES, Label, planned
 from bench.traces.frames import Teller
 from bench.traces.life import life
 from bench.traces.measures import TICK
+from bench.traces.phones import Phones
+from bench.traces.phones import drawn as drawn_phones
 from bench.traces.plant import Plant
+from holdfast.signals.buckets import Data, Levels, Spreads
 from holdfast.signals.frame import Frame
 
 WARM_UP = DAY
@@ -32,10 +39,13 @@ class Trace:
     warm_up: float
     labels: tuple[Label, ...]
     happenings: tuple[Happening, ...]
+    phones: Phones
 
     def frames(self) -> Iterator[Frame]:
         rng = Random(self.seed * 7919 + 1)
         plant, teller = Plant(rng, self.business), Teller(rng, self.business)
+        calling = Calling(Random(self.seed * 7919 + 3), self.phones)
+        api = 0
         quiet, coming = Conditions(), list(reversed(self.happenings))
         going: list[Happening] = []
         for number in range(1, int(self.seconds / TICK) + 1):
@@ -55,7 +65,10 @@ class Trace:
                         one.apply(conditions, min(now, max(one.end, one.begin)))
                 if over:
                     going = [one for one in going if one.end > now - TICK]
-            yield teller.frame(at, plant.tick(now, at, conditions), conditions)
+            frame = teller.frame(at, plant.tick(now, at, conditions), conditions)
+            if number % 3 == 0:
+                api = conditions.calls.api  # it is asked every 15 s
+            yield _with_calls(frame, calling.tick(at, conditions), api, conditions.calls.page)
 
 
 def normal(seed: int, days: float, warm_up: float = WARM_UP) -> Trace:
@@ -65,7 +78,10 @@ def normal(seed: int, days: float, warm_up: float = WARM_UP) -> Trace:
     start = _MONDAY + timedelta(days=rng.randrange(7))
     seconds = warm_up + days * DAY
     happenings = life(rng, business, seconds / DAY, holidays=days >= 3)
-    return Trace(seed, business, start, seconds, warm_up, (), tuple(happenings))
+    phones = drawn_phones(seed)
+    happenings += call_life(Random(seed * 31 + 7), phones, seconds / DAY)
+    happenings.sort(key=lambda one: one.begin)
+    return Trace(seed, business, start, seconds, warm_up, (), tuple(happenings), phones)
 
 
 def faulty(seed: int, faults: int = 18, warm_up: float = WARM_UP) -> Trace:
@@ -88,5 +104,43 @@ def faulty(seed: int, faults: int = 18, warm_up: float = WARM_UP) -> Trace:
         happenings.append(happening)
         at = label.end + rng.uniform(*HEALTHY)
     happenings += life(rng, business, at / DAY, holidays=False)
+    phones = drawn_phones(seed)
+    happenings += call_life(Random(seed * 31 + 7), phones, at / DAY)
     happenings.sort(key=lambda one: one.begin)
-    return Trace(seed, business, start, at, warm_up, tuple(labels), tuple(happenings))
+    return Trace(seed, business, start, at, warm_up, tuple(labels), tuple(happenings), phones)
+
+
+def faulty_calls(seed: int, faults: int = 12, warm_up: float = WARM_UP) -> Trace:
+    """So many faults of calls, one at a time and by day. With 12, as often as `CALL_CAUSES` says."""
+    rng = Random(seed)
+    business, phones = drawn(rng, seed), drawn_phones(seed)
+    start = _MONDAY + timedelta(days=rng.randrange(7))
+    causes = [cause for cause, often in CALL_CAUSES.items() for _ in range(often)]
+    causes *= -(-faults // len(causes))
+    rng.shuffle(causes)
+    labels, happenings, at = [], [], warm_up
+    for cause in causes[:faults]:
+        label, happening = planned_call_fault(rng, phones, cause, busy(rng, phones, at))
+        labels.append(label)
+        happenings.append(happening)
+        at = label.end + rng.uniform(*HEALTHY)
+    happenings += life(rng, business, at / DAY, holidays=False)
+    happenings += call_life(Random(seed * 31 + 7), phones, at / DAY)
+    happenings.sort(key=lambda one: one.begin)
+    return Trace(seed, business, start, at, warm_up, tuple(labels), tuple(happenings), phones)
+
+
+def _with_calls(frame: Frame, calls: Mapping[str, Data], api: int, page: int) -> Frame:
+    """What the web process says of calls, beside the rest: it is one registry."""
+    data = dict(frame.data)
+    for name, series in calls.items():
+        there = data.get(name)
+        if isinstance(there, Spreads) and isinstance(series, Spreads):
+            data[name] = Spreads({**there.series, **series.series})
+        else:
+            data[name] = series
+    checks = data.get("health_check")
+    if isinstance(checks, Levels):
+        told = {"twilio:api": float(api), "twilio:statusPage": float(page), "twilio:components": float(page)}
+        data["health_check"] = Levels({**checks.series, **told})
+    return Frame(frame.at, data)

@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     twilio_account_sid: str | None = None
     twilio_auth_token: SecretStr | None = None
     twilio_signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    twilio_test_number: str | None = None
     twilio_api_url: str = "https://api.twilio.com"
     twilio_status_url: str = "https://status.twilio.com/api/v2/summary.json"
 
@@ -132,6 +133,13 @@ class Settings(BaseSettings):
     def _twilio_account(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch("AC[0-9a-f]{32}", value):
             raise ValueError("write the account's SID, AC and 32 digits from 0 to f, as Twilio's console shows it")
+        return value
+
+    @field_validator("twilio_test_number")
+    @classmethod
+    def _test_number(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"\+[1-9][0-9]{5,14}", value):
+            raise ValueError("write a phone number of yours with its country's code, such as +14155550123")
         return value
 
     @field_validator("twilio_signing_keys")

@@ -91,7 +91,7 @@ async def test_numbers_are_imported_whole_or_not_at_all(done, run, bakery, tmp_p
     status, out, err = await run("numbers", "import", str(file))
     assert (status, out) == (1, "")
     assert "line 3: there is no merchant 'gym'" in err
-    assert "1 rows cannot be taken; nothing was changed" in err
+    assert "1 of 2 rows cannot be taken; nothing was changed" in err
     file.write_text(f"phone,merchant,targets\n{BAKERY},bakery,{DESK}\n")
     assert "1 numbers, all of them as they should be." in await done("numbers", "import", str(file), "--dry-run")
     assert "No numbers yet" in await done("numbers", "list")

@@ -170,7 +170,7 @@ def test_a_draft_says_how_many_get_it_and_shows_the_first():
 
 def test_an_unchanged_draft_sent_back_is_the_paragraph_and_nobodys_figures():
     draft = texts.merchant_draft(TROUBLE, [BAKERY], next_at=NOW, now=NOW)
-    assert texts.edited_paragraph(draft) == texts.default_paragraph(TROUBLE)
+    assert texts.edited_paragraph(TROUBLE, draft) == texts.default_paragraph(TROUBLE)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_an_unchanged_draft_sent_back_is_the_paragraph_and_nobodys_figures():
     ],
 )
 def test_of_an_edited_draft_only_the_paragraph_is_taken(written, kept):
-    assert texts.edited_paragraph(written) == kept
+    assert texts.edited_paragraph(TROUBLE, written) == kept
 
 
 def test_the_all_clear_says_that_all_is_there_or_what_is_not():

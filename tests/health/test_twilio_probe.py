@@ -15,7 +15,6 @@ from holdfast.voice import debugger_store
 from holdfast.voice.signals import ALERTS
 from tests.voice.calls import OTHER, PHONE, alert, call, legs
 
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")  # of the emulated Twilio
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from holdfast.review import as_markdown, as_pdf, plots, rendering, service
-from holdfast.review.document import Document, Paragraph, Section, Table, build
+from holdfast.review.blocks import Document, Paragraph, Section, Table
+from holdfast.review.document import build
 from holdfast.review.model import Plots, ReviewError
 from holdfast.review.timeline import marks
 from tests.review import storm

@@ -17,6 +17,7 @@ def frame(
     calls=None,
     answers=0.0,
     ill=None,
+    ill_for=60.0,
     alerts=None,
     checks=None,
     reports=0.0,
@@ -43,6 +44,7 @@ def frame(
         data["webhook_seconds"] = Spreads({"twilio": (sketch.total, sketch.bins)})
     if ill:
         data["voice_ill"] = Levels({joined(labels): low for labels, low in ill.items()})
+        data["voice_ill_seconds"] = Levels({joined(labels): ill_for for labels in ill})
     if checks:
         data["health_check"] = Levels(dict(checks))
     if reports:

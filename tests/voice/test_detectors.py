@@ -61,6 +61,12 @@ def test_when_the_only_region_there_is_fails_it_is_twilio():
     assert found.keys() == {TWILIO}
 
 
+def test_where_few_call_twilio_is_down_when_no_region_is_spared():
+    ill = {("region", "US"): 0.6, ("region", "DE"): 0.55}
+    found = played(lambda n: frame(n, legs={("US", "failed"): float(n % 20 == 0)}, ill=ill), before=frame)
+    assert {key: alert.cause for key, alert in found.items()} == {TWILIO: "down"}
+
+
 def test_one_target_that_fails_is_told_as_one_however_much_it_is_called():
     legs = {("US", "failed"): 2.0, ("US", "answered"): 2.0, ("DE", "answered"): 2.0}
     found = played(lambda n: usual(n, legs=legs, ill={("target", "+14155550111"): 0.7}))
@@ -72,8 +78,11 @@ def test_a_number_whose_calls_fail_is_told():
     assert found.keys() == {NUMBERS}
 
 
-def test_what_has_been_ill_for_hours_is_no_news():
-    assert not played(lambda n: usual(n, ill={("target", "+14155550111"): 0.7}), ticks=1500)
+def test_a_target_that_has_failed_for_hours_is_no_news_but_its_alert_stays_open():
+    ill = {("target", "+14155550111"): 0.7}
+    assert not played(lambda n: usual(n, ill=ill, ill_for=20_000.0), ticks=100)
+    found = played(lambda n: usual(n, ill=ill, ill_for=60.0 if n < USUAL + 20 else 20_000.0), ticks=100)
+    assert found.keys() == {TARGETS}
 
 
 def test_three_unlucky_calls_in_a_quiet_night_alarm_nobody():
@@ -144,7 +153,7 @@ def test_when_twilio_cannot_use_our_doors_it_is_our_own_fault():
     calls = {("US", "failed"): 3.0, ("DE", "failed"): 2.0}
     found = played(lambda n: usual(n, alerts=doors(n), calls=calls, legs={}))
     assert found.keys() == {OURS}
-    assert (found[OURS].cause, found[OURS].severity) == ("ours", "critical")
+    assert (found[OURS].cause, found[OURS].severity) == ("doors", "critical")
     assert "(11200): our door answered with an error" in found[OURS].why
 
 

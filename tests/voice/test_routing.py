@@ -80,7 +80,7 @@ def test_out_of_hours_the_closed_greeting_is_said_and_nobody_is_rung():
     [
         ("voice.voicemail_only", "voicemail only: all"),
         ("voice.voicemail_only region:US", "voicemail only: region:US"),
-        ("voice.voicemail_only merchant:1", "voicemail only: merchant:1"),
+        ("voice.voicemail_only merchant:1", "voicemail only: merchant:merchant-1"),
         (f"voice.voicemail_only number:{BAKERY}", f"voicemail only: number:{BAKERY}"),
     ],
 )

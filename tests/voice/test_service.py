@@ -1,6 +1,7 @@
 """Numbers: added, changed, imported; what their calls would be told; whom a lever touches."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -96,6 +97,30 @@ async def test_a_plan_is_for_a_number_that_is_there(pool, bakery):
         await service.set_plan(pool, BAKERY, plan(DESK), by="ana")
     await put(pool)
     assert (await service.set_plan(pool, BAKERY, plan("+1 415 555 0111"), by="ana")).targets[0].address == DESK
+
+
+async def test_plans_that_ring_each_other_in_circles_are_refused(pool, bakery):
+    b, c = "+14155550101", "+14155550102"
+    with pytest.raises(VoiceError, match="would go in circles: they ring itself"):
+        await put(pool, plan=plan(BAKERY))
+    await put(pool, plan=plan(b, DESK))
+    await put(pool, b, plan=plan(c))
+    with pytest.raises(VoiceError, match=f"calls to {re.escape(c)} would go in circles: they ring .* again"):
+        await put(pool, c, plan=plan(DESK, BAKERY))
+    await put(pool, c, plan=plan(DESK))
+    with pytest.raises(VoiceError, match="would go in circles"):
+        await service.set_plan(pool, c, plan(b), by="ana")
+    with pytest.raises(VoiceError, match="would go in circles"):
+        await load(pool, [Row(1, Wanted(c, "bakery", plan=plan(BAKERY)))])
+    assert (await store.plans(pool, [c])) == {c: plan(DESK)}
+
+
+async def test_a_number_that_plans_ring_already_is_added_only_where_that_leads_nowhere_back(pool, bakery):
+    b = "+14155550101"
+    await put(pool, plan=plan(b))
+    with pytest.raises(VoiceError, match="would go in circles"):
+        await put(pool, b, plan=plan(BAKERY))
+    assert (await put(pool, b, plan=plan(DESK)))[1]
 
 
 def rows(tmp_path, text: str, name: str = "n.csv"):

@@ -4,7 +4,7 @@ from itertools import islice, pairwise
 
 import pytest
 from bench.static_rules import StaticRules
-from bench.traces import CAUSES, Label, faulty, normal
+from bench.traces import CALL_CAUSES, CAUSES, Label, faulty, faulty_calls, normal
 from bench.traces.conditions import DAY, HOUR
 from bench.traces.measures import TICK
 from bench.verdict import Episode, Recorder, judge
@@ -37,6 +37,26 @@ def test_faults_are_apart_and_of_all_causes(seed):
     assert all(later.begin - earlier.end > 1.5 * HOUR for earlier, later in pairwise(labels))
     assert all(10 * 60 - 1 < label.end - label.begin < 150 * 60 for label in labels)
     assert labels[0].begin > DAY
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_faults_of_calls_are_apart_by_day_and_of_all_causes(seed):
+    trace = faulty_calls(seed)
+    assert {label.cause for label in trace.labels} - {"down"} <= set(CALL_CAUSES)
+    assert {label.runbook for label in trace.labels} == {"twilio-outage"}
+    assert all(later.begin - earlier.end > 1.5 * HOUR for earlier, later in pairwise(trace.labels))
+    assert all(7 <= label.begin % DAY / HOUR <= 19 for label in trace.labels)
+    assert all(label.end - label.begin <= 5 * HOUR + 1 for label in trace.labels)
+
+
+def test_calls_that_come_are_put_through_and_end():
+    came = ended = legs = 0.0
+    for frame in normal(4005, days=0.6, warm_up=0.0).frames():
+        came += frame.count("call_answers", "dial", None)
+        legs += frame.count("call_legs")
+        ended += frame.count("calls")
+    assert came == legs
+    assert legs >= ended > 1000
 
 
 def test_normal_days_have_no_labels():

@@ -167,7 +167,7 @@ def load(
 ) -> None:
     """Add or change many numbers, with their call plans where the file has targets. All rows or none."""
 
-    async def body(pool: Pool, settings: Settings) -> tuple[Imported, list[Rejected]]:
+    async def body(pool: Pool, settings: Settings) -> tuple[Imported, list[Rejected], int]:
         try:
             found = list(service.read_file(file))
         except OSError as error:
@@ -175,16 +175,17 @@ def load(
         except MerchantError as error:
             raise CommandError(f"{file}: {error}") from None
         main = settings.twilio_account_sid
-        return await service.import_rows(pool, found, by=getpass.getuser(), main=main, dry_run=dry_run)
+        taken = await service.import_rows(pool, found, by=getpass.getuser(), main=main, dry_run=dry_run)
+        return *taken, len(found)
 
-    result, rejected = with_store(body)
+    result, rejected, count = with_store(body)
     if rejected:
         for reject in rejected[:_SHOWN_REJECTS]:
             terminal.note(f"{file}, line {reject.line}: {reject.reason}")
         more = len(rejected) - _SHOWN_REJECTS
         if more > 0:
             terminal.note(f"… and {more} more")
-        raise CommandError(f"{len(rejected)} rows cannot be taken; nothing was changed")
+        raise CommandError(f"{len(rejected)} of {count} rows cannot be taken; nothing was changed")
     if json:
         terminal.print_json({"file": str(file), "dry_run": dry_run, **asdict(result)})
     elif dry_run:

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from holdfast.comms import texts
-from holdfast.comms.affected import AffectedMerchant, affected
+from holdfast.comms.affected import AffectedMerchant, CallFigures, about_calls, affected
 from holdfast.comms.figures import Figures, figures
 from holdfast.comms.messages import TYPES, prepare_mailboxes, to_mailboxes, to_team
 from holdfast.comms.names import named_in
 from holdfast.comms.told import PARAGRAPH, Told, approval, key, of, told
+from holdfast.comms.wording import wording
 from holdfast.comms.words import length, listed, many
 from holdfast.inbox import store as inbox
 from holdfast.incidents import store as incidents
@@ -57,7 +58,7 @@ async def team_update(run: Run) -> Outcome:
         "drain_s": None if seen.drain_s is None else round(seen.drain_s),
         "affected": len(hit),
         "text": said.text,
-    }
+    } | ({"calls": _calls(seen.calls)} if seen.calls is not None else {})
     whose = f" by {run.actor}" if run.text else ""
     return Done(f"update {run.number}{whose} is posted: {texts.now_words(seen)}", evidence)
 
@@ -74,7 +75,7 @@ async def _update(run: Run, person: str | None) -> tuple[texts.Text, Figures, li
     since = await _last_update(run)
     new = [entry for entry in await incidents.entries(run.pool, run.incident.id) if entry.at > since]
     others = [one for one in await steps.steps(run.pool, run.incident.id) if one.key != run.step]
-    seen = await figures(run.pool, run.settings, run.now)
+    seen = await figures(run.pool, run.settings, run.now, run.incident)
     hit = await affected(run.pool, run.incident, run.now)
     said = texts.team_update(
         run.incident,
@@ -107,13 +108,13 @@ async def notify_merchants(
     `delay`: what is late by less is not told of. `following`: when we write next, at the latest.
     """
     found = await affected(run.pool, run.incident, run.now, delay)
-    paragraph = texts.edited_paragraph(run.text)
+    paragraph = texts.edited_paragraph(run.incident, run.text)
     named = named_in(paragraph or "", (one.name for one in found))
     if named:
         return Failed(f"the text names {named}, and every merchant would read it: write it without names")
     hit = await _untold(run, found)
     if not hit:
-        return NotApplicable(_nobody(found), {"affected": len(found)})
+        return NotApplicable(_nobody(run, found), {"affected": len(found)})
     mailed = [one for one in hit if one.email]
     by_hand = [one.key for one in hit if not one.email]
     if not run.settings.smtp_url:
@@ -133,8 +134,8 @@ async def _untold(run: Run, found: Sequence[AffectedMerchant]) -> list[AffectedM
     return [one for one in found if one.id not in elsewhere]
 
 
-def _nobody(found: Sequence[AffectedMerchant]) -> str:
-    return "all who are affected were told" if found else "no merchant has anything late or given up"
+def _nobody(run: Run, found: Sequence[AffectedMerchant]) -> str:
+    return "all who are affected were told" if found else wording(run.incident).nobody
 
 
 async def _first_mails(run: Run, chosen: Sequence[AffectedMerchant], next_at: datetime, paragraph: str | None) -> None:
@@ -146,19 +147,19 @@ async def _first_mails(run: Run, chosen: Sequence[AffectedMerchant], next_at: da
 
 @notify_merchants.offer
 async def _(run: Run, *, delay: timedelta = SIGNIFICANT, following: timedelta = timedelta(hours=1)) -> Outcome | None:
-    """Nobody is asked where nothing is late by much, nor will be."""
+    """Nobody is asked where nothing is late by much, nor will be. A call that did not come through is at once."""
     found = await affected(run.pool, run.incident, run.now, delay)
     hit, lasts = await _untold(run, found), run.incident.calm_at is None
     if not hit:
-        said = _nobody(found)
+        said = _nobody(run, found)
         evidence: dict[str, Any] = {"affected": len(found)}
         return Waiting(f"{said} so far", AGAIN, evidence) if lasts else NotApplicable(said, evidence)
     longest = max(one.longest_s for one in hit)
     lost = sum(one.given_up for one in hit)
-    seen = await figures(run.pool, run.settings, run.now)
+    seen = await figures(run.pool, run.settings, run.now, run.incident)
     grows = seen.waiting > 0 and (seen.drain_s is None or seen.drain_s > delay.total_seconds())
     evidence = _evidence(hit) | {"longest_s": round(longest), "drain_s": seen.drain_s and round(seen.drain_s)}
-    if longest <= delay.total_seconds() and not lost and not grows:
+    if not about_calls(run.incident) and longest <= delay.total_seconds() and not lost and not grows:
         said = (
             f"nothing is late by more than {length(delay)}: the longest took {length(longest)}, and what waits is "
             f"{'done' if not seen.waiting else f'drained in {length(seen.drain_s or 0)}'}"
@@ -223,6 +224,9 @@ def _is_new(run: Run, one: AffectedMerchant, seen: Told, delay: timedelta) -> bo
     """Whether a merchant is to be told who does not know of it. Who had an all-clear is, when something waits again."""
     if one.id in seen.waiting:
         return False
+    if one.calls is not None:
+        cleared, last = seen.cleared.get(one.id), one.calls.last
+        return cleared is None or (run.incident.calm_at is None and last is not None and last > cleared)
     waits = one.waiting > 0 and one.oldest_s > delay.total_seconds()
     if one.id in seen.cleared:
         return waits and run.incident.calm_at is None
@@ -267,9 +271,7 @@ async def all_clear(run: Run) -> Outcome:
             own = hit.get(number, _quiet(one))
             await _mail(run, own, "all_clear", texts.all_clear(run.incident, own, run.now))
             mailed += 1
-    unwell = [
-        hit[number].key for number in sorted(known) if number in hit and (hit[number].waiting or hit[number].given_up)
-    ]
+    unwell = [hit[number].key for number in sorted(known) if number in hit and not hit[number].is_whole]
     rest = f"; not all is with {listed(unwell)} yet" if unwell else ""
     hand = f"; {listed(by_hand)} to be told by hand" if by_hand else ""
     return Done(
@@ -297,12 +299,18 @@ async def prepare_customer_notice(run: Run, *, delay: timedelta = SIGNIFICANT) -
     """Write the text that merchants can forward to their customers. Nothing is sent."""
     hit = await affected(run.pool, run.incident, run.now, delay)
     if not hit:
-        said = "no merchant has anything late or given up, so their customers miss nothing"
+        said = f"{wording(run.incident).nobody}, so their customers miss nothing"
         return Waiting(said, AGAIN) if run.incident.calm_at is None else NotApplicable(said)
-    text = texts.customer_notice(run.incident, hit, await figures(run.pool, run.settings, run.now), run.now)
+    text = texts.customer_notice(
+        run.incident, hit, await figures(run.pool, run.settings, run.now, run.incident), run.now
+    )
     return Done(
         f"written, for customers of {many(len(hit), 'merchant')}; nothing is sent", {"text": text} | _evidence(hit)
     )
+
+
+def _calls(own: CallFigures) -> dict[str, int]:
+    return {name: getattr(own, name) for name in ("calls", "answered", "to_voicemail", "missed", "failed", "messages")}
 
 
 def _evidence(
@@ -317,6 +325,8 @@ def _evidence(
             "given_up": one.given_up,
             "destinations": list(one.destinations),
         }
+        if one.calls is None
+        else {"merchant": one.key, **_calls(one.calls)}
         for one in hit[:_SHOWN]
     ]
     found: dict[str, Any] = {"affected": len(hit), "merchants": shown}

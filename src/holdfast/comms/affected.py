@@ -1,4 +1,4 @@
-"""Which merchants an incident affects, worked out from what happened to their events: never from a guess."""
+"""Which merchants an incident affects, worked out from what happened to their events or calls: never from a guess."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,14 +14,38 @@ from holdfast.incidents.model import Incident
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY
 from holdfast.queue.model import Lane
+from holdfast.voice import impact_store
 
+ABOUT_CALLS = frozenset({"twilio-outage"})
+"""Runbooks whose incidents hit calls, not events."""
 BEFORE = timedelta(minutes=10)
 """What was received so long before the trouble began, as far as the signals tell, may have been caught by it."""
 
 
 @dataclass(frozen=True, slots=True)
+class CallFigures:
+    """What became of calls since the trouble began.
+
+    Those hit: `failed`, `missed`, and `to_voicemail` because of a lever or of targets that could not be reached;
+    `messages` were left by callers of these. `last`: when the last call that was hit began.
+    """
+
+    calls: int
+    answered: int
+    to_voicemail: int
+    missed: int
+    failed: int
+    messages: int
+    last: datetime | None = None
+
+    @property
+    def hit(self) -> int:
+        return self.to_voicemail + self.missed + self.failed
+
+
+@dataclass(frozen=True, slots=True)
 class AffectedMerchant:
-    """One merchant's own figures, in events and seconds.
+    """One merchant's own figures, in events and seconds; in an incident of calls, `calls` alone says how it was hit.
 
     `delayed` counts events that are late or were, `waiting` those of them that still wait, the oldest of which was
     received `oldest_s` ago; `longest_s` is the longest that any took, or takes. `given_up` counts notifications that
@@ -38,6 +62,16 @@ class AffectedMerchant:
     given_up: int
     destinations: tuple[str, ...] = ()
     longest_s: float = 0.0
+    calls: CallFigures | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of its waits, and nothing was given up."""
+        return not self.waiting and not self.given_up
+
+
+def about_calls(incident: Incident) -> bool:
+    return incident.runbook in ABOUT_CALLS
 
 
 def promises(most: timedelta | None = None) -> tuple[timedelta, ...]:
@@ -52,7 +86,10 @@ async def affected(
     """Those with anything late or given up since the trouble began, the longest waits first.
 
     Late is what takes longer than its lane's promise (`health.probes.AGE_SECONDS`, as for `verify`), or than `most`.
+    In an incident of calls: those whose calls it hit, the most of them first.
     """
+    if about_calls(incident):
+        return await _by_calls(db, incident, now)
     end = min(now, incident.resolved_at) if incident.resolved_at is not None else now
     async with _at_one_instant(db) as connection:
         late = await late_store.late(connection, incident.since - BEFORE, incident.since, end, promises(most))
@@ -82,6 +119,35 @@ async def affected(
             )
         )
     return found
+
+
+async def _by_calls(db: Connection | Pool, incident: Incident, now: datetime) -> list[AffectedMerchant]:
+    end = min(now, incident.resolved_at) if incident.resolved_at is not None else now
+    async with _at_one_instant(db) as connection:
+        rows = await impact_store.merchants(connection, incident.since, end)
+    known = await merchants.by_ids(db, [row["merchant_id"] for row in rows])
+    return [
+        AffectedMerchant(one.id, one.key, one.name, one.email, 0, 0, 0.0, 0, calls=_figures(row))
+        for row in rows
+        if (one := known.get(row["merchant_id"])) is not None
+    ]
+
+
+def _figures(row: asyncpg.Record) -> CallFigures:
+    return CallFigures(
+        row["calls"],
+        row["answered"],
+        row["to_voicemail"],
+        row["missed"],
+        row["failed"],
+        row["messages"],
+        row.get("last"),
+    )
+
+
+async def calls_since(db: Connection | Pool, since: datetime, now: datetime) -> CallFigures:
+    """What became of all calls that began in [since, now)."""
+    return _figures(await impact_store.all_calls(db, since, now))
 
 
 @asynccontextmanager

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from holdfast.comms.affected import CallFigures, about_calls, calls_since
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.health.capacity import Capacity, capacity
+from holdfast.incidents.model import Incident
 from holdfast.queue import store as queue
 from holdfast.queue.model import Stage
 
@@ -22,14 +24,19 @@ class Figures:
     drain_s: float | None
     workers: int
     limit: str
+    calls: CallFigures | None = None
+    """Of the last `LATELY`, in an incident of calls."""
 
     @property
     def waiting(self) -> int:
         return self.to_route + self.to_send
 
 
-async def figures(pool: Pool, settings: Settings, now: datetime) -> Figures:
-    """As things are now."""
+LATELY = timedelta(minutes=15)
+
+
+async def figures(pool: Pool, settings: Settings, now: datetime, incident: Incident | None = None) -> Figures:
+    """As things are now; in an incident of calls, of calls too."""
     found = await capacity(pool, settings, now=now)
     oldest = [row["oldest_age"] or 0.0 for row in await queue.lane_stats(pool, timedelta(minutes=1), now=now)]
     ready = {stage.stage: stage.ready for stage in found.stages}
@@ -41,6 +48,7 @@ async def figures(pool: Pool, settings: Settings, now: datetime) -> Figures:
         found.drain_seconds,
         found.workers,
         _limit(found),
+        await calls_since(pool, now - LATELY, now) if incident is not None and about_calls(incident) else None,
     )
 
 

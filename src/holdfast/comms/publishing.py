@@ -40,6 +40,12 @@ class _Told:
 
 
 _TOLD: Mapping[str, _Told] = {
+    "twilio-outage": _Told(
+        "Some calls are not put through",
+        {"calls": "partial_outage"},
+        "Some calls to our merchants' numbers have not been put through as usual",
+        "Where a call cannot be put through, callers can leave a message; each one is kept.",
+    ),
     "stripe-retry-storm": _Told(
         "Payment events are delayed",
         {"payments": "degraded_performance"},

@@ -36,6 +36,7 @@ class Component:
 
 
 COMPONENTS: Final = (
+    Component("calls", "Calls", "Calls to merchants' numbers are answered"),
     Component("payments", "Payments", "Payment events are taken in and processed"),
     Component("notifications", "Notifications", "Merchants are told: webhooks and e-mail"),
     Component("api", "API", "Programs can reach us"),

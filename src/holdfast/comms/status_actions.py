@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from holdfast.comms import publishing, status_store
-from holdfast.comms.affected import affected
+from holdfast.comms.affected import about_calls, affected
 from holdfast.comms.names import named_in
 from holdfast.comms.status import StatusError, UpdateState
 from holdfast.db.pool import Pool
@@ -14,6 +14,8 @@ from holdfast.runbooks.actions import Done, Duration, Failed, NotApplicable, Out
 
 DELAY = timedelta(minutes=5)
 AGAIN = timedelta(minutes=1)
+NOTICED_BY = 2
+"""Merchants whose calls are hit before it is the public's: of one alone, that one is told."""
 _NOTICED = (Lane.CRITICAL, Lane.STANDARD)
 """Nobody waits for what is in the bulk lane."""
 
@@ -44,7 +46,7 @@ async def publish(run: Run, *, delay: Duration = DELAY) -> Outcome:
         named = named_in(run.text, [one.name for one in await affected(run.pool, incident, run.now, delay)])
         if named:
             return Failed(f"the text names {named}, and everybody would read it: write it without names")
-    text = run.text or publishing.draft(incident, await oldest_waiting(run.pool, run.now))
+    text = run.text or await _draft(run)
     state: UpdateState = "identified" if incident.state == "mitigating" else "investigating"
     try:
         number = await publishing.publish(
@@ -59,7 +61,13 @@ async def publish(run: Run, *, delay: Duration = DELAY) -> Outcome:
 
 @publish.draft
 async def _(run: Run, *, delay: Duration = DELAY) -> str:
-    return publishing.draft(run.incident, await oldest_waiting(run.pool, run.now))
+    return await _draft(run)
+
+
+async def _draft(run: Run) -> str:
+    """How long payment events have waited says nothing of calls."""
+    oldest = None if about_calls(run.incident) else await oldest_waiting(run.pool, run.now)
+    return publishing.draft(run.incident, oldest)
 
 
 @publish.offer
@@ -68,6 +76,8 @@ async def _(run: Run, *, delay: Duration = DELAY) -> Outcome | None:
     incident = run.incident
     if await status_store.latest(run.pool, incident.id) is not None:
         return Done("it is public already")
+    if about_calls(incident):
+        return await _offer_of_calls(run, delay)
     oldest = await oldest_waiting(run.pool, run.now)
     if is_noticeable(oldest=oldest, delay=delay):
         return None
@@ -76,6 +86,19 @@ async def _(run: Run, *, delay: Duration = DELAY) -> Outcome | None:
     if _lasts(incident):
         return Waiting(said, AGAIN, evidence)
     return NotApplicable(said, evidence)
+
+
+async def _offer_of_calls(run: Run, delay: timedelta) -> Outcome | None:
+    """It is noticed outside once callers of several merchants did not come through, for longer than a moment."""
+    incident = run.incident
+    hit = await affected(run.pool, incident, run.now)
+    calls = sum(one.calls.hit for one in hit if one.calls is not None)
+    lasts = run.now - incident.since
+    if len(hit) >= NOTICED_BY and lasts >= delay:
+        return None
+    evidence = {"severity": incident.severity, "merchants": len(hit), "calls": calls}
+    said = f"not noticeable outside: {calls:,} calls of {len(hit):,} merchants were hit in {_minutes(lasts)}"
+    return Waiting(said, AGAIN, evidence) if _lasts(incident) else NotApplicable(said, evidence)
 
 
 @action("status.follow")
@@ -92,4 +115,4 @@ def _lasts(incident: Incident) -> bool:
 
 
 def _minutes(length: timedelta) -> str:
-    return f"{length.total_seconds() / 60:g} min"
+    return f"{length.total_seconds() / 60:.3g} min"

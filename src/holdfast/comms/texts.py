@@ -8,9 +8,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from holdfast.comms import call_wording
 from holdfast.comms.affected import AffectedMerchant
 from holdfast.comms.figures import Figures
-from holdfast.comms.words import clock, day_and_clock, length, listed, many
+from holdfast.comms.wording import wording
+from holdfast.comms.words import clock, day_and_clock, length, many
 from holdfast.incidents.model import Entry, Incident, StepRow
 
 _templates = Environment(
@@ -24,7 +26,6 @@ _MOST = 12
 """Lines of a list in an update: it is read on a telephone."""
 OWN_FIGURES = "--- Below: each merchant's own figures, filled in for each. What is changed here is not sent. ---"
 """In the draft of a mail to merchants, where what a person may edit ends."""
-_FIGURE = ("Late:", "Still waiting:", "Longest:", "Given up:", "Does not answer:", "---")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def team_update(
         now,
         person=person.strip() if person else "",
         now_words=now_words(seen),
-        affected=_affected_words(course.affected),
+        affected=wording(incident).affected(course.affected) if course.affected else "",
         done=_cut([f"{clock(entry.at)} {_entry(entry)}" for entry in course.new if entry.kind in _TOLD]),
         waits=_cut([_waits(incident, step) for step in course.steps if step.state in _FOR_PEOPLE]),
         ahead=_cut([_ahead(step) for step in course.steps if step.state in ("running", "waiting")]),
@@ -116,7 +117,14 @@ def _cut(lines: list[str]) -> list[str]:
 
 
 def now_words(seen: Figures) -> str:
-    """`300 events wait to be routed and 20 notifications to be sent, the oldest for 6 min; …`"""
+    """`300 events wait to be routed and 20 notifications to be sent, the oldest for 6 min; …`; of calls first."""
+    if seen.calls is not None:
+        queues = _queue_words(seen)
+        return f"{call_wording.now_words(seen.calls)}" + (f" Events: {queues}" if seen.waiting else "")
+    return _queue_words(seen)
+
+
+def _queue_words(seen: Figures) -> str:
     if not seen.waiting:
         later = (
             f"; {many(seen.later, 'delivery').replace('deliverys', 'deliveries')} to be tried again later"
@@ -137,18 +145,6 @@ def now_words(seen: Figures) -> str:
     return f"{' and '.join(parts)}, the oldest for {length(seen.oldest_s)}; {drained}.{limit}"
 
 
-def _affected_words(found: Sequence[AffectedMerchant]) -> str:
-    if not found:
-        return ""
-    delayed, longest = sum(one.delayed for one in found), max(one.longest_s for one in found)
-    given_up = sum(one.given_up for one in found)
-    lost = f"; {many(given_up, 'notification')} given up" if given_up else ""
-    return (
-        f"{many(len(found), 'merchant')} ({listed([one.key for one in found])}), "
-        f"{many(delayed, 'event')} late by up to {length(longest)}{lost}."
-    )
-
-
 def page(incident: Incident, text: str, now: datetime) -> Text:
     """To a person who is needed now."""
     first = " ".join(text.split()) or incident.title
@@ -162,38 +158,7 @@ def page(incident: Incident, text: str, now: datetime) -> Text:
 
 def default_paragraph(incident: Incident) -> str:
     """What is affected, since when, and what we do; the same for all, and with nobody's name or figures."""
-    return (
-        f"since {day_and_clock(incident.since)} our notifications about your payments have been reaching you later "
-        "than usual. The payments themselves are made at Stripe and go on; late is what we tell you of them.\n\n"
-        "Every event that reached us is stored, and none of them is lost. We are working through what waits, "
-        "payments first."
-    )
-
-
-def catching_up(incident: Incident, calm_at: datetime) -> str:
-    """That the cause is gone, and what waits is worked off."""
-    return (
-        "what made our notifications about your payments late is gone: it lasted from "
-        f"{day_and_clock(incident.since)} to {day_and_clock(calm_at)}. We are working through what has waited "
-        "meanwhile, payments first, and check that nothing is missing. Until that is done, some of it may still reach "
-        "you late.\n\nEvery event that reached us is stored, and none of them is lost."
-    )
-
-
-def figures_of(merchant: AffectedMerchant, now: datetime) -> list[str]:
-    """The merchant's own figures, a line each."""
-    lines = []
-    if merchant.delayed:
-        lines.append(f"Late: {many(merchant.delayed, 'event')} of yours")
-    if merchant.waiting:
-        oldest = clock(now - timedelta(seconds=merchant.oldest_s))
-        lines.append(f"Still waiting: {merchant.waiting:,} of them, the oldest since {oldest}")
-    if merchant.longest_s:
-        lines.append(f"Longest: {length(merchant.longest_s)} from when we received the event")
-    if merchant.given_up:
-        lines.append(f"Given up: {many(merchant.given_up, 'notification')}; we keep them, to send them again")
-    lines += [f"Does not answer: {address}" for address in merchant.destinations]
-    return lines
+    return wording(incident).paragraph(incident)
 
 
 def merchant_mail(
@@ -207,13 +172,14 @@ def merchant_mail(
 ) -> Text:
     """What is affected, since when, what we do, when we write next. Of this merchant alone.
 
-    `again`: to who knows of it; once the incident is calm, that the cause is gone and what waits is worked off.
+    `again`: to who knows of it; once the incident is calm, that the cause is gone and what is still done.
     """
-    subject = f"Your payment notifications are {'still ' if again else ''}delayed"
+    words = wording(incident)
+    subject = words.again if again else words.first
     if again and incident.calm_at is not None:
-        subject, paragraph = "Your payment notifications are catching up", catching_up(incident, incident.calm_at)
+        subject, paragraph = words.calm, words.ending(incident, incident.calm_at)
     closing = f"You need not do anything. We write again by {day_and_clock(next_at)}, or as soon as it is over."
-    return _mail(subject, incident, merchant, paragraph, figures_of(merchant, now), closing, now)
+    return _mail(subject, incident, merchant, paragraph, closing, now)
 
 
 def merchant_draft(
@@ -232,58 +198,32 @@ def merchant_draft(
     )
 
 
-def edited_paragraph(text: str | None) -> str | None:
+def edited_paragraph(incident: Incident, text: str | None) -> str | None:
     """What a person made of a draft, up to where the figures begin; None if that is nothing."""
     if text is None:
         return None
     kept = []
     for line in text.strip().splitlines():
-        if line.strip().lstrip("- ").startswith(_FIGURE) or line.startswith("---"):
+        if line.strip().lstrip("- ").startswith(wording(incident).figures) or line.lstrip().startswith("---"):
             break
         kept.append(line.rstrip())
     return "\n".join(kept).strip() or None
 
 
 def all_clear(incident: Incident, merchant: AffectedMerchant, now: datetime) -> Text:
-    """That it is over, and what became of the merchant's events; honest about what is not well yet."""
-    ended = incident.resolved_at or incident.calm_at or now
-    paragraph = (
-        "our notifications about your payments go out in time again. They were late between "
-        f"{day_and_clock(incident.since)} and {day_and_clock(ended)}.\n\n"
-    )
-    if merchant.waiting or merchant.given_up:
-        paragraph += "Not all of yours are with you yet:"
-    else:
-        paragraph += "All that were late are with you by now."
-    closing = "You need not do anything. We are sorry for the delay."
-    if merchant.given_up:
-        closing = (
-            "Please see that your endpoint answers, and tell us: we then send them again. We are sorry for the delay."
-        )
-    return _mail(
-        "Your payment notifications are in time again",
-        incident,
-        merchant,
-        paragraph,
-        figures_of(merchant, now),
-        closing,
-        now,
-    )
+    """That it is over, and what became of the merchant's events or calls; honest about what is not well yet."""
+    words = wording(incident)
+    paragraph = words.over(incident, merchant, incident.resolved_at or incident.calm_at or now)
+    return _mail(words.clear, incident, merchant, paragraph, words.closing(merchant), now)
 
 
 def _mail(  # noqa: PLR0917 - the parts of a mail, from above
-    subject: str,
-    incident: Incident,
-    merchant: AffectedMerchant,
-    paragraph: str | None,
-    lines: list[str],
-    closing: str,
-    now: datetime,
+    subject: str, incident: Incident, merchant: AffectedMerchant, paragraph: str | None, closing: str, now: datetime
 ) -> Text:
     given = {
         "merchant": merchant,
         "paragraph": paragraph or default_paragraph(incident),
-        "lines": lines,
+        "lines": wording(incident).own(merchant, now),
         "closing": closing,
         "subject": subject,
     }
@@ -295,4 +235,4 @@ def customer_notice(incident: Incident, merchants: Sequence[AffectedMerchant], s
     """For merchants to forward to their customers; nobody is named."""
     longest = max((one.longest_s for one in merchants), default=0.0)
     by = clock(now + timedelta(seconds=seen.drain_s)) if seen.drain_s else ""
-    return _render("customer_notice.txt.j2", incident, now, longest=length(longest) if longest else "", by=by)
+    return _render(wording(incident).notice, incident, now, longest=length(longest) if longest else "", by=by)

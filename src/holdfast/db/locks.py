@@ -12,3 +12,5 @@ class Lock(IntEnum):
     LEVERS = 0x4846_0000_0004
     WATCH = 0x4846_0000_0005
     INCIDENTS = 0x4846_0000_0006
+    REPOINT = 0x4846_0000_0010
+    """And the number after it, for beginning one."""

@@ -8,7 +8,10 @@ from holdfast.runbooks.library import SHIPPED
 SHORTER = (
     (r"cadence: \d+m", "cadence: 10s"),
     (r"stable=\d+m", "stable=4s"),
-    (r"hold=1m", "hold=2s"),
+    (r"hold=\d+m", "hold=2s"),
+    (r"look=\d+m", "look=10s"),
+    (r"window=\d+m", "window=8s"),
+    (r"settle=\d+m", "settle=5s"),
     (r"delay=5m", "delay=1s"),
     (r"patience=30m", "patience=15s"),
     (r"every 1m", "every 2s"),
@@ -28,6 +31,7 @@ many = 0.30
 [performance-degradation]
 # The machine may be as busy as it likes.
 cpu = 1.0
+pressure = 10.0
 loop_lag = 60.0
 round_trip = 10.0
 answers = 60.0

@@ -12,6 +12,7 @@ from holdfast.health import capacity as capacities
 from holdfast.health.limits import POOL_BUSY_RATIO, POOL_WAIT_SECONDS
 from holdfast.health.model import Finding
 from holdfast.health.probes import AGE_SECONDS, StripeProbe, event_lag
+from holdfast.health.twilio_probe import TwilioProbe
 from holdfast.levers.actions import HOUR, clear, evidence, of_incident, turn, value_now
 from holdfast.levers.model import POOL, PROCESSES, RefusedError, Target
 from holdfast.merchants import store as merchants
@@ -40,6 +41,19 @@ async def stripe(run: Run) -> Outcome:
     said = "; ".join(f"{words.get(one.what, one.what)} {_state(one)}" for one in found)
     worst = any(one.status in ("warn", "fail") for one in found)
     verdict = "Stripe has trouble" if worst else "no trouble seen at Stripe (its page may lag by half an hour)"
+    return Done(f"{verdict}: {said}", {one.what: {"status": one.status, "why": one.output} for one in found})
+
+
+@action("health.twilio")
+async def twilio(run: Run) -> Outcome:
+    """Ask Twilio's status page, with what our numbers depend on, and its API, and see how our own calls go."""
+    async with aiohttp.ClientSession() as session:
+        probe = TwilioProbe(session, run.settings, run.pool)
+        found = [*await probe.status_page(), *await probe.api(), *await probe.calls(run.now)]
+    words = {"statusPage": "status page", "components": "what we depend on", "api": "API", "calls": "our own calls"}
+    said = "; ".join(f"{words.get(one.what, one.what)} {_state(one)}" for one in found)
+    worst = any(one.status in ("warn", "fail") for one in found)
+    verdict = "there is trouble" if worst else "no trouble seen at Twilio (its page may lag by half an hour)"
     return Done(f"{verdict}: {said}", {one.what: {"status": one.status, "why": one.output} for one in found})
 
 

@@ -35,11 +35,11 @@ WELL = ("router.p95_seconds.critical<1", "router.error_ratio<1%", "database.roun
 """While all of these hold, processing keeps up, and slowing it down would help nobody."""
 
 
-class NoNames:
-    """Merchants and destinations are not turned here."""
+class Ids:
+    """What is turned here is named as the store does: merchants by their ids."""
 
-    async def merchant_id(self, _key: str) -> int | None:
-        return None
+    async def merchant_id(self, key: str) -> int | None:
+        return int(key) if key.isdecimal() else None
 
     async def merchant_keys(self, _ids: Any) -> dict[int, str]:
         return {}
@@ -50,7 +50,7 @@ class NoNames:
 
 async def turn(run: Run, chosen: Lever, target: Target, value: Value, lasts: timedelta) -> Turned:
     """For the incident, until it is brought back or `lasts` is over. Raises LeverError."""
-    turner = Turner(run.pool, run.settings, NoNames())
+    turner = Turner(run.pool, run.settings, Ids())
     return await turner.turn(
         chosen.name,
         str(target),
@@ -67,7 +67,7 @@ async def clear(run: Run, chosen: Lever, target: Target) -> bool:
     if await of_incident(run.pool, run.incident.id, chosen.name, target) is None:
         await store.uncover(run.pool, chosen.name, target, run.incident.id)
         return False
-    turner = Turner(run.pool, run.settings, NoNames())
+    turner = Turner(run.pool, run.settings, Ids())
     reason = f"{_reason(run)} undone"
     return await turner.clear(chosen.name, str(target), actor=run.actor, reason=reason) is not None
 
@@ -280,7 +280,7 @@ def _was_stopped(ramp: Ramp, one: Turned) -> bool:
 
 
 async def _begin_ramp(run: Run, one: Turned, hold: timedelta) -> str:
-    turner = Turner(run.pool, run.settings, NoNames())
+    turner = Turner(run.pool, run.settings, Ids())
     reason = _reason(run)
     try:
         ramp = await turner.start_ramp(

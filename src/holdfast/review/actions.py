@@ -21,6 +21,9 @@ async def draft(run: Run) -> Outcome:
         "merchants": impact.merchants_affected,
         "suggestions": len(made.figures.suggestions),
     }
+    if impact.calls is not None:
+        evidence |= {"calls": impact.calls.calls, "calls_failed": impact.calls.failed, "missed": impact.calls.missed}
+        evidence["merchants"] = impact.calls.merchants_affected
     said = f"The review is drafted: `holdfast reviews show {run.incident.id}`"
     if impact.failed:
         said += f"; the impact is not in it yet: {impact.failed}"

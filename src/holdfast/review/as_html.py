@@ -3,7 +3,7 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from holdfast.review.document import Document
+from holdfast.review.blocks import Document
 
 _pages = Environment(
     loader=PackageLoader("holdfast.review"),

@@ -2,7 +2,7 @@
 
 import re
 
-from holdfast.review.document import Block, Diff, Document, Facts, Paragraph, Plot, Prose, Table
+from holdfast.review.blocks import Block, Diff, Document, Facts, Paragraph, Plot, Prose, Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
 _LEADING = re.compile(r"^(\s*)([#+\-=]|\d+[.)])")

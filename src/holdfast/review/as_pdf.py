@@ -10,7 +10,7 @@ import matplotlib as mpl
 from fpdf import FPDF, FontFace
 from fpdf.enums import TableBordersLayout, WrapMode, XPos, YPos
 
-from holdfast.review.document import Block, Diff, Document, Facts, Paragraph, Plot, Prose, Table
+from holdfast.review.blocks import Block, Diff, Document, Facts, Paragraph, Plot, Prose, Table
 
 _SANS, _MONO = "DejaVu", "DejaVuMono"
 _QUIET, _INK = 95, 20

@@ -1,11 +1,12 @@
 """The review as one document of plain parts, which Markdown, HTML and PDF are made of. All times are UTC."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from holdfast.incidents.model import Obligation, StepRow
 from holdfast.money import money
+from holdfast.review.blocks import Block, Diff, Document, Facts, Paragraph, Plot, Prose, Section, Table
+from holdfast.review.call_impact import call_summary, of_calls
 from holdfast.review.model import Impact, LaneImpact
 from holdfast.review.service import Case
 from holdfast.review.suggestions import span
@@ -18,73 +19,6 @@ MOST_TURNS = 100
 MOST_VERIFIED = 20
 MOST_DIFF = 400
 _LONGEST_CELL = 600
-
-
-@dataclass(frozen=True, slots=True)
-class Paragraph:
-    """`quiet`: a remark, rather than what it is about."""
-
-    text: str
-    quiet: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Prose:
-    """What a person wrote, with its own lines."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """`widths` are relative. Columns in `right` are numbers. `more`: what is left out."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    widths: tuple[int, ...]
-    right: frozenset[int] = frozenset()
-    more: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Labels and values."""
-
-    rows: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """Where the plots stand; `caption` is below them."""
-
-    caption: str
-
-
-@dataclass(frozen=True, slots=True)
-class Diff:
-    """A patch."""
-
-    text: str
-    more: str = ""
-
-
-Block = Paragraph | Prose | Table | Facts | Plot | Diff
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    title: str
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """`status`: draft, or by whom it was closed."""
-
-    title: str
-    subtitle: str
-    status: str
-    sections: tuple[Section, ...]
 
 
 def build(case: Case, now: datetime) -> Document:
@@ -133,6 +67,8 @@ def summary(case: Case) -> str:
     parts[0] += f" and resolved after {seconds(times.resolve)}."
     if impact.failed:
         parts.append(f"Its impact could not be counted: {impact.failed}.")
+    elif impact.calls is not None:
+        parts.append(call_summary(impact.calls))
     elif not impact.late and not impact.merchants_affected:
         parts.append(f"Of {impact.received:,} events received meanwhile none was late.")
     else:
@@ -203,6 +139,7 @@ def _impact(case: Case) -> Iterable[Block]:
         return
     if impact.counted_to is not None:
         yield Paragraph(f"Only what came until {day(impact.counted_to)} was counted: there was too much.")
+    yield from of_calls(impact.calls)
     if not impact.events:
         yield Paragraph("No event was received.")
     if impact.events:

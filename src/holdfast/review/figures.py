@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
+from holdfast.comms.affected import about_calls
 from holdfast.db.pool import Connection, Pool
 from holdfast.delivery import impact_store as deliveries
 from holdfast.inbox import impact_store as events
@@ -18,8 +19,19 @@ from holdfast.levers.model import Change, written
 from holdfast.merchants import store as merchants
 from holdfast.payments import impact_store as payments
 from holdfast.queue.model import ClaimPolicy, Lane
-from holdfast.review.model import AlertFacts, Concerned, Impact, LaneImpact, MerchantImpact, Times, Turn
+from holdfast.review.model import (
+    AlertFacts,
+    CallImpact,
+    Concerned,
+    Impact,
+    LaneImpact,
+    MerchantCalls,
+    MerchantImpact,
+    Times,
+    Turn,
+)
 from holdfast.review.timeline import told
+from holdfast.voice import impact_store as calls
 from holdfast.watch import store as watch
 
 PATIENCE = 60
@@ -63,7 +75,10 @@ async def impact(
     try:
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute(f"SET LOCAL statement_timeout = '{patience * 1000:.0f}ms'")
-            return await _counted(connection, gathering)
+            counted = await _counted(connection, gathering)
+            if not about_calls(incident):
+                return counted
+            return replace(counted, calls=await _calls(connection, since, until))
     except (asyncpg.QueryCanceledError, TimeoutError):
         return Impact(since, until, failed=f"counting took longer than {patience:.0f} s")
 
@@ -87,6 +102,18 @@ async def _counted(db: Connection, gathering: events.Gathering) -> Impact:
         duplicates=await window_store.redelivered(db, since, until),
         counted_to=last if found >= gathering.most else None,
     )
+
+
+async def _calls(db: Connection, since: datetime, until: datetime) -> CallImpact:
+    found = await calls.all_calls(db, since, until)
+    hit = await calls.merchants(db, since, until)
+    names: Mapping[int, tuple[str, str]] = await merchants.named(db, [row["merchant_id"] for row in hit])
+    figures = ("calls", "answered", "to_voicemail", "missed", "failed", "messages")
+    own = tuple(
+        MerchantCalls(*names.get(row["merchant_id"], (None, "")), *(row[name] for name in figures))
+        for row in hit[:KEPT_MERCHANTS]
+    )
+    return CallImpact(**{name: found[name] for name in figures}, merchants=own, merchants_affected=len(hit))
 
 
 def _lane(row: asyncpg.Record, count: str, failed: str) -> LaneImpact:

@@ -65,6 +65,34 @@ class Concerned:
 
 
 @dataclass(frozen=True, slots=True)
+class MerchantCalls:
+    """`merchant` is its key, None where it is gone. See `CallImpact`."""
+
+    merchant: str | None
+    name: str
+    calls: int
+    answered: int
+    to_voicemail: int
+    missed: int
+    failed: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallImpact:
+    """What became of calls. `to_voicemail`: those that would have rung otherwise; `messages` were left by these."""
+
+    calls: int
+    answered: int
+    to_voicemail: int
+    missed: int
+    failed: int
+    messages: int
+    merchants: tuple[MerchantCalls, ...] = ()
+    merchants_affected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Impact:
     """What happened to what came in from `since` to `until`.
 
@@ -79,6 +107,8 @@ class Impact:
     merchants_affected: int = 0
     money: tuple[Concerned, ...] = ()
     duplicates: int = 0
+    calls: CallImpact | None = None
+    """Of an incident about calls."""
     counted_to: datetime | None = None
     failed: str = ""
     """Why it could not be counted, if it could not."""

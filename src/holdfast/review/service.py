@@ -287,7 +287,11 @@ def _best(before: Review | None, counted: Figures) -> Figures:
 
 
 def _fuller(old: Impact, new: Impact) -> Impact:
-    return old if new.failed or old.received > new.received else new
+    return old if new.failed or old.received > new.received or _called(old) > _called(new) else new
+
+
+def _called(impact: Impact) -> int:
+    return impact.calls.calls if impact.calls is not None else 0
 
 
 def _finer(old: Plots | None, new: Plots | None) -> Plots | None:

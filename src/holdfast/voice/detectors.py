@@ -11,7 +11,8 @@ import msgspec
 from holdfast.signals.frame import Frame
 from holdfast.signals.shares import bounds
 from holdfast.voice.debugger import DOOR_CODES, meaning
-from holdfast.voice.symptoms import Legs, Silence, Symptom, Unheard, began
+from holdfast.voice.health import LIMIT
+from holdfast.voice.symptoms import Legs, Regions, Silence, Symptom, Unheard, began
 from holdfast.watch.model import Evidence, Severity, Sighting
 from holdfast.watch.reports import reports_of_unanswered
 from holdfast.watch.windows import SketchWindow, Usual, Window, surprise
@@ -32,13 +33,13 @@ class TwilioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Failures from which on any of that counts."""
     down: float = 0.5
     """… that is down."""
-    silent: float = 20.0
+    silent: float = 16.0
     """How improbable it must be that no call comes, at half of the usual rate: -ln of the probability."""
     silent_for: float = 60.0
     """… and no call comes for so long."""
     unanswered: float = 0.2
     """Share of the usual that is still answered, when everything rings and nobody answers."""
-    api_for: float = 20.0
+    api_for: float = 30.0
     """Twilio's API fails for so long: two looks."""
     reports: int = 2
     """Reports of unanswered calls within half an hour that make a faint symptom one."""
@@ -52,8 +53,8 @@ class TwilioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Promise: 95 % of Twilio's requests are answered within; it waits for 15 s."""
     spooled: float = 50.0
     """Callbacks on disk that wait to be stored, and get no fewer."""
-    news: float = 7200.0
-    """Numbers and targets that are ill for longer are known: they open no alert any more."""
+    news: float = 10800.0
+    """Numbers and targets that fail for longer are known: they open no alert any more, but keep one open."""
     alerts: float = 10.0
     """Other alerts of the Debugger in two minutes that mean nothing, whatever is usual."""
     surprise: float = 16.0
@@ -96,6 +97,7 @@ class TwilioTrouble(_Detector):
         self._api.add(float((frame.level("health_check", "twilio:api") or 0.0) >= 2))
         found = [
             self._legs.failing(frame, chosen.failing, chosen.few, is_lone=bool(ill) and "region" not in ill),
+            self._legs.ill(frame),
             self._legs.unanswered(chosen.unanswered),
             self._unheard.failing(frame, chosen.failing, chosen.few),
             self._silence.see(frame, chosen.silent, chosen.silent_for),
@@ -141,10 +143,11 @@ class TwilioTrouble(_Detector):
         )
 
     def _is_down(self, symptoms: Iterable[Symptom]) -> bool:
-        """Nothing comes, or most of what is tried fails, or the API fails and calls too."""
-        certain = {symptom.name: symptom for symptom in symptoms if symptom.weight >= 1}
-        share = max((certain[name].share for name in ("legs", "calls") if name in certain), default=0.0)
-        return "silence" in certain or share >= self._settings.down or {"api", "legs"} <= certain.keys()
+        """Nothing comes, or most of what is tried fails."""
+        found = {symptom.name: symptom for symptom in symptoms}
+        share = max((symptom.share for symptom in symptoms), default=0.0)
+        silence = found["silence"].weight if "silence" in found else 0.0
+        return silence >= 1 or share >= self._settings.down or (silence > 0 and "api" in found)
 
 
 class OurDoors(_Detector):
@@ -177,7 +180,7 @@ class OurDoors(_Detector):
             Sighting(
                 key=OURS,
                 runbook=RUNBOOK,
-                cause="ours",
+                cause="doors",
                 severity="critical",
                 title=f"Calls fail at our own doors: {first.evidence}",
                 why=" ".join(dict.fromkeys(one.why for one in symptoms if one.weight >= 1)) or first.why,
@@ -251,45 +254,29 @@ class OurDoors(_Detector):
 
 
 class IllLines(_Detector):
-    """Single regions, numbers and targets, as `voice.health` judges them. When all regions are ill, it is Twilio."""
+    """Single regions, numbers and targets, as `voice.health` judges them. When other regions fail too, it is Twilio."""
 
     def __init__(self, settings: TwilioSettings) -> None:
         self._settings = settings
-        self._since: dict[tuple[str, str], datetime] = {}
-        self._tried: dict[str, Window] = {}
+        self._regions = Regions()
 
     def see(self, frame: Frame) -> Sequence[Sighting]:
+        self._regions.add(frame)
         levels = {(labels[0], labels[1]): low for labels, low in frame.levels("voice_ill")}
-        self._since = {line: self._since.get(line, frame.at) for line in levels}
-        busy = self._regions_with_calls(frame)
-        regions = {key: low for (kind, key), low in levels.items() if kind == "region"}
         found = []
-        if regions and not busy <= regions.keys():
-            found.append(self._sighting(frame, "region", regions))
-        for kind in ("number", "target"):
-            new = {key: low for (of, key), low in levels.items() if of == kind and self._is_news(frame, of, key)}
-            if new:
-                found.append(self._sighting(frame, kind, new))
+        for kind in ("region", "number", "target"):
+            ill = {key: low for (of, key), low in levels.items() if of == kind}
+            if ill and not (kind == "region" and self._regions.all_fail(ill)):
+                found.append(self._sighting(frame, kind, ill))
         return found
 
-    def _regions_with_calls(self, frame: Frame) -> set[str]:
-        for (region, _), number in frame.counts("call_legs"):
-            self._tried.setdefault(region, Window(900)).add(number)
-        for region, window in list(self._tried.items()):
-            if not frame.count("call_legs", region, None):
-                window.add(0.0)
-            if not window.total:
-                del self._tried[region]
-        return set(self._tried)
-
-    def _is_news(self, frame: Frame, kind: str, key: str) -> bool:
-        return (frame.at - self._since[kind, key]).total_seconds() <= self._settings.news
-
     def _sighting(self, frame: Frame, kind: str, low: dict[str, float]) -> Sighting:
-        worst = sorted(low, key=lambda key: (-low[key], key))
+        ages = {key: frame.level("voice_ill_seconds", kind, key) or 0.0 for key in low}
+        news = [key for key in low if kind == "region" or ages[key] <= self._settings.news]
+        worst = sorted(news or low, key=lambda key: (-low[key], key))
         named = ", ".join(worst[:3]) + (f" and {len(worst) - 3} more" if len(worst) > 3 else "")
         evidence = tuple(
-            Evidence(f"legs of {kind} {key} that fail, at the least", 100 * low[key], 35, "%", "limit")
+            Evidence(f"legs of {kind} {key} that fail, at the least", 100 * low[key], 100 * LIMIT, "%", "limit")
             for key in worst[:5]
         )
         key, explained = {
@@ -304,10 +291,12 @@ class IllLines(_Detector):
             severity="critical" if kind == "region" else "warning",
             title=f"Calls through {kind}{'s' if len(worst) > 1 else ''} {named} fail: {evidence[0]}",
             why=_WHY[kind],
-            since=min(self._since[kind, one] for one in worst),
+            since=began(frame.at, max(ages[one] for one in worst)),
             evidence=(*evidence, *outside(frame)),
+            certain=bool(news),
             patience=2 if kind == "region" else 4,
             explained_by=explained,
+            lingers=2.0,
         )
 
 

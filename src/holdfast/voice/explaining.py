@@ -11,7 +11,7 @@ from holdfast.voice import store
 from holdfast.voice.hours import in_words, is_open, next_change
 from holdfast.voice.model import Announce, Decision, Dial, Line, TakeMessage
 from holdfast.voice.plans import document_of
-from holdfast.voice.routing import avoids, decide, selected, selects, target_region
+from holdfast.voice.routing import avoids, decide, selected, selects, shown, target_region
 from holdfast.voice.snapshot import Snapshot
 
 CALL = "CA" + "0" * 32
@@ -94,15 +94,15 @@ def _bearing(snapshot: Snapshot, line: Line) -> list[str]:
         for one in targets:
             percent = snapshot.levers.get((lever.name, one), 0)
             if selects(percent, line.phone):
-                found.append(f"{lever.name}{f' of {one}' if one else ''}: {percent} %")
+                found.append(f"{lever.name}{f' of {shown(one, line)}' if one else ''}: {percent} %")
     return found
 
 
 def sentence(decision: Decision) -> str:
     """One step, for people."""
     match decision:
-        case Dial(target, caller_id=shown):
-            as_ = f", showing {shown}" if shown else ""
+        case Dial(target, caller_id=number):
+            as_ = f", showing {number}" if number else ""
             return f"rings {target.address} for {target.rings} s{as_} ({decision.why})"
         case TakeMessage():
             return f"takes a message ({decision.why}): {decision.greeting}"
@@ -129,8 +129,8 @@ def document(told: Told) -> dict[str, Any]:
 
 def _step(decision: Decision) -> dict[str, Any]:
     match decision:
-        case Dial(target, caller_id=shown):
-            what = {"what": "dial", "target": target.address, "rings": target.rings, "caller_id": shown}
+        case Dial(target, caller_id=number):
+            what = {"what": "dial", "target": target.address, "rings": target.rings, "caller_id": number}
         case TakeMessage():
             what = {"what": "voicemail", "says": decision.greeting}
         case Announce():

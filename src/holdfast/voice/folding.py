@@ -4,7 +4,7 @@ Every field is the largest, smallest or latest of what was said: see `call_store
 the same way.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -128,6 +128,8 @@ def _take(changes: Changes, callback: Callback, call_sid: str, region_of: Region
     known = changes.calls.setdefault(call_sid, call)
     if known is not call:
         known.merge(call)
+    if is_test(callback.query):  # nobody was rung, and nothing recorded: see `voice.testing`
+        return
     if callback.kind == "call.dialed":
         leg = _leg(callback, call_sid, region_of)
         if leg is not None:
@@ -151,7 +153,7 @@ def _call(callback: Callback, call_sid: str) -> CallChange:
         return change
     change.phone, change.caller = said.get("To", "")[:LONGEST], said.get("From", "")[:LONGEST]
     # Nobody but our own test calls goes out from here; legs are no calls of their own.
-    change.is_test = callback.query.get("test", "") not in ("", "0") or said.get("Direction", "").startswith("outbound")
+    change.is_test = is_test(callback.query) or said.get("Direction", "").startswith("outbound")
     change.status = said.get("CallStatus", "")[:LONGEST]
     change.rank = RANKS.get(change.status, 0)
     change.seconds = number(said.get("CallDuration"), most=_LONGEST_CALL)
@@ -161,6 +163,11 @@ def _call(callback: Callback, call_sid: str) -> CallChange:
     elif change.rank >= OVER:
         change.ended = callback.received
     return change
+
+
+def is_test(query: Mapping[str, str]) -> bool:
+    """Whether an address is that of a call that `voice.testing` walks."""
+    return query.get("test", "") not in ("", "0")
 
 
 def _leg(callback: Callback, call_sid: str, region_of: RegionOf) -> LegChange | None:

@@ -32,21 +32,24 @@ from holdfast.signals.shares import bounds
 from holdfast.voice import health_store as store
 from holdfast.voice.health_store import LegCount
 from holdfast.voice.model import HealthKind, LineHealth, Verdict
-from holdfast.voice.signals import ILL
+from holdfast.voice.signals import ILL, ILL_FOR
 
 LIMIT: Final = 0.35
 WINDOW: Final = timedelta(minutes=15)
 SHORT: Final = (timedelta(minutes=4), timedelta(minutes=1))
-_LOOK_BACK: Final = timedelta(hours=12)
+_LOOK_BACK: Final = timedelta(days=3)
+"""For when failures began: a target that nobody will repair over the weekend is no news on Monday."""
+_CEILING: Final = 3.5
 MOST_ILL: Final = 50
 """Lines that the gauge names."""
 KINDS: Final[tuple[HealthKind, ...]] = ("region", "number", "target")
 
 
 async def measure(pool: Pool, now: datetime) -> None:
-    """Say in `voice_ill` what is ill: regions, then numbers, then targets; others are not in it."""
-    lines = [line for line in await health(pool, now) if line.verdict == "ill"]
-    ILL.replace(((line.kind, line.key), line.low) for line in lines[:MOST_ILL])
+    """Say in gauges what is ill, and for how long: regions, then numbers, then targets; others are not in them."""
+    lines = [line for line in await health(pool, now) if line.verdict == "ill"][:MOST_ILL]
+    ILL.replace(((line.kind, line.key), line.low) for line in lines)
+    ILL_FOR.replace(((line.kind, line.key), (now - (line.since or now)).total_seconds()) for line in lines)
 
 
 def verdict(failed: int, tried: int) -> Verdict:
@@ -173,15 +176,21 @@ async def _since(db: store.Executor, line: LineHealth, now: datetime) -> datetim
 def began(legs: Iterable[tuple[datetime, bool]]) -> datetime | None:
     """When failures began that go on: the first failed leg after which they never fell back below the limit.
 
-    The point of change of a cumulative sum (E. S. Page, Continuous inspection schemes, Biometrika 41, 1954).
+    The point of change of a cumulative sum (E. S. Page, Continuous inspection schemes, Biometrika 41, 1954), which has
+    a ceiling: about ten legs that go through end any failure.
     """
     total, since = 0.0, None
     for at, failed in legs:
         since = at if failed and not total else since
-        total = max(0.0, total + (1 - LIMIT if failed else -LIMIT))
+        total = accumulated(total, failed=failed)
         if not total:
             since = None
     return since
+
+
+def accumulated(total: float, *, failed: bool) -> float:
+    """The sum after one more leg."""
+    return max(0.0, min(_CEILING, total + (1 - LIMIT if failed else -LIMIT)))
 
 
 def _order(line: LineHealth) -> tuple[bool, int, float, int, str]:

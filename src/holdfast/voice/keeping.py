@@ -1,27 +1,29 @@
 """Stores callbacks, many at a time: their events, what they tell of calls, and the news of voicemails. All or none."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 import structlog
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.merchants.numbers import region_of
 from holdfast.voice import call_store as store
 from holdfast.voice import debugger_store
 from holdfast.voice.debugger_store import KeptAlert
 from holdfast.voice.folding import Changes, LegChange, folded
-from holdfast.voice.model import Callback
+from holdfast.voice.model import Callback, PlanTarget
 from holdfast.voice.polling import count as count_alerts
+from holdfast.voice.routing import target_region
 from holdfast.voice.signals import CALLS, LEGS
 from holdfast.voice.snapshot import Snapshot
 from holdfast.voice.voicemails import Announcer
 
 log = structlog.get_logger()
 
+MOST_REGIONS = 300
+"""That are counted by name: more than there are countries."""
 OTHER = "other"
-"""The region that is counted for one that none of our numbers and plans has."""
+"""The region that is counted for all above that."""
 SETTLING = 5.0
 """Seconds from a call's end until it is counted: that of a leg and that of the call come in any order."""
 
@@ -35,15 +37,16 @@ class Keeper:
         snapshot: Callable[[], Snapshot],
         announcer: Announcer,
         clock: Callable[[], float] = time.time,
+        test_callers: Collection[str] = (),
     ) -> None:
-        """`snapshot`: what calls are answered from now. `clock` gives Unix time."""
+        """`snapshot`: what calls are answered from now. `clock` gives Unix time. `test_callers`: who only tests."""
         self._pool = pool
         self._snapshot = snapshot
         self._announcer = announcer
         self._clock = clock
+        self._test_callers = frozenset(test_callers)
         self._ended: dict[str, float] = {}
-        self._known_of: Snapshot | None = None
-        self._known: frozenset[str] = frozenset()
+        self._regions: set[str] = set()
 
     async def store(self, batch: Sequence[Callback]) -> list[bool]:
         """Whether each is new: neither held nor before it in the batch. Raises what `AWAY` lists, among others."""
@@ -67,6 +70,8 @@ class Keeper:
         """The sids of the calls that ended now, and the legs that are new."""
         if not changes.calls:
             return [], []
+        for call in changes.calls.values():
+            call.is_test |= call.caller in self._test_callers
         calls = await store.merge_calls(db, changes.calls.values())
         legs = await store.merge_legs(db, list(changes.legs.values())) if changes.legs else []
         if changes.voicemails:
@@ -105,13 +110,15 @@ class Keeper:
             for one in line.plan.targets:
                 if one.address == target and one.region is not None:
                     return one.region
-        return region_of(target)
+        return target_region(PlanTarget(target))
 
     def _bounded(self, region: str) -> str:
-        snapshot = self._snapshot()
-        if snapshot is not self._known_of:
-            self._known_of, self._known = snapshot, _regions(snapshot)
-        return region if region in self._known else OTHER
+        """The region as a label: there are only so many."""
+        if region not in self._regions:
+            if len(self._regions) >= MOST_REGIONS:
+                return OTHER
+            self._regions.add(region)
+        return region
 
 
 async def _keep_alerts(db: Connection, changes: Changes) -> list[KeptAlert]:
@@ -121,9 +128,3 @@ async def _keep_alerts(db: Connection, changes: Changes) -> list[KeptAlert]:
     new = await debugger_store.keep(db, list(changes.alerts.values()))
     await store.place_alerts(db, changes.called)
     return new
-
-
-def _regions(snapshot: Snapshot) -> frozenset[str]:
-    lines = snapshot.lines.values()
-    targets = {(one.address, one.region) for line in lines for one in line.plan.targets}
-    return frozenset(line.region for line in lines) | {region or region_of(address) for address, region in targets}

@@ -59,7 +59,7 @@ def _no_ringing(snapshot: Snapshot, line: Line, now: datetime) -> TakeMessage | 
     """The message, where nobody is to be rung at all."""
     selecting = selected(snapshot, VOICEMAIL_ONLY, line)
     if selecting is not None:
-        return TakeMessage(_greeting(line), f"{VOICEMAIL}: {selecting or 'all'}")
+        return TakeMessage(_greeting(line), f"{VOICEMAIL}: {shown(selecting, line) or 'all'}")
     if not line.plan.targets:
         return TakeMessage(_greeting(line), NO_PLAN)
     if not is_open(line.plan.hours, line.time_zone, now):
@@ -73,6 +73,11 @@ def selected(snapshot: Snapshot, lever: Lever, line: Line) -> str | None:
         if selects(snapshot.levers.get((lever.name, target), 0), line.phone):
             return target
     return None
+
+
+def shown(target: str, line: Line) -> str:
+    """The target of a lever that bears on the line, as it is written outside: a merchant by its key."""
+    return f"merchant:{line.merchant}" if target.startswith("merchant:") and line.merchant else target
 
 
 def selects(percent: int, phone: str) -> bool:

@@ -207,6 +207,7 @@ async def import_rows(
             plans = {row.wanted.phone: row.wanted.plan for row in chunk if row.wanted.plan}
             put = await store.put_plans(connection, plans, changed_by=by) if plans else 0
             result = Imported(len(rows), result.added + added, result.changed + changed, result.plans + put)
+        await _no_circles(connection, [row.wanted.phone for row in rows])
     return result, []
 
 
@@ -230,6 +231,7 @@ async def put(pool: Pool, wanted: Wanted, *, by: str, main: str | None, new: boo
         await _put(connection, news, _to_main(rows, main))
         if wanted.plan is not None:
             await store.put_plans(connection, {wanted.phone: wanted.plan}, changed_by=by)
+        await _no_circles(connection, [wanted.phone])
         number = await number_store.find(connection, wanted.phone)
     assert number is not None
     return number, there is None
@@ -249,10 +251,19 @@ async def set_plan(pool: Pool, phone: str, plan: Plan, *, by: str) -> Plan:
     made = checked_plan(plan)
     number = await find(pool, phone)
     try:
-        await store.put_plans(pool, {number.phone: made}, changed_by=by)
+        async with pool.acquire() as connection, connection.transaction():
+            await store.put_plans(connection, {number.phone: made}, changed_by=by)
+            await _no_circles(connection, [number.phone])
     except asyncpg.ForeignKeyViolationError:
         raise missing(number.phone) from None
     return made
+
+
+async def _no_circles(db: Connection, phones: Sequence[str]) -> None:
+    """A number of ours that is rung is answered by its own plan: that may not lead back. Raises VoiceError."""
+    for start, last in (await store.circles(db, phones))[:1]:
+        by_way = "itself" if start == last else f"{last}, whose plan rings {start} again"
+        raise VoiceError(f"calls to {start} would go in circles: they ring {by_way}; name who really answers")
 
 
 def missing(phone: str) -> UnknownError:

@@ -18,3 +18,6 @@ SPOOLED = REGISTRY.add(Gauge("callbacks_spooled", "Callbacks on disk that wait t
 ILL = REGISTRY.add(
     Gauge("voice_ill", "Share of failed legs, at the least, of what is ill: number, region or target.", ("kind", "key"))
 )
+ILL_FOR = REGISTRY.add(
+    Gauge("voice_ill_seconds", "Since when what is ill fails, in seconds: number, region or target.", ("kind", "key"))
+)

@@ -93,6 +93,25 @@ async def put_plans(db: Executor, new: Mapping[str, Plan], *, changed_by: str) -
     return int(status.rpartition(" ")[2])
 
 
+async def circles(db: Executor, phones: Sequence[str]) -> list[tuple[str, str]]:
+    """Those of the numbers whose calls come back to them by way of our own numbers, with the last on the way."""
+    rows = await db.fetch(
+        """
+        WITH RECURSIVE ours AS (
+            SELECT p.phone, n.phone AS target
+            FROM call_plan p, jsonb_array_elements(p.plan -> 'targets') AS t JOIN number n ON n.phone = t ->> 'address'
+        ), way AS (
+            SELECT phone AS start, phone AS last, target FROM ours WHERE phone = ANY($1::text[])
+            UNION
+            SELECT w.start, o.phone, o.target FROM way w JOIN ours o ON o.phone = w.target WHERE w.target <> w.start
+        )
+        SELECT DISTINCT ON (start) start, last FROM way WHERE target = start ORDER BY start, last
+        """,
+        list(phones),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def remove_plan(db: Executor, phone: str) -> bool:
     return await db.execute("DELETE FROM call_plan WHERE phone = $1", phone) == "DELETE 1"
 

@@ -1,5 +1,6 @@
 """What the detectors of Twilio outages look at over time: legs, calls that end, calls that come."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +12,9 @@ from holdfast.watch.windows import Usual, Window
 _LENGTHS = (60, 240)
 _USUALLY = 3.0
 """Times the usual share that is more than usual."""
+_LAST, _ALSO_FAILS = 12, 0.4
+"""Legs of a region that tell how it is now; the part of the worst one's share that must fail elsewhere too."""
+_FORGOTTEN = timedelta(minutes=15)
 _ENOUGH, _OFTEN = 30.0, 0.3
 """Legs that say something about who answers; and the share of them that is usually answered, or nothing is said."""
 
@@ -60,12 +64,46 @@ class _Share:
         return max(found)
 
 
+class Regions:
+    """What became of the last legs to each region: does it fail in one, or in others too?"""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[datetime, list[tuple[float, float]]]] = {}
+        """When a leg was tried last, and of each tick with any, failed and tried."""
+
+    def add(self, frame: Frame) -> None:
+        now: dict[str, tuple[float, float]] = {}
+        for (region, outcome), number in frame.counts("call_legs"):
+            failed, tried = now.get(region, (0.0, 0.0))
+            now[region] = (failed + number * (outcome == "failed"), tried + number)
+        for region, counted in now.items():
+            last = [*self._last.get(region, (frame.at, []))[1], counted]
+            while sum(tried for _, tried in last[1:]) >= _LAST:
+                del last[0]
+            self._last[region] = (frame.at, last)
+        self._last = {region: one for region, one in self._last.items() if frame.at - one[0] <= _FORGOTTEN}
+
+    def all_fail(self, ill: Collection[str]) -> bool:
+        """Whether legs fail beside these regions too, or there are no others."""
+        others = [region for region in self._last if region not in ill]
+        return not others or self._share(others) >= _ALSO_FAILS * self._share(ill)
+
+    def fail_everywhere(self) -> bool:
+        """Whether they fail too where it is not worst."""
+        worst = max(self._last, key=lambda region: (self._share([region]), region), default=None)
+        return worst is None or self.all_fail((worst,))
+
+    def _share(self, regions: Collection[str]) -> float:
+        legs = [counted for region in regions if region in self._last for counted in self._last[region][1]]
+        return sum(failed for failed, _ in legs) / max(1.0, sum(tried for _, tried in legs))
+
+
 class Legs:
     """Targets that calls are put through to: what cannot be reached, and what rings and is not answered."""
 
     def __init__(self) -> None:
         self._failed, self._answered = _Share(), _Share()
-        self._regions: dict[str, tuple[Window, Window]] = {}
+        self.regions = Regions()
 
     def learn(self, *, strange: bool) -> None:
         self._failed.learn(strange=strange)
@@ -73,26 +111,28 @@ class Legs:
 
     def failing(self, frame: Frame, limit: float, few: float, *, is_lone: bool) -> Symptom | None:
         """`is_lone`: single numbers or targets are known to be ill, and no region is: then it is not everywhere."""
-        tried = failed = answered = 0.0
-        now: dict[str, tuple[float, float]] = {}
-        for (region, outcome), number in frame.counts("call_legs"):
-            bad = number if outcome == "failed" else 0.0
-            tried, failed = tried + number, failed + bad
-            answered += number if outcome == "answered" else 0.0
-            before = now.get(region, (0.0, 0.0))
-            now[region] = (before[0] + bad, before[1] + number)
-        self._failed.add(failed, tried)
-        self._answered.add(answered, tried)
-        self._note(now)
+        self.regions.add(frame)
+        tried = frame.count("call_legs")
+        self._failed.add(frame.count("call_legs", None, "failed"), tried)
+        self._answered.add(frame.count("call_legs", None, "answered"), tried)
         low, part, whole = self._failed.lowest()
         limit = max(limit, _USUALLY * (self._failed.usual or 0.0))
-        if not part or is_lone or not self._is_everywhere(low):
+        if not part or is_lone or not self.regions.fail_everywhere():
             return None
         said = f"legs that could not be put through, {part:.0f} of {whole:.0f}: at the least"
         evidence = Evidence(said, 100 * low, 100 * limit, "%", "limit")
         return Symptom(
             "legs", min(low / limit, part / few), evidence, "Calls cannot be put through, wherever they go.", 2, low
         )
+
+    def ill(self, frame: Frame) -> Symptom | None:
+        """Regions are ill, and no other is spared: also where few call."""
+        ill = {labels[1]: low for labels, low in frame.levels("voice_ill") if labels[0] == "region"}
+        if not ill or not self.regions.all_fail(ill):
+            return None
+        worst = max(ill, key=lambda region: ill[region])
+        evidence = Evidence(f"legs of region {worst} that fail, at the least", 100 * ill[worst], 35, "%", "limit")
+        return Symptom("legs", 1.0, evidence, "No region is spared.", 2, ill[worst])
 
     def unanswered(self, limit: float) -> Symptom | None:
         """Everything rings, and nobody ever answers: it does not ring in truth."""
@@ -110,25 +150,6 @@ class Legs:
         evidence = Evidence(said, 100 * high, 100 * usual, "%", "usual")
         why = "What rings is not answered any more, by anybody: it may not ring in truth."
         return Symptom("unanswered", min(2.0, limit * usual / max(high, 0.01)), evidence, why, 3)
-
-    def _note(self, now: dict[str, tuple[float, float]]) -> None:
-        for region in now:
-            self._regions.setdefault(region, (Window(_LENGTHS[-1]), Window(_LENGTHS[-1])))
-        for region, (failed, tried) in list(self._regions.items()):
-            bad, number = now.get(region, (0.0, 0.0))
-            failed.add(bad)
-            tried.add(number)
-            if not tried.total:
-                del self._regions[region]
-
-    def _is_everywhere(self, low: float) -> bool:
-        """Whether it fails too where it is not worst, as far as that is known."""
-        if len(self._regions) < 2:
-            return True
-        worst = max(self._regions, key=lambda region: (self._regions[region][0].total, region))
-        others = [pair for region, pair in self._regions.items() if region != worst]
-        failed, tried = sum(one.total for one, _ in others), sum(one.total for _, one in others)
-        return tried < 5 or failed / tried > low / 2
 
 
 class Unheard:
@@ -157,6 +178,9 @@ class Silence:
 
     def __init__(self) -> None:
         self._usual = Usual()
+        self._before = Window(600)
+        """Until the last call: towards closing time, calls get fewer faster than two hours tell."""
+        self._rate = 0.0
         self._came = 0.0
         self._silent: datetime | None = None
         """Since when; None while nothing is known."""
@@ -166,17 +190,18 @@ class Silence:
 
     def see(self, frame: Frame, limit: float, at_least: float) -> Symptom | None:
         self._came = frame.count("call_answers")
+        self._before.add(self._came)
         if frame.level("process_cpu_ratio", "web") is None:
             self._silent = None  # nobody is there
             return None
         if self._came or self._silent is None:
             self._silent = frame.at
+            self._rate = min(self._usual.rate, self._before.rate)
             return None
         seconds = (frame.at - self._silent).total_seconds()
-        # Half of the usual: towards closing time, calls get fewer while what is usual lags behind.
-        improbable = 0.5 * self._usual.rate * seconds
+        improbable = 0.5 * self._rate * seconds  # half of it, for even that lags behind
         weight = min(improbable / limit, seconds / at_least)
         if weight < 0.5:
             return None
-        evidence = Evidence("no call has come for", seconds, 1 / max(self._usual.rate, 1e-9), "s", "usual")
+        evidence = Evidence("no call has come for", seconds, 1 / max(self._rate, 1e-9), "s", "usual")
         return Symptom("silence", weight, evidence, "Calls do not reach us any more.", 1)

@@ -1,0 +1,245 @@
+"""Actions that try calls, see that nothing is left of the trouble, and move numbers to our present public URL."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from holdfast.durations import lasted
+from holdfast.levers import store as levers
+from holdfast.levers.model import VOICE
+from holdfast.merchants import number_store
+from holdfast.merchants.numbers import Number
+from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, Waiting, action
+from holdfast.signals.shares import bounds
+from holdfast.twilio import store as accounts_store
+from holdfast.twilio.client import TwilioClient
+from holdfast.twilio.model import TwilioApiError, TwilioError
+from holdfast.voice import impact_store, repoint_store, testing_store
+from holdfast.voice.addresses import behind
+from holdfast.voice.isolation import isolation
+from holdfast.voice.real_calls import RealCaller
+from holdfast.voice.repoint_store import Repoint
+from holdfast.voice.repointing import Repointer, RepointError, Survey
+from holdfast.voice.testing import CannotTestError, Flow, Walker
+
+USUAL = timedelta(days=7)
+"""What is usual is what was so for so long before the trouble."""
+ASIDE = timedelta(hours=1)
+"""Just before the trouble was noticed it may have been there already."""
+TOLERATED = 0.02
+"""Share of calls by which it may be worse than usual: that is not to be told from chance."""
+AGAIN = timedelta(seconds=20)
+FOR_LONG = timedelta(weeks=4)
+_VOICE = frozenset(lever.name for lever in VOICE)
+_SHOWN = 20
+
+
+# Trying
+
+
+@action("voice.test_calls", patience=timedelta(minutes=5))
+async def try_calls(run: Run, *, count: int = 5, real: int = 1) -> Outcome:
+    """Test the call flows of numbers that were hit, through our front door; really call `real` of them if set up."""
+    numbers = await _sample(run, count)
+    if not numbers:
+        return NotApplicable("no number has a call plan")
+    try:
+        flows = await _walked(run, numbers)
+    except CannotTestError as error:
+        return Failed(f"call flows cannot be tested: {error}")
+    evidence: dict[str, Any] = {"flows": [_flow(one) for one in flows]}
+    wrong = [one for one in flows if one.problem]
+    if wrong:
+        more = f" ({len(wrong)} of {len(flows)} are wrong)" if len(wrong) > 1 else ""
+        return Failed(f"a call to {wrong[0].phone} goes wrong at {wrong[0].problem}{more}", evidence)
+    said = f"{len(flows)} call flows are right: {flows[0].phone} {flows[0].said}"
+    if run.settings.twilio_test_number is None:
+        return Done(f"{said}. Nobody was really called: HOLDFAST_TWILIO_TEST_NUMBER is not set", evidence)
+    return await _also_really(run, run.settings.twilio_test_number, numbers[:real], said, evidence)
+
+
+async def _also_really(run: Run, calling: str, numbers: list[Number], said: str, evidence: dict[str, Any]) -> Outcome:
+    try:
+        calls = await _really(run, calling, numbers)
+    except (TwilioApiError, TwilioError, CannotTestError) as error:
+        return Failed(f"no real call could be placed: {error}", evidence)
+    evidence["real"] = calls
+    failed = [one for one in calls if one["problem"]]
+    if failed:
+        return Failed(f"the real call to {failed[0]['phone']}: {failed[0]['problem']}", evidence)
+    real_said = ", ".join(f"{one['phone']}: {one['outcome'] or one['status']}" for one in calls)
+    return Done(f"{said}. Really called: {real_said or 'nobody'}", evidence)
+
+
+async def _sample(run: Run, count: int) -> list[Number]:
+    """Numbers that were hit, those hit most first; else those that are called most."""
+    phones = await testing_store.hit_numbers(run.pool, run.incident.since, run.now, count)
+    if len(phones) < count:
+        phones += await testing_store.called_numbers(run.pool, run.now - USUAL, count - len(phones), phones)
+    known = await number_store.by_phones(run.pool, phones)
+    return [known[phone] for phone in phones if phone in known and phone != run.settings.twilio_test_number]
+
+
+async def _walked(run: Run, numbers: list[Number]) -> list[Flow]:
+    """At our public URL; where that cannot be reached from here, at the door itself. Raises CannotTestError."""
+    accounts = {one.sid: one for one in await accounts_store.accounts(run.pool)}
+    public = await _all_flows(run, numbers, accounts, None)
+    local = f"http://{run.settings.listen}"
+    if local != run.settings.public and all("cannot be reached" in one.problem for one in public):
+        return await _all_flows(run, numbers, accounts, local)
+    return public
+
+
+async def _all_flows(run: Run, numbers: list[Number], accounts: dict[str, Any], at: str | None) -> list[Flow]:
+    async with Walker(run.settings, accounts, at) as walker:
+        return [await walker.call(number) for number in numbers]
+
+
+def _flow(one: Flow) -> dict[str, Any]:
+    shown = {"number": one.phone, "at": one.base, "said": one.said, "steps": len(one.steps)}
+    return shown | ({"problem": one.problem} if one.problem else {})
+
+
+async def _really(run: Run, calling: str, numbers: list[Number]) -> list[dict[str, Any]]:
+    """Raises TwilioApiError, TwilioError, CannotTestError."""
+    caller = await number_store.find(run.pool, calling)
+    if caller is None:
+        raise CannotTestError(f"HOLDFAST_TWILIO_TEST_NUMBER is {calling}, which is none of our numbers")
+    async with TwilioClient.of(run.settings, await accounts_store.accounts(run.pool)) as twilio:
+        placing = RealCaller(run.pool, twilio)
+        return [asdict(await placing.call(number, caller)) for number in numbers]
+
+
+# What is left of it
+
+
+@action("voice.residual")
+async def residual(run: Run, *, window: timedelta = timedelta(minutes=10)) -> Outcome:
+    """Wait until, after what was brought back last, no more calls go wrong than usually do, and nothing is ill."""
+    until = run.now + timedelta(minutes=1)
+    turns = [
+        one for one in await levers.turns(run.pool, run.incident.id, run.incident.since, until) if one.name in _VOICE
+    ]
+    last = max((one.at for one in turns), default=run.incident.since)
+    since = max(last, run.now - window)
+    watched = run.now - since
+    found = await isolation(run.pool, run.now, window=max(watched, timedelta(seconds=1)))
+    calls = await impact_store.all_calls(run.pool, since, run.now)
+    before = await impact_store.all_calls(run.pool, run.incident.since - USUAL, run.incident.since - ASIDE)
+    wrong, usual = calls["failed"] + calls["missed"], _share(before["failed"] + before["missed"], before["calls"])
+    evidence = {
+        "calls": calls["calls"],
+        "wrong": wrong,
+        "usual_share": round(usual, 4),
+        "watched_s": round(watched.total_seconds()),
+        "extent": found.extent,
+    }
+    if found.extent in ("all", "regions", "numbers", "targets"):
+        return Waiting(f"not well yet: {found.said}", AGAIN, evidence)
+    if bounds(wrong, calls["calls"])[0] > usual + TOLERATED:
+        return Waiting(
+            f"{wrong} of {calls['calls']} calls went wrong, more than the usual {usual:.1%}", AGAIN, evidence
+        )
+    if watched < window:
+        return Waiting(f"well for {lasted(watched)} of {lasted(window)}", AGAIN, evidence)
+    return Done(f"of {calls['calls']} calls in {lasted(window)} {wrong} went wrong; {usual:.1%} is usual", evidence)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+# Our own fault: the public URL has moved
+
+
+@action("voice.repoint", expires=FOR_LONG, listed=True, patience=timedelta(minutes=30))
+async def repoint(run: Run, *, batch: int = 20) -> Outcome:
+    """Let Twilio call our present public URL for numbers that still have a former one; old addresses are kept."""
+    mine = f"incident {run.incident.id}"
+    try:
+        async with await _twilio(run) as twilio:
+            repointer = _repointer(run, twilio)
+            before = await repoint_store.by_actor(run.pool, mine)
+            if before is not None and before.state == "under way":
+                return _moved(await repointer.advance(before.id, now=run.now, batch=batch))
+            survey = await _survey(run, repointer)
+            if not survey.moves:
+                return NotApplicable(f"all numbers call {survey.base} already", _shown(survey))
+            number = await repointer.begin(survey, actor=mine, now=run.now)
+            return _moved(await repointer.advance(number, now=run.now, batch=batch))
+    except (RepointError, TwilioApiError, TwilioError) as error:
+        return Failed(str(error))
+
+
+@repoint.offer
+async def _(run: Run) -> Outcome | None:
+    """Nobody is asked where all numbers call the present public URL."""
+    try:
+        async with await _twilio(run) as twilio:
+            survey = await _survey(run, _repointer(run, twilio))
+    except TwilioError as error:
+        return NotApplicable(str(error))
+    except (RepointError, TwilioApiError) as error:
+        if run.incident.calm_at is None:
+            return Waiting(f"which addresses numbers have is not known: {error}", timedelta(minutes=1))
+        return NotApplicable(f"which addresses numbers have is not known: {error}")
+    return None if survey.moves else NotApplicable(f"all numbers call {survey.base} already", _shown(survey))
+
+
+@repoint.draft
+async def _(run: Run) -> str:
+    async with await _twilio(run) as twilio:
+        survey = await _survey(run, _repointer(run, twilio))
+    first = "\n".join(
+        f"- {row.phone}: {row.before.get('voice_url')} → {row.after.get('voice_url')}" for row in survey.moves[:_SHOWN]
+    )
+    return f"{len(survey.moves)} numbers come to {survey.base}; {len(survey.there)} are there already.\n{first}"
+
+
+@repoint.verify
+async def _(run: Run) -> bool:
+    found = await repoint_store.by_actor(run.pool, f"incident {run.incident.id}")
+    return found is not None and found.state == "done"
+
+
+@repoint.undo
+async def _(run: Run) -> str:
+    found = await repoint_store.by_actor(run.pool, f"incident {run.incident.id}")
+    if found is None or found.state == "undone":
+        return "nothing was moved"
+    async with await _twilio(run) as twilio:
+        undone = await _repointer(run, twilio).undo(found.id, now=run.now)
+    return f"{undone.undone} of {undone.numbers} numbers have their former addresses, or were left to who changed them"
+
+
+async def _twilio(run: Run) -> TwilioClient:
+    """Raises TwilioError."""
+    return TwilioClient.of(run.settings, await accounts_store.accounts(run.pool))
+
+
+def _repointer(run: Run, twilio: TwilioClient) -> Repointer:
+    return Repointer(run.pool, twilio, (run.settings.public, *run.settings.former_public_urls))
+
+
+async def _survey(run: Run, repointer: Repointer) -> Survey:
+    """Only of numbers that come to us already, under a former URL: where others go is their merchants' choice."""
+    survey = await repointer.survey(run.settings.public, await number_store.numbers(run.pool))
+    ours = (run.settings.public, *run.settings.former_public_urls, *await repoint_store.bases(run.pool))
+    moves = tuple(
+        row
+        for row in survey.moves
+        if "voice_url" in row.after and behind(row.before.get("voice_url", ""), ours) is not None
+    )
+    return Survey(survey.base, moves, survey.there, survey.cannot, {})
+
+
+def _shown(survey: Survey) -> dict[str, Any]:
+    return {"base": survey.base, "there": len(survey.there), "cannot": dict(list(survey.cannot.items())[:_SHOWN])}
+
+
+def _moved(found: Repoint) -> Outcome:
+    evidence = {"move": found.id, "numbers": found.numbers, "moved": found.done, "failed": found.failed}
+    if found.state != "done":
+        said = f"{found.failed} of {found.numbers} numbers could not be moved: see `holdfast voice repoint status`"
+        return Failed(said, evidence)
+    return Done(f"{found.done} numbers call {found.base}", evidence)

@@ -1,0 +1,104 @@
+"""`holdfast voice test` and `holdfast voice repoint`, on the emulated Twilio."""
+
+import json
+
+import pytest
+
+from holdfast.drills.twilio import EmulatedTwilio
+from holdfast.merchants import number_store
+from holdfast.merchants import store as merchants
+from holdfast.merchants.model import NewMerchant
+from holdfast.merchants.numbers import NewNumber
+from tests.processes import command_here
+
+OLD, NEW, DOOR = "https://old.example", "https://new.example", "/hooks/twilio/voice"
+PHONE, OTHER = "+14155550100", "+14155550101"
+
+
+@pytest.fixture
+async def twilio():
+    async with EmulatedTwilio() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def run(database_url, pool, twilio):
+    for key, phone in (("bakery", PHONE), ("florist", OTHER)):
+        owner = await merchants.insert(pool, NewMerchant(key, key.title(), None, None))
+        await number_store.put(pool, [NewNumber(phone, owner.id, "US")])
+        twilio.add_number(phone, voice_url=OLD + DOOR, status_callback=f"{OLD}{DOOR}/status")
+    given = {
+        "twilio_account_sid": twilio.account_sid,
+        "twilio_auth_token": twilio.auth_token,
+        "twilio_api_url": twilio.url,
+        "public_url": NEW,
+        "former_public_urls": OLD,
+    }
+
+    async def runner(*arguments: str, **changed: str) -> tuple[int, str, str]:
+        return await command_here("voice", *arguments, database_url=database_url, **(given | changed))
+
+    return runner
+
+
+async def test_a_dry_run_shows_every_address_and_changes_nothing(run, twilio):
+    status, out, _ = await run("repoint", "--dry-run")
+    assert status == 0
+    assert f"voice_url: {OLD}{DOOR} → {NEW}{DOOR}" in out
+    assert twilio.number(PHONE).voice_url == OLD + DOOR
+    assert "No number was ever moved." in (await run("repoint", "status"))[1]
+
+
+async def test_all_are_moved_shown_and_moved_back(run, twilio):
+    status, out, _ = await run("repoint", "--yes", "--as", "ann")
+    assert (status, "is done: 2 of 2 moved." in out) == (0, True)
+    assert twilio.number(OTHER).voice_url == NEW + DOOR
+    told = json.loads((await run("repoint", "status", "--json"))[1])
+    (move,) = told["moves"]
+    assert (move["base"], move["actor"], move["done"]) == (NEW, "ann", 2)
+    assert (await run("repoint", "resume"))[0] == 1
+    status, out, _ = await run("repoint", "undo", "--yes")
+    assert (status, "is undone" in out) == (0, True)
+    assert twilio.number(OTHER).voice_url == OLD + DOOR
+    assert (await run("repoint", "undo", "--yes"))[0] == 1
+
+
+async def test_only_some_are_moved(run, twilio):
+    assert (await run("repoint", "--only", "bakery", "--yes"))[0] == 0
+    assert (twilio.number(PHONE).voice_url, twilio.number(OTHER).voice_url) == (NEW + DOOR, OLD + DOOR)
+    assert (await run("repoint", "--only", OTHER, "--yes", "--json"))[0] == 0
+    assert twilio.number(OTHER).voice_url == NEW + DOOR
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("repoint", "--to", "new.example", "--yes"), "no public URL"),
+        (("repoint", "--only", "baker", "--yes"), "there is no merchant 'baker'"),
+        (("repoint", "resume"), "no number was ever moved"),
+        (("test", "+14155550999"), "none of your numbers"),
+        (("test", "555"), "is not a phone number"),
+        (("test", PHONE, "--real"), "HOLDFAST_TWILIO_TEST_NUMBER"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_in_a_line(run, arguments, why):
+    status, _, err = await run(*arguments)
+    assert (status, why in err) == (1, True), err
+
+
+async def test_without_an_account_twilio_is_not_asked(run, database_url, pool):
+    status, _, err = await command_here("voice", "repoint", "--yes", database_url=database_url)
+    assert (status, "HOLDFAST_TWILIO_ACCOUNT_SID" in err) == (1, True)
+
+
+async def test_a_flow_that_goes_wrong_is_shown_with_its_step(run):
+    status, out, _ = await run("test", PHONE, "--at", "http://127.0.0.1:9")
+    assert status == 1
+    assert "Wrong: step 1, /hooks/twilio/voice: http://127.0.0.1:9 cannot be reached" in out
+    status, out, _ = await run("test", PHONE, "--at", "http://127.0.0.1:9", "--json")
+    assert json.loads(out)["problem"].startswith("step 1")
+
+
+async def test_only_one_end_of_a_test_can_be_chosen(run):
+    assert (await run("test", PHONE, "--busy", "--nobody-answers"))[0] == 2
+    assert (await run("test", PHONE, "--real", "--busy"))[0] == 2
