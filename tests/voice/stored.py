@@ -10,13 +10,12 @@ from holdfast.merchants.model import NewMerchant
 from holdfast.merchants.numbers import NewNumber
 from holdfast.voice.keeping import Keeper
 from holdfast.voice.model import Callback
-from holdfast.voice.snapshot import Snapshot
 from holdfast.voice.voicemails import Announcer
 from tests.voice.twilio import BAKERY, DESK, call, ended, made, recording, sid, transcription
 
 
 async def keep(pool: Any, callbacks: list[Callback]) -> None:
-    keeper = Keeper(pool, Snapshot, Announcer(Catalogue(), lambda _: None))
+    keeper = Keeper(pool, Announcer(Catalogue(), lambda _: None))
     await keeper.store(callbacks)
 
 

@@ -63,7 +63,7 @@ def test_a_call_rings_the_first_target_as_the_sdk_writes_it(tmp_path):
     expected = VoiceResponse()
     expected.say("Hello & welcome", language="en-US")
     ring = DialVerb(
-        action="/hooks/twilio/voice/dial?tried=%2B14155550111&target=%2B14155550111&place=1",
+        action="/hooks/twilio/voice/dial?tried=%2B14155550111&target=%2B14155550111&region=US&place=1",
         answer_on_bridge=True,
         timeout=25,
     )

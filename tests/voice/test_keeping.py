@@ -20,10 +20,9 @@ from holdfast.merchants.numbers import NewNumber
 from holdfast.queue import store as queue
 from holdfast.queue.model import Stage
 from holdfast.voice import call_store
-from holdfast.voice.keeping import SETTLING, Keeper
-from holdfast.voice.model import Callback, Line, Plan, PlanTarget
+from holdfast.voice.keeping import MOST_REGIONS, SETTLING, Keeper
+from holdfast.voice.model import Callback
 from holdfast.voice.signals import ALERTS, CALLS, LEGS
-from holdfast.voice.snapshot import Snapshot
 from holdfast.voice.voicemails import Announcer
 from tests.servers import clear
 from tests.voice.twilio import BAKERY, CALLER, DESK, call, ended, made, recording, sid, transcription
@@ -32,14 +31,8 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC).timestamp()
 SPARE = "+442071838750"
 
 
-def line(merchant_id: int = 1) -> Line:
-    plan = Plan(targets=(PlanTarget(DESK, region="US-west"), PlanTarget(SPARE)))
-    return Line(BAKERY, merchant_id, "bakery", "Bakery", "US", "America/Los_Angeles", plan)
-
-
-def keeper(pool: Any, merchant_id: int = 1) -> Keeper:
-    lines = Snapshot.of(1, [line(merchant_id)])
-    return Keeper(pool, lambda: lines, Announcer(Catalogue(), lambda _: "America/Los_Angeles"), clock=lambda: NOW + 60)
+def keeper(pool: Any) -> Keeper:
+    return Keeper(pool, Announcer(Catalogue(), lambda _: "America/Los_Angeles"), clock=lambda: NOW + 60)
 
 
 async def bakery(pool: Any, email: str | None = "baker@example.com") -> int:
@@ -51,6 +44,8 @@ async def bakery(pool: Any, email: str | None = "baker@example.com") -> int:
 def dialed(about: dict[str, str], target: str, place: int, status: str, at: float, answered: str) -> Callback:
     params = about | {"DialCallStatus": status, "DialCallSid": sid("CA"), "CallStatus": "in-progress"}
     query = {"target": target, "place": str(place), "tried": target}
+    if target == DESK:
+        query["region"] = "US-west"
     return made("call.dialed", params, query, received=at, answered=answered)
 
 
@@ -220,10 +215,14 @@ async def test_legs_are_counted_at_once_and_calls_a_moment_after_their_end(pool)
         assert count(CALLS, "US", "voicemail") == calls + 1
 
 
-async def test_a_region_nobody_has_is_counted_as_other(pool):
-    before = count(LEGS, "other", "busy")
-    await keeper(pool).store([dialed(call(), "+61290000000", 1, "busy", NOW, "voicemail: nobody answered")])
-    assert count(LEGS, "other", "busy") == before + 1
+async def test_only_so_many_regions_are_counted_by_name(pool):
+    before, one = count(LEGS, "other", "busy"), keeper(pool)
+    for place in range(MOST_REGIONS + 2):
+        about = {"target": DESK, "place": "1", "tried": DESK, "region": f"here-{place}"}
+        params = call() | {"DialCallStatus": "busy", "DialCallSid": sid("CA"), "CallStatus": "in-progress"}
+        await one.store([made("call.dialed", params, about, received=NOW)])
+    assert count(LEGS, "here-1", "busy") == 1
+    assert count(LEGS, "other", "busy") == before + 2
 
 
 # News of voicemails

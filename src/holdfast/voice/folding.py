@@ -4,7 +4,7 @@ Every field is the largest, smallest or latest of what was said: see `call_store
 the same way.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,7 +12,8 @@ from typing import get_args
 
 from holdfast.twilio.model import DebuggerAlert
 from holdfast.voice.callbacks import LONGEST, sid
-from holdfast.voice.model import Callback, LegOutcome
+from holdfast.voice.model import Callback, LegOutcome, PlanTarget
+from holdfast.voice.routing import target_region
 
 RANKS = {
     "queued": 1,
@@ -109,21 +110,17 @@ class Changes:
     """The number that was called, by the sid of the alert about it."""
 
 
-RegionOf = Callable[[str, str], str]
-"""(number called, target) → the target's region."""
-
-
-def folded(callbacks: Iterable[Callback], region_of: RegionOf) -> Changes:
+def folded(callbacks: Iterable[Callback]) -> Changes:
     changes = Changes()
     for callback in callbacks:
         if callback.kind == "debugger":
             _take_alert(changes, callback)
         elif callback.call_sid is not None:
-            _take(changes, callback, callback.call_sid, region_of)
+            _take(changes, callback, callback.call_sid)
     return changes
 
 
-def _take(changes: Changes, callback: Callback, call_sid: str, region_of: RegionOf) -> None:
+def _take(changes: Changes, callback: Callback, call_sid: str) -> None:
     call = _call(callback, call_sid)
     known = changes.calls.setdefault(call_sid, call)
     if known is not call:
@@ -131,7 +128,7 @@ def _take(changes: Changes, callback: Callback, call_sid: str, region_of: Region
     if is_test(callback.query):  # nobody was rung, and nothing recorded: see `voice.testing`
         return
     if callback.kind == "call.dialed":
-        leg = _leg(callback, call_sid, region_of)
+        leg = _leg(callback, call_sid)
         if leg is not None:
             key = (call_sid, leg.target)
             before = changes.legs.get(key)
@@ -170,8 +167,8 @@ def is_test(query: Mapping[str, str]) -> bool:
     return query.get("test", "") not in ("", "0")
 
 
-def _leg(callback: Callback, call_sid: str, region_of: RegionOf) -> LegChange | None:
-    """Which target it was is in our own query."""
+def _leg(callback: Callback, call_sid: str) -> LegChange | None:
+    """Which target it was, and where, is in our own query."""
     said, ours = callback.params, callback.query
     target = ours.get("target", "")[:LONGEST]
     status = said.get("DialCallStatus", "")
@@ -184,7 +181,7 @@ def _leg(callback: Callback, call_sid: str, region_of: RegionOf) -> LegChange | 
         target,
         number(ours.get("place"), most=1000) or 1,
         phone,
-        region_of(phone, target),
+        ours.get("region", "")[:LONGEST] or target_region(PlanTarget(target)),
         ours.get("caller_id", "")[:LONGEST] or None,
         outcome,
         number(said.get("DialSipResponseCode"), most=999),

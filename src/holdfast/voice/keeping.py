@@ -11,11 +11,9 @@ from holdfast.voice import call_store as store
 from holdfast.voice import debugger_store
 from holdfast.voice.debugger_store import KeptAlert
 from holdfast.voice.folding import Changes, LegChange, folded
-from holdfast.voice.model import Callback, PlanTarget
+from holdfast.voice.model import Callback
 from holdfast.voice.polling import count as count_alerts
-from holdfast.voice.routing import target_region
 from holdfast.voice.signals import CALLS, LEGS
-from holdfast.voice.snapshot import Snapshot
 from holdfast.voice.voicemails import Announcer
 
 log = structlog.get_logger()
@@ -34,14 +32,12 @@ class Keeper:
     def __init__(
         self,
         pool: Pool,
-        snapshot: Callable[[], Snapshot],
         announcer: Announcer,
         clock: Callable[[], float] = time.time,
         test_callers: Collection[str] = (),
     ) -> None:
-        """`snapshot`: what calls are answered from now. `clock` gives Unix time. `test_callers`: who only tests."""
+        """`clock` gives Unix time. `test_callers`: who only tests."""
         self._pool = pool
-        self._snapshot = snapshot
         self._announcer = announcer
         self._clock = clock
         self._test_callers = frozenset(test_callers)
@@ -59,7 +55,7 @@ class Keeper:
             if repeats:
                 await store.count_duplicates(connection, repeats)
             new = [callback.event_id in added and first[callback.event_id] == n for n, callback in enumerate(batch)]
-            changes = folded((one for one, is_new in zip(batch, new, strict=True) if is_new), self._region_of)
+            changes = folded(one for one, is_new in zip(batch, new, strict=True) if is_new)
             ended, legs = await self._merge(connection, changes)
             alerts = await _keep_alerts(connection, changes)
         self._count(ended, legs)
@@ -102,15 +98,6 @@ class Keeper:
             for region, outcome in found:
                 CALLS.inc(1, self._bounded(region), outcome)
         return 0
-
-    def _region_of(self, phone: str, target: str) -> str:
-        """As the number's plan says, else by the target's own number."""
-        line = self._snapshot().lines.get(phone)
-        if line is not None:
-            for one in line.plan.targets:
-                if one.address == target and one.region is not None:
-                    return one.region
-        return target_region(PlanTarget(target))
 
     def _bounded(self, region: str) -> str:
         """The region as a label: there are only so many."""

@@ -12,6 +12,7 @@ from twilio.twiml.voice_response import Dial as DialVerb
 from twilio.twiml.voice_response import VoiceResponse
 
 from holdfast.voice.model import MOST_TARGETS, Announce, Decision, Dial, Line, Over, Plan, TakeMessage
+from holdfast.voice.routing import target_region
 
 DIALED = "/hooks/twilio/voice/dial"
 """Called when a target was rung: `Answerer.dialed`."""
@@ -65,7 +66,12 @@ def _ring(response: VoiceResponse, decision: Dial, plan: Plan) -> None:
         _speak(response, decision.greeting, plan)
     target = decision.target
     tried = (*decision.tried, target.address)
-    query = {"tried": " ".join(tried), "target": target.address, "place": str(len(tried))}
+    query = {
+        "tried": " ".join(tried),
+        "target": target.address,
+        "region": target_region(target),
+        "place": str(len(tried)),
+    }
     if decision.caller_id is not None:
         query["caller_id"] = decision.caller_id
     dial = DialVerb(
