@@ -220,10 +220,32 @@ async def test_legs_are_counted_at_once_and_calls_a_moment_after_their_end(pool)
         assert count(CALLS, "US", "voicemail") == calls + 1
 
 
-async def test_a_region_nobody_has_is_counted_as_other(pool):
-    before = count(LEGS, "other", "busy")
-    await keeper(pool).store([dialed(call(), "+61290000000", 1, "busy", NOW, "voicemail: nobody answered")])
-    assert count(LEGS, "other", "busy") == before + 1
+async def test_beyond_so_many_regions_the_rest_is_counted_together(pool, monkeypatch):
+    monkeypatch.setattr("holdfast.voice.keeping.MOST_REGIONS", 1)
+    known, other = count(LEGS, "AU", "busy"), count(LEGS, "other", "busy")
+    one = keeper(pool)
+    for target in ("+61290000000", "+61290000001", SPARE):
+        await one.store([dialed(call(), target, 1, "busy", NOW, "voicemail: nobody answered")])
+    assert (count(LEGS, "AU", "busy"), count(LEGS, "other", "busy")) == (known + 2, other + 1)
+
+
+async def test_a_test_call_is_kept_and_counts_nowhere(pool):
+    await bakery(pool)
+    about = call()
+    calls, legs, one = dict(CALLS.values), dict(LEGS.values), keeper(pool)
+    test = {"test": "1"}
+    await one.store(
+        [
+            made("call.incoming", about, test, answered=f"dial {DESK}"),
+            made("call.dialed", about | {"DialCallStatus": "busy"}, {"target": DESK, "place": "1"} | test),
+            made("call.recording", recording(about), test),
+            made("call.status", ended(about), test),
+        ]
+    )
+    await one.count_ended(NOW + 1000)
+    assert await pool.fetchval("SELECT is_test FROM call")
+    assert (CALLS.values, LEGS.values) == (calls, legs)
+    assert await deliveries(pool) == []
 
 
 # News of voicemails
