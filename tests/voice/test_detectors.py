@@ -111,6 +111,14 @@ def test_when_calls_get_fewer_by_half_in_an_hour_nothing_is_wrong():
     assert not played(evening, before=lambda n: frame(n, answers=1.0), ticks=2500)
 
 
+def test_with_few_calls_silence_alone_alarms_nobody_and_with_reports_it_does():
+    def few(number):
+        return frame(number, answers=float(number % 6 == 0))
+
+    assert not played(frame, before=few, ticks=600)
+    assert played(lambda n: frame(n, reports=2), before=few, ticks=600)[TWILIO].cause == "degraded"
+
+
 def test_while_we_are_not_there_to_be_called_silence_means_nothing():
     assert not {key for key in played(lambda n: frame(n, web=False), ticks=60) if key.startswith("twilio-outage")}
 

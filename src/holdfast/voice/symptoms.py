@@ -15,6 +15,8 @@ _USUALLY = 3.0
 _LAST, _ALSO_FAILS = 12, 0.4
 """Legs of a region that tell how it is now; the part of the worst one's share that must fail elsewhere too."""
 _FORGOTTEN = timedelta(minutes=15)
+_BUSY = 0.05
+"""Calls a second below which silence alone alarms nobody: whether it is closing time would take too long to tell."""
 _ENOUGH, _OFTEN = 30.0, 0.3
 """Legs that say something about who answers; and the share of them that is usually answered, or nothing is said."""
 
@@ -200,7 +202,7 @@ class Silence:
             return None
         seconds = (frame.at - self._silent).total_seconds()
         improbable = 0.5 * self._rate * seconds  # half of it, for even that lags behind
-        weight = min(improbable / limit, seconds / at_least)
+        weight = min(improbable / limit, seconds / at_least, 2.0 if self._rate >= _BUSY else 0.9)
         if weight < 0.5:
             return None
         evidence = Evidence("no call has come for", seconds, 1 / max(self._rate, 1e-9), "s", "usual")
