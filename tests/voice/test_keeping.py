@@ -20,7 +20,7 @@ from holdfast.merchants.numbers import NewNumber
 from holdfast.queue import store as queue
 from holdfast.queue.model import Stage
 from holdfast.voice import call_store
-from holdfast.voice.keeping import MOST_REGIONS, SETTLING, Keeper
+from holdfast.voice.keeping import SETTLING, Keeper
 from holdfast.voice.model import Callback
 from holdfast.voice.signals import ALERTS, CALLS, LEGS
 from holdfast.voice.voicemails import Announcer
@@ -215,14 +215,32 @@ async def test_legs_are_counted_at_once_and_calls_a_moment_after_their_end(pool)
         assert count(CALLS, "US", "voicemail") == calls + 1
 
 
-async def test_only_so_many_regions_are_counted_by_name(pool):
-    before, one = count(LEGS, "other", "busy"), keeper(pool)
-    for place in range(MOST_REGIONS + 2):
-        about = {"target": DESK, "place": "1", "tried": DESK, "region": f"here-{place}"}
-        params = call() | {"DialCallStatus": "busy", "DialCallSid": sid("CA"), "CallStatus": "in-progress"}
-        await one.store([made("call.dialed", params, about, received=NOW)])
-    assert count(LEGS, "here-1", "busy") == 1
-    assert count(LEGS, "other", "busy") == before + 2
+async def test_beyond_so_many_regions_the_rest_is_counted_together(pool, monkeypatch):
+    monkeypatch.setattr("holdfast.voice.keeping.MOST_REGIONS", 1)
+    known, other = count(LEGS, "AU", "busy"), count(LEGS, "other", "busy")
+    one = keeper(pool)
+    for target in ("+61290000000", "+61290000001", SPARE):
+        await one.store([dialed(call(), target, 1, "busy", NOW, "voicemail: nobody answered")])
+    assert (count(LEGS, "AU", "busy"), count(LEGS, "other", "busy")) == (known + 2, other + 1)
+
+
+async def test_a_test_call_is_kept_and_counts_nowhere(pool):
+    await bakery(pool)
+    about = call()
+    calls, legs, one = dict(CALLS.values), dict(LEGS.values), keeper(pool)
+    test = {"test": "1"}
+    await one.store(
+        [
+            made("call.incoming", about, test, answered=f"dial {DESK}"),
+            made("call.dialed", about | {"DialCallStatus": "busy"}, {"target": DESK, "place": "1"} | test),
+            made("call.recording", recording(about), test),
+            made("call.status", ended(about), test),
+        ]
+    )
+    await one.count_ended(NOW + 1000)
+    assert await pool.fetchval("SELECT is_test FROM call")
+    assert (CALLS.values, LEGS.values) == (calls, legs)
+    assert await deliveries(pool) == []
 
 
 # News of voicemails
