@@ -207,6 +207,21 @@ async def test_a_subaccount_signs_with_its_own_token(web, session, pool):
     assert (await Twilio(session, web.url).post("voice", call(AccountSid=theirs.sid)))[0] == 403
 
 
+async def test_a_merchants_own_account_cannot_speak_of_anothers_number(web, session, pool):
+    owner = await merchants.insert(pool, NewMerchant("bakery", "Bakery"))
+    await number_store.put(pool, [NewNumber(BAKERY, owner.id, "US")])
+    stranger = Account("AC" + "3" * 32, "Florist", owner.id + 1, "token-of-the-florist", {})
+    await accounts.put(pool, stranger)
+    florist = Twilio(session, web.url, token=stranger.auth_token)
+    about = call(AccountSid=stranger.sid)
+    async with asyncio.timeout(10):
+        while "another merchant" not in (await florist.post("voice", about))[1].decode():
+            await asyncio.sleep(0.05)
+    before = len(await kept(pool))
+    assert (await florist.post("voice/status", ended(about)))[0] == 403
+    assert len(await kept(pool)) == before
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "named"),
     [

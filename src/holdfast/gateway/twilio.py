@@ -14,6 +14,7 @@ import structlog
 
 from holdfast.gateway.receiving import RETRY_AFTER, Bodies, Receive, Refused, Scope, Send, content_length, refuse
 from holdfast.gateway.signals import RECEIVED, SECONDS
+from holdfast.merchants.model import COMPANY
 from holdfast.twilio.model import Account
 from holdfast.twilio.signature import Claim, Fields, SignatureError, Signed, Verifier, claim
 from holdfast.voice.answering import LAST_RESORT, Answer, Answerer
@@ -151,9 +152,14 @@ class TwilioDoor:
             log.error("twilio.no_account", account=request.params.get("AccountSid"), reason=why)
             raise Refused(503, "no_account", why, (b"retry-after", b"60"))
         try:
-            return self._verifier.verify(request.claimed, request.signed, claimed)
+            account = self._verifier.verify(request.claimed, request.signed, claimed)
         except SignatureError as error:
             raise _forged(error) from None
+        line = self._answerer.line(request.params)
+        if line is not None and account.merchant_id not in (COMPANY, line.merchant_id):
+            # Its token is the merchant's own: with it, calls of others' numbers could be made up.
+            raise _forged(SignatureError(f"{account.sid} is another merchant's account than that of {line.phone}"))
+        return account
 
     def _claimed_accounts(self, request: _Request, subaccounts: Mapping[str, Account]) -> list[Account]:
         """Who may have signed it: the account that it names, and of alerts about a subaccount the main one as well.

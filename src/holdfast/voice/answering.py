@@ -53,7 +53,7 @@ class Answerer:
     def recorded(self, params: Mapping[str, str], query: Mapping[str, str]) -> Answer:
         """A message was left."""
         _count(query, "over", "message left")
-        return Answer(twiml.thanks(), "over: message left", self._line(params))
+        return Answer(twiml.thanks(), "over: message left", self.line(params))
 
     def _decided(self, params: Mapping[str, str], query: Mapping[str, str]) -> Answer:
         decision = decide(
@@ -66,12 +66,13 @@ class Answerer:
         return self._told(params, query, decision)
 
     def _told(self, params: Mapping[str, str], query: Mapping[str, str], decision: Decision) -> Answer:
-        line = self._line(params)
+        line = self.line(params)
         answer, said = in_words(decision)
         _count(query, answer, decision.why.partition(":")[0])
         return Answer(twiml.twiml(decision, line), said, line)
 
-    def _line(self, params: Mapping[str, str]) -> Line | None:
+    def line(self, params: Mapping[str, str]) -> Line | None:
+        """The number that was called; None where it is not one of ours."""
         return self._snapshots.current.lines.get(params.get("To", ""))
 
 
