@@ -83,6 +83,7 @@ def test_a_target_that_has_failed_for_hours_is_no_news_but_its_alert_stays_open(
     assert not played(lambda n: usual(n, ill=ill, ill_for=20_000.0), ticks=100)
     found = played(lambda n: usual(n, ill=ill, ill_for=60.0 if n < USUAL + 20 else 20_000.0), ticks=100)
     assert found.keys() == {TARGETS}
+    assert not played(lambda n: usual(n, ill=ill, ill_for=60.0 if n < USUAL + 20 else 90_000.0), ticks=100)
 
 
 def test_three_unlucky_calls_in_a_quiet_night_alarm_nobody():

@@ -21,6 +21,10 @@ RUNBOOK = "twilio-outage"
 TWILIO, OURS, REGIONS, NUMBERS, TARGETS, DEBUGGER = (
     f"{RUNBOOK}/{name}" for name in ("twilio", "ours", "regions", "numbers", "targets", "debugger")
 )
+_LONE = 2
+"""So many ill numbers and targets, in regions that are not ill, are no trouble of everything."""
+_OLD = 4.0
+"""Times as long as something is news."""
 _OURSELVES = ("performance-degradation/database", "performance-degradation/event_loop")
 
 
@@ -93,10 +97,11 @@ class TwilioTrouble(_Detector):
 
     def _symptoms(self, frame: Frame) -> list[Symptom]:
         chosen = self._settings
-        ill = {kind for (kind, _), _ in frame.levels("voice_ill")}
+        ill = [kind for (kind, _), _ in frame.levels("voice_ill")]
         self._api.add(float((frame.level("health_check", "twilio:api") or 0.0) >= 2))
+        is_lone = 0 < len(ill) <= _LONE and "region" not in ill
         found = [
-            self._legs.failing(frame, chosen.failing, chosen.few, is_lone=bool(ill) and "region" not in ill),
+            self._legs.failing(frame, chosen.failing, chosen.few, is_lone=is_lone),
             self._legs.ill(frame),
             self._legs.unanswered(chosen.unanswered),
             self._unheard.failing(frame, chosen.failing, chosen.few),
@@ -265,10 +270,14 @@ class IllLines(_Detector):
         levels = {(labels[0], labels[1]): low for labels, low in frame.levels("voice_ill")}
         found = []
         for kind in ("region", "number", "target"):
-            ill = {key: low for (of, key), low in levels.items() if of == kind}
+            ill = {key: low for (of, key), low in levels.items() if of == kind and not self._is_old(frame, of, key)}
             if ill and not (kind == "region" and self._regions.all_fail(ill)):
                 found.append(self._sighting(frame, kind, ill))
         return found
+
+    def _is_old(self, frame: Frame, kind: str, key: str) -> bool:
+        """What nobody will repair must not keep an alert open for ever: the next ones would open none."""
+        return kind != "region" and (frame.level("voice_ill_seconds", kind, key) or 0.0) > _OLD * self._settings.news
 
     def _sighting(self, frame: Frame, kind: str, low: dict[str, float]) -> Sighting:
         ages = {key: frame.level("voice_ill_seconds", kind, key) or 0.0 for key in low}

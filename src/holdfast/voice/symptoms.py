@@ -9,7 +9,8 @@ from holdfast.signals.shares import bounds
 from holdfast.watch.model import Evidence
 from holdfast.watch.windows import Usual, Window
 
-_LENGTHS = (60, 240)
+_LENGTHS = (60, 240, 900)
+_NEARLY_NONE = 0.05
 _USUALLY = 3.0
 """Times the usual share that is more than usual."""
 _LAST, _ALSO_FAILS = 12, 0.4
@@ -61,9 +62,16 @@ class _Share:
         return self._usual_part.rate / whole if whole else None
 
     def lowest(self) -> tuple[float, float, float]:
-        """(at the least, part, whole) of the window that is more certain that the share is large."""
-        found = ((bounds(p.total, w.total)[0], p.total, w.total) for p, w in zip(self.parts, self.wholes, strict=True))
-        return max(found)
+        """(at the least, part, whole) of the window that is most certain that the share is large.
+
+        A shorter one in which nearly none of enough was so ends the matter: longer ones tell of what is over.
+        """
+        best = (0.0, 0.0, 0.0)
+        for part, whole in zip(self.parts, self.wholes, strict=True):
+            best = max(best, (bounds(part.total, whole.total)[0], part.total, whole.total))
+            if whole.total >= _LAST and part.total < _NEARLY_NONE * whole.total:
+                break
+        return best
 
 
 class Regions:
@@ -141,7 +149,7 @@ class Legs:
         usual = self._answered.usual
         enough = (
             (part.total, whole.total)
-            for part, whole in zip(self._answered.parts, self._answered.wholes, strict=True)
+            for part, whole in zip(self._answered.parts[:2], self._answered.wholes[:2], strict=True)
             if whole.total >= _ENOUGH
         )
         answered, tried = next(enough, (0.0, 0.0))
