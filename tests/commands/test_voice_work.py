@@ -1,15 +1,19 @@
 """`holdfast voice test` and `holdfast voice repoint`, on the emulated Twilio."""
 
+import asyncio
 import json
+import sys
+from asyncio.subprocess import DEVNULL
 
 import pytest
 
 from holdfast.drills.twilio import EmulatedTwilio
+from holdfast.drills.twilio_faults import Rule, TwilioFaults
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import NewMerchant
 from holdfast.merchants.numbers import NewNumber
-from tests.processes import command_here
+from tests.processes import REPO, command_here, environment
 
 OLD, NEW, DOOR = "https://old.example", "https://new.example", "/hooks/twilio/voice"
 PHONE, OTHER = "+14155550100", "+14155550101"
@@ -61,6 +65,38 @@ async def test_all_are_moved_shown_and_moved_back(run, twilio):
     assert (status, "is undone" in out) == (0, True)
     assert twilio.number(OTHER).voice_url == OLD + DOOR
     assert (await run("repoint", "undo", "--yes"))[0] == 1
+
+
+async def test_a_move_that_is_killed_goes_on_with_resume(run, pool, twilio, database_url):
+    phones = [f"+1415555{place:04}" for place in range(2000, 2040)]
+    for phone in phones:
+        twilio.add_number(phone, voice_url=OLD + DOOR)
+    await number_store.put(pool, [NewNumber(phone, 0, "US") for phone in phones])
+    twilio.faults = TwilioFaults.of(Rule("api_slow", seconds=0.1))
+    given = {
+        "database_url": database_url,
+        "twilio_account_sid": twilio.account_sid,
+        "twilio_auth_token": twilio.auth_token,
+        "twilio_api_url": twilio.url,
+        "public_url": NEW,
+        "former_public_urls": OLD,
+    }
+
+    def moved() -> int:
+        return sum(twilio.number(phone).voice_url == NEW + DOOR for phone in phones)
+
+    command = (sys.executable, "-m", "holdfast", "voice", "repoint", "--yes", "--batch", "4")
+    process = await asyncio.create_subprocess_exec(*command, env=environment(**given), cwd=REPO, stdout=DEVNULL)
+    async with asyncio.timeout(60):
+        while moved() < 6:
+            await asyncio.sleep(0.02)
+    process.kill()
+    await process.wait()
+    twilio.faults = TwilioFaults()
+    assert moved() < len(phones)
+    assert json.loads((await run("repoint", "status", "--json"))[1])["moves"][0]["state"] == "under way"
+    status, out, _ = await run("repoint", "resume")
+    assert (status, moved(), "42 of 42 moved" in out) == (0, len(phones), True)
 
 
 async def test_only_some_are_moved(run, twilio):

@@ -17,7 +17,6 @@ from holdfast.twilio.client import TwilioClient
 from holdfast.voice import repoint_store
 from holdfast.voice.repointing import Repointer, RepointError, Survey, addresses
 
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")
 OLD, NEW = "https://old.example", "https://new.example/edge"
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 DOOR = "/hooks/twilio/voice"

@@ -182,7 +182,7 @@ def repoint(
 
     survey, moved = with_store(body)
     if json:
-        terminal.print_json({"survey": asdict(survey), "move": moved})
+        terminal.print_json({"survey": asdict(survey), "move": None if moved is None else _document(moved)})
     _conclude(moved, json=json)
 
 
@@ -227,7 +227,9 @@ def status(json: Json = False) -> None:
 
     moves, failed = with_store(body)
     if json:
-        terminal.print_json({"moves": moves, "failed": {row.phone: row.error for row in failed}})
+        terminal.print_json(
+            {"moves": [_document(one) for one in moves], "failed": {row.phone: row.error for row in failed}}
+        )
         return
     terminal.print_table(
         ("ID", "TO", "BY", "BEGAN", "STATE", ">NUMBERS", ">MOVED", ">MOVED BACK", ">FAILED"),
@@ -301,9 +303,13 @@ def _show_survey(survey: Survey) -> None:
         terminal.note(f"Calls of {len(survey.from_elsewhere)} of them are answered elsewhere now, and come here then.")
 
 
+def _document(moved: Repoint) -> dict[str, Any]:
+    return asdict(moved) | {"state": moved.state}
+
+
 def _finish(moved: Repoint, *, json: bool) -> None:
     if json:
-        terminal.print_json(moved)
+        terminal.print_json(_document(moved))
     _conclude(moved, json=json)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 _SHORT = 4
 """Names of one word that is shorter are as often just a word: `Ode`, `Joe`."""
-_OURS = frozenset(("stripe",))
+_OURS = frozenset(("stripe", "twilio"))
 """A merchant may be called so; who writes it means the provider."""
 
 
