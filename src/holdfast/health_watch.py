@@ -6,6 +6,7 @@ One `health_watch` leads; others, as many as wanted, take over when it is gone. 
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -22,6 +23,7 @@ from holdfast.runbooks import engine
 from holdfast.runbooks.library import Library
 from holdfast.service import Database, background, common_loops, pool, settle_memory
 from holdfast.signals.system import System
+from holdfast.voice import health as voice_health
 from holdfast.watch.channels import open_channels
 from holdfast.watch.model import Alert
 from holdfast.watch.service import EVERY, HealthWatch
@@ -70,6 +72,13 @@ async def watch(settings: Settings, database: Database, stop: asyncio.Event) -> 
         async def tell() -> int:
             return await teller.tick(general) if leadership.is_held else 0
 
+        async def measure_calls() -> None:
+            # Here and not in the web process: with thousands of targets it takes a while, and calls wait for nothing.
+            if leadership.is_held:
+                await voice_health.measure(general, datetime.now(UTC))
+            else:
+                voice_health.forget()
+
         async def ping() -> None:
             if leadership.is_held and watching.is_well and settings.heartbeat_url is not None:
                 await _ping(session, settings.heartbeat_url.get_secret_value())
@@ -90,6 +99,7 @@ async def watch(settings: Settings, database: Database, stop: asyncio.Event) -> 
             repeat("tell_alerts", tell, every=1.0, stop=stop),
             repeat("run_runbooks", advance, every=engine.EVERY, stop=stop),
             repeat("heartbeat_out", ping, every=HEARTBEAT, stop=stop),
+            repeat("voice_gauges", measure_calls, every=EVERY, stop=stop),
             stop=stop,
         ):
             await repeat("health_watch", tick, every=EVERY, stop=stop)

@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
@@ -45,7 +44,6 @@ from holdfast.service import Database, after, background, common_loops, pool, re
 from holdfast.signals.registry import REGISTRY, Distribution
 from holdfast.signals.system import System
 from holdfast.signals.totals import CONTENT_TYPE, Totals
-from holdfast.voice import health as voice_health
 from holdfast.watch.channels import open_channels
 from holdfast.watch.guard import Guard
 from holdfast.watch.telling import Teller
@@ -175,10 +173,6 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             ),
             after(prepared, repeat("guard_watch", lambda: guard.tick(general), every=5.0, stop=stop)),
             after(prepared, repeat("tell_alerts", lambda: teller.tick(general), every=2.0, stop=stop)),
-            after(
-                prepared,
-                repeat("voice_gauges", lambda: voice_health.measure(general, datetime.now(UTC)), every=5.0, stop=stop),
-            ),
             after(
                 prepared,
                 repeat(

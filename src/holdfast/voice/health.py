@@ -21,6 +21,7 @@ ill does not drag the others along:
    not to blame; one all of whose targets fail, and for it alone, is.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -52,6 +53,12 @@ async def measure(pool: Pool, now: datetime) -> None:
     ILL_FOR.replace(((line.kind, line.key), (now - (line.since or now)).total_seconds()) for line in lines)
 
 
+def forget() -> None:
+    """Somebody else says it from now on."""
+    ILL.replace(())
+    ILL_FOR.replace(())
+
+
 def verdict(failed: int, tried: int) -> Verdict:
     low, high = bounds(failed, tried)
     if low > LIMIT:
@@ -66,7 +73,7 @@ async def health(
     since = now - window
     lines: dict[tuple[HealthKind, str], LineHealth] = {}
     for length in (window, *(short for short in SHORT if short < window)):
-        for line in judged(await store.legs(db, now - length, now)):
+        for line in await asyncio.to_thread(judged, await store.legs(db, now - length, now)):
             if line.verdict != "unknown" or (line.kind, line.key) not in lines:
                 lines[line.kind, line.key] = line
     alerts = _alerts(await store.alerts(db, since, now))

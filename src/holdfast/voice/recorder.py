@@ -26,9 +26,12 @@ CALL_PATIENCE = 0.010
 PATIENCE = 2.0
 """The same for what nobody on the phone waits for."""
 PROBED_EVERY = 1.0
+LATE_FOR = 0.1
+"""Seconds that callbacks go to disk at once after a commit that took too long: what is on disk has to be stored too."""
 BATCH = 128
 _MOST_WAITING = 5000
 _TRIES = 3
+_SAID_EVERY = 60.0
 
 # What a store that is away raises, and what says that it cannot take anything now, though it answers: tables that
 # are still to be made or not ours to write (42), a server that only reads (25), transactions in each other's way (40).
@@ -73,7 +76,7 @@ class _Away(Exception):  # noqa: N818 - a state, not a mistake
 
 
 class Recorder:
-    """`store` is used while it answers in time; else, for at least a second, everything goes to the spool."""
+    """`store` is used while it answers in time; else, for a moment at least, everything goes to the spool."""
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class Recorder:
         self._patience = patience
         self._is_away = True
         self._late_until = 0.0
+        self._said_late = float("-inf")
         self._calls: deque[_Entry] = deque()
         self._rest: deque[_Entry] = deque()
         self._arrived = asyncio.Event()
@@ -166,9 +170,10 @@ class Recorder:
 
     def _late(self) -> None:
         now = asyncio.get_running_loop().time()
-        if now >= self._late_until:
-            log.warning("recorder.store_late", effect="callbacks go to disk for a second")
-        self._late_until = now + PROBED_EVERY
+        if now >= self._said_late + _SAID_EVERY:
+            log.warning("recorder.store_late", effect="callbacks of calls go to disk first")
+            self._said_late = now
+        self._late_until = now + LATE_FOR
 
     def _away(self, error: BaseException) -> None:
         if not self._is_away:
@@ -244,6 +249,7 @@ class Drainer:
     async def tick(self) -> int:
         """Store one file's callbacks; how many. Raises what `AWAY` lists, and SpoolError."""
         try:
+            await self._spool.prepare()
             await self._spool.adopt()
             return await self._store_oldest() if self._store_answers() else 0
         finally:
@@ -257,7 +263,7 @@ class Drainer:
         for begin in range(0, len(found), BATCH):
             await self._drain(file.path.name, found[begin : begin + BATCH])
         await self._spool.finish(file)
-        log.info("spool.stored", file=file.path.name, callbacks=len(found))
+        log.debug("spool.stored", file=file.path.name, callbacks=len(found))
         return len(found)
 
     async def _drain(self, name: str, found: Sequence[Callback | bytes]) -> None:

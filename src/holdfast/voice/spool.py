@@ -27,7 +27,8 @@ REFUSED = "refused"
 MOST_BYTES = 1024 * 1024 * 1024
 """On disk, of all processes together: above that nothing is added."""
 _LARGEST_FILE = 16 * 1024 * 1024
-_ENDING = ".spool"
+_ENDING, _READY = ".spool", ".ready"
+"""Of files in use, and of the one that is made beforehand: to make one takes two syncs, which a call would wait for."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Callback).decode
 
@@ -49,6 +50,7 @@ class Spool:
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._open: SpoolFile | None = None
+        self._ready: SpoolFile | None = None
         self._sealed: list[SpoolFile] = []
         """Files of ours, and of dead processes, that nothing is added to any more: oldest first."""
         self._others_bytes = 0
@@ -90,7 +92,9 @@ class Spool:
         if self._open is not None and self._open.size > _LARGEST_FILE:
             self._seal()
         if self._open is None:
-            self._open = SpoolFile.create(self._directory, self._clock())
+            ready, self._ready = self._ready, None
+            self._open = ready or SpoolFile.create(self._directory, self._clock())
+            self._open.begin()
         try:
             self._open.append(b"".join(lines), len(lines))
         except OSError:
@@ -104,6 +108,14 @@ class Spool:
         if self._open is not None:
             self._sealed.append(self._open)
             self._open = None
+
+    async def prepare(self) -> None:
+        """Make the next file beforehand, beside whatever is written. Raises SpoolError."""
+        if self._ready is None:
+            try:
+                self._ready = await asyncio.to_thread(SpoolFile.create, self._directory, self._clock())
+            except OSError as error:
+                raise SpoolError(f"the spool cannot be written: {error}") from error
 
     async def adopt(self) -> None:
         """Take over what processes that are gone have left."""
@@ -127,10 +139,10 @@ class Spool:
         self._sealed.remove(file)
 
     def _adopt(self) -> None:
-        ours = {file.path for file in [*self._sealed, *([self._open] if self._open else [])]}
+        ours = {file.path for file in (*self._sealed, self._open, self._ready) if file is not None}
         others = 0
         try:
-            found = sorted(path for path in self._directory.iterdir() if path.suffix == _ENDING)
+            found = sorted(path for path in self._directory.iterdir() if path.suffix in (_ENDING, _READY))
         except FileNotFoundError:
             return
         for path in found:
@@ -165,9 +177,11 @@ class Spool:
     def close(self) -> None:
         """Files stay where they are, and are the next process's."""
         self._thread.shutdown(wait=True)
+        if self._ready is not None:
+            self._ready.delete()
         for file in [*self._sealed, *([self._open] if self._open else [])]:
             file.close()
-        self._sealed, self._open = [], None
+        self._sealed, self._open, self._ready = [], None, None
 
 
 class SpoolFile:
@@ -181,10 +195,10 @@ class SpoolFile:
 
     @classmethod
     def create(cls, directory: Path, now: int) -> "SpoolFile":
-        """Locked before it has the name under which others look. Raises OSError."""
+        """Locked before it has a name under which others look. Raises OSError."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{now:020d}-{os.getpid()}-{secrets.token_hex(4)}"
-        passing, path = directory / f"{name}.new", directory / f"{name}{_ENDING}"
+        passing, path = directory / f"{name}.new", directory / f"{name}{_READY}"
         descriptor = os.open(passing, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -214,6 +228,12 @@ class SpoolFile:
         content = _whole(descriptor)
         return cls(path, descriptor, size=len(content), lines=content.count(b"\n"))
 
+    def begin(self) -> None:
+        """It is in use from now on. Should the new name get lost with the machine, it is found under the old one."""
+        path = self.path.with_suffix(_ENDING)
+        self.path.rename(path)
+        self.path = path
+
     def append(self, text: bytes, lines: int) -> None:
         """All of it, synced, or nothing. Raises OSError."""
         try:
@@ -237,9 +257,9 @@ class SpoolFile:
                 yield found if found is not None else text
 
     def delete(self) -> None:
+        """Not synced: what is there again after a crash is stored again, and is held already."""
         with suppress(FileNotFoundError):
             self.path.unlink()
-        _sync(self.path.parent)
         self.close()
 
     def close(self) -> None:
