@@ -67,7 +67,7 @@ class Health:
             ("stripe_event_lag", 15.0, self._event_lag),
             ("twilio_api", 15.0, self._twilio.api),
             ("twilio_status_page", 60.0, self._twilio_status_page),
-            ("twilio_calls", 15.0, self._twilio_calls),
+            ("twilio_calls", 60.0, self._twilio_calls),
             ("database", 5.0, partial(probes.database, self._pool)),
             ("ourselves", 2.0, self._ourselves),
         ]

@@ -48,6 +48,10 @@ KINDS: Final[tuple[HealthKind, ...]] = ("region", "number", "target")
 
 async def measure(pool: Pool, now: datetime) -> None:
     """Say in gauges what is ill, and for how long: regions, then numbers, then targets; others are not in them."""
+    _, failed = await store.tried(pool, now - WINDOW, now)
+    if not failed:
+        forget()  # as at most times, and then there is no need to go through all that went well
+        return
     lines = [line for line in await health(pool, now) if line.verdict == "ill"][:MOST_ILL]
     ILL.replace(((line.kind, line.key), line.low) for line in lines)
     ILL_FOR.replace(((line.kind, line.key), (now - (line.since or now)).total_seconds()) for line in lines)

@@ -57,6 +57,15 @@ async def legs(db: Executor, since: datetime, until: datetime) -> list[LegCount]
     return [LegCount(*row) for row in rows]
 
 
+async def tried(db: Executor, since: datetime, until: datetime) -> tuple[int, int]:
+    """How many legs were tried in the time, and how many of them could not be put through."""
+    row = await db.fetchrow(
+        "SELECT count(*), count(*) FILTER (WHERE outcome = 'failed') FROM leg WHERE at > $1 AND at <= $2", since, until
+    )
+    assert row is not None
+    return row[0], row[1]
+
+
 async def outcomes(
     db: Executor,
     since: datetime,

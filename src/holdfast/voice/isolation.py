@@ -39,12 +39,11 @@ class Isolation:
 
 async def isolation(db: store.Executor, now: datetime, *, window: timedelta = WINDOW) -> Isolation:
     """What the legs, calls and alerts of the window say."""
-    lines = await health(db, now, window=window)
+    tried, failed = await store.tried(db, now - window, now)
+    lines = await health(db, now, window=window) if failed else []  # which costs where there are many numbers
     calls = await store.calls(db, now - window, now)
     alerts = [(code, count) for code, _, _, _, count in await store.alerts(db, now - window, now)]
     doors = sum(count for code, count in alerts if code in DOOR_CODES)
-    regions = [line for line in lines if line.kind == "region"]
-    tried, failed = sum(line.tried for line in regions), sum(line.failed for line in regions)
     ill = {kind: [line.key for line in lines if line.kind == kind and line.verdict == "ill"] for kind in _KINDS}
     extent = _extent(lines, tried, failed, calls.ended)
     whose = _whose(extent, doors, failed)
