@@ -121,7 +121,7 @@ def _shares(town: Demo, since: float, until: float) -> dict[str, Any]:
         "calls": found.calls,
         "person": round(found.person, 3),
         "voicemail": round(found.voicemail, 3),
-        "neither": round(1 - found.person - found.voicemail, 3) if found.calls else 0.0,
+        "neither": round(abs(1 - found.person - found.voicemail), 3) if found.calls else 0.0,
     }
 
 

@@ -35,6 +35,7 @@ async def test_what_is_published_is_shown(run, pool):
     shown = json.loads(out)
     assert shown["indicator"] == "major"
     assert {one["key"]: one["state"] for one in shown["components"]} == {
+        "calls": "operational",
         "payments": "degraded_performance",
         "notifications": "operational",
         "api": "partial_outage",
@@ -60,7 +61,7 @@ async def test_under_a_key_it_is_published_once(run, pool):
         (("1", "fine", "x"), "write investigating, identified, monitoring, resolved"),
         (("1", "investigating", " "), "an update has 1 to 4000 characters"),
         (("1", "investigating", "x", "-c", "api"), "write NAME=STATE"),
-        (("1", "investigating", "x", "-c", "fax=operational"), "there are payments, notifications, api"),
+        (("1", "investigating", "x", "-c", "fax=operational"), "there are calls, payments, notifications, api"),
         (("1", "investigating", "x", "--impact", "huge"), "write none, minor, major, critical"),
     ],
 )
