@@ -32,6 +32,28 @@ async def test_an_alert_opens_one_incident_and_related_ones_join_it(pool):
     assert (await world.states())["look"] == "done"
 
 
+async def test_an_incident_is_called_what_is_worst_of_it_however_bad_its_runbook_is(pool):
+    world = World(pool, (book(step("check", "look"), severity="critical"),))
+    world.action("look")
+    await world.fire(key="webhook-backlog/debugger", title="Some errors", cause="debugger")
+    await world.engine().tick(world.now)
+    await world.fire(severity="critical", title="A region fails", cause="regions")
+    await world.engine().tick(world.now)
+    await world.fire(key="webhook-backlog/third", severity="critical", title="A target fails", cause="targets")
+    await world.engine().tick(world.now)
+    found = await world.incident()
+    assert (found.title, found.cause) == ("A region fails", "regions")
+
+
+async def test_of_alerts_that_come_together_the_worst_opens_the_incident(pool):
+    world = World(pool, (book(step("check", "look")),))
+    world.action("look")
+    await world.fire(key="webhook-backlog/debugger", title="Some errors")
+    await world.fire(severity="critical", title="A region fails")
+    await world.engine().tick(world.now)
+    assert (await world.incident()).title == "A region fails"
+
+
 async def test_no_incident_for_what_is_silenced_or_has_no_runbook(pool):
     world = World(pool, (book(step("person", "look")),))
     await world.fire(key="something-else/x")

@@ -23,13 +23,15 @@ def step(kind, key, *, action=None, phase="immediate", text=None, role="responde
     return Step(key, kind, phase, "1", text or key.replace("-", " "), 1, name, parameters, role, every)
 
 
-def book(*steps, runbook="webhook-backlog", acknowledge=timedelta(minutes=5), version="000000000001"):
+def book(
+    *steps, runbook="webhook-backlog", acknowledge=timedelta(minutes=5), version="000000000001", severity="warning"
+):
     clocks = Clocks(acknowledge=acknowledge)
-    return Runbook(runbook, "Backlog", (runbook,), "warning", clocks, steps, "# text", version, "here.md")
+    return Runbook(runbook, "Backlog", (runbook,), severity, clocks, steps, "# text", version, "here.md")
 
 
-def alert(at, key="webhook-backlog/route", severity="warning"):
-    return Alert(key, key.partition("/")[0], "spike", severity, "Events wait", "More come than go.", at, at)
+def alert(at, key="webhook-backlog/route", severity="warning", title="Events wait", cause="spike"):
+    return Alert(key, key.partition("/")[0], cause, severity, title, "More come than go.", at, at)
 
 
 @dataclass

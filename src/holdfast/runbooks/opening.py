@@ -47,7 +47,8 @@ async def open_from_alerts(pool: Pool, library: Library, messages: Messages, now
     known = await _spoken_for(pool, kept, now)
     silences = await watch.silences(pool, now)
     opened = []
-    for one in kept:
+    # The worst first: what an incident is called is what is worst.
+    for one in sorted(kept, key=lambda one: one.alert.severity != "critical"):
         if one.id in known or any(one.alert.key.startswith(silence.matches) for silence in silences):
             continue
         book = library.for_alert(one.alert.runbook, one.alert.key)
@@ -55,7 +56,7 @@ async def open_from_alerts(pool: Pool, library: Library, messages: Messages, now
             continue
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", int(Lock.INCIDENTS))
-            made = await _open_for(connection, book, one, now)
+            made = await _open_for(connection, book, one, kept, now)
             if made is not None:
                 await _call(connection, messages, made, now)
         if made is not None:
@@ -85,8 +86,8 @@ async def _spoken_for(pool: Pool, kept: Sequence[Kept], now: datetime) -> set[in
     return found
 
 
-async def _open_for(db: Connection, book: Runbook, one: Kept, now: datetime) -> Incident | None:
-    """The incident if it is new. Raises nothing if another engine was faster."""
+async def _open_for(db: Connection, book: Runbook, one: Kept, others: Sequence[Kept], now: datetime) -> Incident | None:
+    """The incident if it is new. Raises nothing if another engine was faster. `others`: alerts that are open too."""
     alert = one.alert
     before = (await store.joined(db, [one.id])).get(one.id)
     if before is not None:
@@ -135,19 +136,24 @@ async def _open_for(db: Connection, book: Runbook, one: Kept, now: datetime) -> 
         },
     )
     if not is_new:
-        await _take_over(db, incident, one, severity, now)
+        await _take_over(db, incident, one, others, severity, now)
     return incident if is_new else None
 
 
-async def _take_over(db: Connection, incident: Incident, one: Kept, severity: Severity, now: datetime) -> None:
-    """What a further alert adds to what is known."""
+async def _take_over(  # noqa: PLR0917 - what, and beside what
+    db: Connection, incident: Incident, one: Kept, others: Sequence[Kept], severity: Severity, now: datetime
+) -> None:
+    """What a further alert adds to what is known: one that is worse than all before says what the incident is about."""
     worse = severity == "critical" and incident.severity != "critical"
+    joined = await store.joined(db, [other.id for other in others if other.id != one.id])
+    known = [other.alert.severity for other in others if joined.get(other.id) == incident.id]
+    is_worst = one.alert.severity == "critical" and bool(known) and "critical" not in known
     await store.set_facts(
         db,
         incident.id,
         severity="critical" if worse else incident.severity,
-        cause=one.alert.cause if worse else incident.cause,
-        title=one.alert.title if worse else incident.title,
+        cause=one.alert.cause if worse or is_worst else incident.cause,
+        title=one.alert.title if worse or is_worst else incident.title,
         affected=_together(incident.affected, one.affected),
     )
     if worse:
