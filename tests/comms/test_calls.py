@@ -98,12 +98,6 @@ async def test_test_calls_and_calls_before_it_began_or_after_it_was_over_hit_nob
     assert await exchange.affected(state="resolved", resolved_at=NOW - 5 * MINUTE) == []
 
 
-async def test_where_all_targets_were_gone_round_the_merchant_is_hit(exchange):
-    await exchange.call(await exchange.merchant("bakery"), "voicemail", "voicemail: every target is avoided")
-    [one] = await exchange.affected()
-    assert one.calls.to_voicemail == 1
-
-
 BAKERY = AffectedMerchant(
     1, "bakery", "Bakery", "o@bakery.example", 0, 0, 0.0, 0, calls=CallFigures(40, 20, 12, 5, 3, 9, NOW)
 )

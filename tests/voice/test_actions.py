@@ -20,8 +20,9 @@ from holdfast.runbooks.actions import Done, Failed, NotApplicable, Run, Waiting
 from holdfast.runbooks.model import Step
 from holdfast.voice import store
 from holdfast.voice.actions import affected, caller_id_pool, debugger, isolated, redistribute, voicemail_only
-from holdfast.voice.model import LineHealth, Plan, PlanTarget
-from holdfast.voice.redistributing import proposal
+from holdfast.voice.model import Dial, LineHealth, Plan, PlanTarget
+from holdfast.voice.redistributing import proposal, read
+from holdfast.voice.routing import decide
 from holdfast.voice.trial_actions import residual, try_calls
 from tests.voice import calls as kept
 from tests.voice.lines import line, snapshot
@@ -244,6 +245,26 @@ async def test_where_nobody_is_left_messages_are_said_to_be_the_way(pool, run, n
     assert isinstance(outcome, NotApplicable)
     assert outcome.said.endswith("taking messages is the way")
     assert await turned(pool) == {}
+
+
+async def test_who_has_nobody_else_rings_on_where_a_region_is_gone_round_for_others(pool, run, now):
+    owner = await bakery(pool, one="desk london", three="london")
+    alone = [f"+14155550{n}" for n in range(200, 240)]
+    florist = await merchants.insert(pool, NewMerchant("florist", "Florist", None, None))
+    await number_store.put(pool, [NewNumber(phone, florist.id, "US") for phone in alone])
+    await store.put_plans(pool, {phone: Plan((PlanTarget(MOBILE),)) for phone in alone}, changed_by="ann")
+    assert owner != florist.id
+    for target in (DESK, MOBILE, "+14155550113"):
+        for phone in (ONE, TWO, alone[0]):
+            await fails(pool, now, target, 8, phone=phone)
+            await works(pool, now, target, 4, phone=phone)
+    await works(pool, now, LONDON, 60, region="GB")
+    outcome = await redistribute.run(run)
+    assert isinstance(outcome, Done)
+    assert outcome.said.endswith("; 40 numbers that ring them have nobody else, and ring them all the same")
+    told = decide(await read(pool, now), alone[1], call_sid="CA1", tried=(), now=now)
+    assert isinstance(told, Dial)
+    assert told.target.address == MOBILE
 
 
 async def test_a_fault_of_our_own_is_not_led_round(pool, run, now):

@@ -119,7 +119,7 @@ async def affected(run: Run) -> Outcome:
 
 @action("voice.redistribute", expires=LASTS, listed=True, patience=timedelta(minutes=2))
 async def redistribute(run: Run, *, most: int = MOST, lasts: timedelta = LASTS) -> Outcome:
-    """Let calls go round targets, regions and numbers that fail, to those that work; never where nobody is left."""
+    """Let calls go round targets, regions and numbers that fail, to those that work; who has nobody else rings on."""
     reached = await isolation(run.pool, run.now)
     if reached.whose == "ours":
         return NotApplicable(f"going round would not help: {reached.said}")
@@ -137,6 +137,9 @@ async def redistribute(run: Run, *, most: int = MOST, lasts: timedelta = LASTS) 
     rest = f"; {more} more are ill, which is too many to go round at once" if more else ""
     said = f"calls go round {', '.join(str(one.target) for one in found.chosen[:5])}"
     said += f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+    alone = sum(one.alone for one in found.chosen[:most] if one.health.kind != "number")
+    if alone:
+        rest += f"; {alone} number{'s' * (alone != 1)} that ring them have nobody else, and ring them all the same"
     return Done(f"{said}: {found.chosen[0].why}{rest}", {"turned": shown, "left": dict(found.refused)})
 
 
@@ -167,7 +170,7 @@ def _nothing_to_turn(found: Proposal) -> Outcome:
 
 async def _detour(run: Run, one: Detour) -> dict[str, Any]:
     touched = await reach(run.pool, AVOID.name, one.target, now=run.now)
-    return {"avoid": str(one.target), **_figures(one.health), "touches": str(touched), "with somebody left": one.left}
+    return {"avoid": str(one.target), **_figures(one.health), "touches": str(touched), "nobody else": one.alone}
 
 
 # Messages instead

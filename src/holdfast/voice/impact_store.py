@@ -18,7 +18,7 @@ MOST = 10_000
 _COUNTED = """
     SELECT c.merchant_id, c.began_at, c.outcome,
            c.outcome IN ('voicemail', 'abandoned', 'announcement') AND (
-               c.answer LIKE 'voicemail: voicemail only%' OR c.answer = 'voicemail: every target is avoided'
+               c.answer LIKE 'voicemail: voicemail only%'
                OR EXISTS (SELECT FROM leg l WHERE l.call_sid = c.sid AND l.outcome = 'failed')) AS diverted
     FROM call c
     WHERE c.began_at >= $1::timestamptz - interval '4 hours' AND c.began_at < $2 AND NOT c.is_test
