@@ -91,6 +91,14 @@ def test_voicemail_only_takes_a_message_whatever_was_rung_before(lever, why):
         assert found.why == why
 
 
+def test_under_voicemail_only_a_closed_shop_is_closed_and_a_number_without_a_plan_has_none():
+    closed = line(hours=(NIGHTLY,), closed_greeting="We open at ten at night")
+    assert told([closed], {"voice.voicemail_only": 100}) == TakeMessage("We open at ten at night", "closed")
+    none = told([line(plan=Plan())], {"voice.voicemail_only": 100})
+    assert isinstance(none, TakeMessage)
+    assert none.why == "no plan"
+
+
 @pytest.mark.parametrize("of", [" region:GB", " merchant:2", " number:+14155550199"])
 def test_voicemail_only_of_others_is_none_of_its_business(of):
     assert isinstance(told([line()], {f"voice.voicemail_only{of}": 100}), Dial)

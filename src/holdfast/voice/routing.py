@@ -33,7 +33,8 @@ def decide(snapshot: Snapshot, phone: str, *, call_sid: str, tried: Sequence[str
 
     1. Nothing known (a cold start without store and snapshot), or no plan: a message.
     2. A number that is not ours: an announcement.
-    3. Voicemail-only, or closed: a message, whatever was rung before.
+    3. Closed, or voicemail-only: a message, whatever was rung before. Closed comes first: its caller hears so with and
+       without trouble, and is not hit by it.
     4. The first target of its plan that was not rung and is not avoided.
     5. All of its targets avoided: somebody of the merchant's other lines, those that are open and not voicemail-only
        themselves. Only then: where one of its own could be rung, the plan is what the merchant wants.
@@ -58,13 +59,13 @@ def decide(snapshot: Snapshot, phone: str, *, call_sid: str, tried: Sequence[str
 
 def _no_ringing(snapshot: Snapshot, line: Line, now: datetime) -> TakeMessage | None:
     """The message, where nobody is to be rung at all."""
-    selecting = selected(snapshot, VOICEMAIL_ONLY, line)
-    if selecting is not None:
-        return TakeMessage(_greeting(line), f"{VOICEMAIL}: {shown(selecting, line) or 'all'}")
     if not line.plan.targets:
         return TakeMessage(_greeting(line), NO_PLAN)
     if not is_open(line.plan.hours, line.time_zone, now):
         return TakeMessage(line.plan.closed_greeting or _greeting(line, closed=True), CLOSED)
+    selecting = selected(snapshot, VOICEMAIL_ONLY, line)
+    if selecting is not None:
+        return TakeMessage(_greeting(line), f"{VOICEMAIL}: {shown(selecting, line) or 'all'}")
     return None
 
 
