@@ -139,7 +139,7 @@ class Turner:
         _bounded(actor, reason)
         exact = [(await self.read(name, one, exists=False))[1] for one in targets or ("",) if not one.endswith(":*")]
         kinds = {one.removesuffix(":*") for one in targets if one.endswith(":*")}
-        guarding = default_guards(chosen) if guards is None else tuple(Guard.read(text) for text in guards)
+        guarding = default_guards(chosen, exact) if guards is None else tuple(Guard.read(text) for text in guards)
         async with self._pool.acquire() as connection, connection.transaction():
             await store.lock(connection)
             at = now or await store.clock(connection)
