@@ -1,12 +1,14 @@
 """Actions that turn levers for an incident, and bring them back."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from holdfast.db.pool import Pool
 from holdfast.durations import lasted
 from holdfast.incidents import store as incidents
+from holdfast.incidents.model import ENGINE
 from holdfast.levers import ramp_store, store
 from holdfast.levers.defaults import default
 from holdfast.levers.model import (
@@ -17,20 +19,19 @@ from holdfast.levers.model import (
     Lever,
     LeverError,
     NoWayError,
+    RefusedError,
     Target,
     Turned,
     Value,
     lever,
     written,
 )
-from holdfast.levers.ramp import Ramp
 from holdfast.levers.turning import Turner
+from holdfast.levers.ways_back import BY_STEP, came_to_nothing, held_back
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, Mitigation, NotApplicable, Outcome, Run, Waiting, action
 from holdfast.signals import readings
 
 HOUR = timedelta(hours=1)
-BY_STEP = "incident "
-"""Begins the reason of what a step turned."""
 WELL = ("router.p95_seconds.critical<1", "router.error_ratio<1%", "database.round_trip<0.1")
 """While all of these hold, processing keeps up, and slowing it down would help nobody."""
 
@@ -246,7 +247,7 @@ async def bring_back(run: Run, *, only: str = "", hold: timedelta = timedelta(mi
     ]
     if not turned:
         return await _all_back(run, ids, wanted)
-    said = [await _on_its_way(run, one, hold) for one in turned]
+    said = [await _on_its_way(run, one, ids, hold) for one in turned]
     return Waiting("; ".join(said), evidence={"off": [_name(one) for one in turned]})
 
 
@@ -262,21 +263,17 @@ async def _all_back(run: Run, ids: Sequence[int], wanted: Sequence[str]) -> Outc
     return Done("back to normal: " + ", ".join(done), {"ramps": [one.id for one in ramps]})
 
 
-async def _on_its_way(run: Run, one: Turned, hold: timedelta) -> str:
-    """Bring it back, unless a ramp does so already or a person stopped it."""
+async def _on_its_way(run: Run, one: Turned, ids: Sequence[int], hold: timedelta) -> str:
+    """Bring it back, unless a ramp does so already, a person stopped it, or ways back have failed."""
     ramp = await ramp_store.latest_of(run.pool, one.name, one.target)
     if ramp is not None and ramp.state == "running":
-        return f"{_name(one)} is {ramp.percent} % of the way back ({ramp.note or 'it has just begun'})"
-    if ramp is not None and _was_stopped(ramp, one):
-        return f"{_name(one)}: ramp {ramp.id} was stopped by {ramp.stopped_by}: start one, or clear the lever"
-    return await _begin_ramp(run, one, hold)
-
-
-def _was_stopped(ramp: Ramp, one: Turned) -> bool:
-    """Whether a person stopped it, and no step has turned the lever since."""
-    if ramp.stopped_by is None or ramp.ended_at is None:
-        return False
-    return ramp.ended_at >= one.set_at or not one.reason.startswith(BY_STEP)
+        if not came_to_nothing(ramp):
+            return f"{_name(one)} is {ramp.percent} % of the way back ({ramp.note or 'it has just begun'})"
+        turner = Turner(run.pool, run.settings, Ids())
+        with suppress(RefusedError):  # it is over meanwhile
+            await turner.stop_ramp(ramp.id, actor=ENGINE, reason=f"it came back to where it began: {ramp.note}"[:500])
+    held = await held_back(run.pool, one, ids, run.now)
+    return f"{_name(one)}: {held}" if held is not None else await _begin_ramp(run, one, hold)
 
 
 async def _begin_ramp(run: Run, one: Turned, hold: timedelta) -> str:

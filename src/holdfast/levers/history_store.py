@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from holdfast.db.pool import Connection
+from holdfast.db.pool import Connection, Pool
 from holdfast.incidents import store as incidents
 from holdfast.incidents.model import Incident
 from holdfast.levers.model import Change, written
@@ -38,6 +38,21 @@ async def remember(db: Connection, change: Change) -> None:
             await incidents.write(
                 db, incident.id, "lever", said(change), actor=change.actor, now=change.at, evidence=_evidence(change)
             )
+
+
+async def was_back(db: Connection | Pool, name: str, target: str, since: datetime) -> bool:
+    """Whether it was cleared, or expired, since then."""
+    return bool(
+        await db.fetchval(
+            """
+            SELECT EXISTS (SELECT FROM lever_history
+                           WHERE name = $1 AND target = $2 AND at >= $3 AND what IN ('cleared', 'expired'))
+            """,
+            name,
+            target,
+            since,
+        )
+    )
 
 
 async def worked_on(db: Connection, incident_id: int) -> Incident | None:
