@@ -16,6 +16,7 @@ from holdfast.levers.model import (
     EVERYTHING,
     ROUTER_CONCURRENCY,
     WEIGHT,
+    Change,
     Lever,
     LeverError,
     NoWayError,
@@ -94,6 +95,16 @@ async def value_now(run: Run, chosen: Lever, target: Target = EVERYTHING) -> obj
         if (one.name, one.target) == (chosen.name, str(target)):
             return one.value
     return default(chosen, target, run.settings)
+
+
+async def last_turns(run: Run, *chosen: Lever) -> Sequence[Change]:
+    """Of these levers, by target: how each was turned last, for the incident and those merged into it, or for none."""
+    ids, until = await _ids(run), run.now + timedelta(minutes=1)
+    return await store.last_turns(run.pool, ids, run.incident.since, until, [one.name for one in chosen])
+
+
+async def _ids(run: Run) -> list[int]:
+    return [run.incident.id, *(one.id for one in await incidents.merged(run.pool, run.incident.id))]
 
 
 # Slower
@@ -241,7 +252,7 @@ async def bring_back(run: Run, *, only: str = "", hold: timedelta = timedelta(mi
             lever(name)
         except LeverError as error:
             return Failed(str(error))
-    ids = [run.incident.id, *(one.id for one in await incidents.merged(run.pool, run.incident.id))]
+    ids = await _ids(run)
     turned = [
         one for one in await store.current(run.pool) if one.incident_id in ids and (not wanted or one.name in wanted)
     ]

@@ -252,6 +252,25 @@ async def turns(db: Executor, incident_id: int, since: datetime, until: datetime
     return [_change(row) for row in rows]
 
 
+async def last_turns(
+    db: Executor, incident_ids: Sequence[int], since: datetime, until: datetime, names: Sequence[str]
+) -> Sequence[Change]:
+    """The last turn of each of these levers and targets, for the incidents, or in the time for none."""
+    rows = await db.fetch(
+        f"""
+        SELECT DISTINCT ON (name, target) {_CHANGE} FROM lever_history
+        WHERE (incident_id = ANY($1::bigint[]) OR (incident_id IS NULL AND at >= $2 AND at <= $3))
+          AND name = ANY($4::text[]) AND what IN ('set', 'cleared', 'expired')
+        ORDER BY name, target, at DESC, id DESC
+        """,
+        list(incident_ids),
+        since,
+        until,
+        list(names),
+    )
+    return [_change(row) for row in rows]
+
+
 async def lock(db: Connection) -> None:
     """Only one at a time decides by what levers and ramps are; until the transaction ends."""
     await db.execute("SELECT pg_advisory_xact_lock($1)", int(Lock.LEVERS))

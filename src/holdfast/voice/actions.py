@@ -6,8 +6,8 @@ from typing import Any
 
 from holdfast.durations import lasted
 from holdfast.levers import store as levers
-from holdfast.levers.actions import clear, of_incident, turn
-from holdfast.levers.model import AVOID, CALLER_ID_POOL, VOICEMAIL_ONLY, Lever, LeverError, Target
+from holdfast.levers.actions import clear, last_turns, of_incident, turn
+from holdfast.levers.model import AVOID, CALLER_ID_POOL, VOICEMAIL_ONLY, Change, Lever, LeverError, Target
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
 from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, Waiting, action
@@ -153,8 +153,8 @@ async def _(run: Run) -> str:
     return await _cleared(run, AVOID, "nothing is gone round any more")
 
 
-async def _changes(run: Run) -> Sequence[Any]:
-    return await levers.turns(run.pool, run.incident.id, run.incident.since, run.now + timedelta(minutes=1))
+async def _changes(run: Run) -> Sequence[Change]:
+    return await last_turns(run, AVOID)
 
 
 def _nothing_to_turn(found: Proposal) -> Outcome:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from holdfast.durations import lasted
-from holdfast.levers import store as levers
+from holdfast.levers.actions import last_turns
 from holdfast.levers.model import VOICE
 from holdfast.merchants import number_store
 from holdfast.merchants.numbers import Number
@@ -30,7 +30,6 @@ TOLERATED = 0.02
 """Share of calls by which it may be worse than usual: that is not to be told from chance."""
 AGAIN = timedelta(seconds=20)
 FOR_LONG = timedelta(weeks=4)
-_VOICE = frozenset(lever.name for lever in VOICE)
 _SHOWN = 20
 
 
@@ -116,11 +115,7 @@ async def _really(run: Run, calling: str, numbers: list[Number]) -> list[dict[st
 @action("voice.residual")
 async def residual(run: Run, *, window: timedelta = timedelta(minutes=10)) -> Outcome:
     """Wait until, after what was brought back last, no more calls go wrong than usually do, and nothing is ill."""
-    until = run.now + timedelta(minutes=1)
-    turns = [
-        one for one in await levers.turns(run.pool, run.incident.id, run.incident.since, until) if one.name in _VOICE
-    ]
-    last = max((one.at for one in turns), default=run.incident.since)
+    last = max((one.at for one in await last_turns(run, *VOICE)), default=run.incident.since)
     since = max(last, run.now - window)
     watched = run.now - since
     found = await isolation(run.pool, run.now, window=max(watched, timedelta(seconds=1)))

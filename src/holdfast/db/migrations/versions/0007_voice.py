@@ -196,6 +196,8 @@ CREATE TABLE repointed (
 )
 ;
 COMMENT ON COLUMN repointed.before IS 'The number''s addresses at Twilio as they were: what undoing brings back'
+;
+CREATE INDEX lever_history_of_incident ON lever_history (incident_id, at)
 """
 
 
