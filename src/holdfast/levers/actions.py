@@ -240,18 +240,40 @@ async def _(run: Run) -> str:
     return "lanes have their usual weights"
 
 
+# As long as it takes
+
+
+@action("levers.renew")
+async def renew(run: Run, *, only: str = "", within: timedelta = HOUR, lasts: timedelta = 4 * HOUR) -> Outcome:
+    """Let what steps have turned not run out while the incident is open: it comes back in steps, or by a person's word.
+
+    What a person turned for a time ends as they said. Were nobody at work here any more, all of it would run out.
+    """
+    wanted = _names(only)
+    if isinstance(wanted, Failed):
+        return wanted
+    ids, until, kept = await _ids(run), run.now + lasts, []
+    for one in await store.current(run.pool, run.now):
+        soon = one.expires_at is not None and one.expires_at <= run.now + within
+        ours = one.incident_id in ids and one.reason.startswith(BY_STEP) and (not wanted or one.name in wanted)
+        if soon and ours:
+            reason = "the incident is still open"
+            if await store.renew(run.pool, one, until, actor=run.actor, reason=reason, now=run.now):
+                kept.append(_name(one))
+    if not kept:
+        return NotApplicable("nothing that was turned for it runs out soon")
+    return Done(f"{', '.join(kept)} stays so until {until:%H:%M %Z}", {"renewed": kept, "until": until})
+
+
 # Back
 
 
 @action("levers.bring_back")
 async def bring_back(run: Run, *, only: str = "", hold: timedelta = timedelta(minutes=1)) -> Outcome:
     """Bring what was turned for the incident back in steps, guarded by signals: all of it, or `only` some levers."""
-    wanted = [name.strip() for name in only.split(",") if name.strip()]
-    for name in wanted:
-        try:
-            lever(name)
-        except LeverError as error:
-            return Failed(str(error))
+    wanted = _names(only)
+    if isinstance(wanted, Failed):
+        return wanted
     ids = await _ids(run)
     turned = [
         one for one in await store.current(run.pool) if one.incident_id in ids and (not wanted or one.name in wanted)
@@ -260,6 +282,15 @@ async def bring_back(run: Run, *, only: str = "", hold: timedelta = timedelta(mi
         return await _all_back(run, ids, wanted)
     said = [await _on_its_way(run, one, ids, hold) for one in turned]
     return Waiting("; ".join(said), evidence={"off": [_name(one) for one in turned]})
+
+
+def _names(only: str) -> list[str] | Failed:
+    """The levers that are named; none: all."""
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    try:
+        return [lever(name).name for name in wanted]
+    except LeverError as error:
+        return Failed(str(error))
 
 
 async def _all_back(run: Run, ids: Sequence[int], wanted: Sequence[str]) -> Outcome:

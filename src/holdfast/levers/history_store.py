@@ -70,6 +70,8 @@ def said(change: Change) -> str:
     if change.what.startswith("ramp "):
         far = f" at {change.percent} %" if change.percent is not None else ""
         return f"{name}: ramp {change.ramp_id} {_RAMP_WORDS.get(change.what, change.what)}{far}{why}"
+    if change.what == "renewed":
+        return f"{name} stays {written(change.value)} until {_at(change.expires_at)}{why}"
     words = {"cleared": " cleared", "expired": " expired"}.get(change.what, "")
     until = f" until {_at(change.expires_at)}" if change.expires_at is not None else ""
     return f"{name}{words} {written(change.before)} → {written(change.value)}{until}{why}"
@@ -85,8 +87,8 @@ _RAMP_WORDS = {
 }
 
 
-def _at(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+def _at(time: datetime | None) -> str:
+    return "it is cleared" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _evidence(change: Change) -> dict[str, Any]:
