@@ -438,6 +438,27 @@ async def test_nothing_is_left_once_calls_go_as_usual_for_a_while(pool, run, now
     assert isinstance(await residual.run(replace(run, now=later + 11 * MINUTE)), Done)
 
 
+async def usual(pool, run):
+    outcome = await residual.run(run)
+    await steps.put(
+        pool, run.incident.id, run.step, "waiting", said="", now=run.now, actor=None, evidence=outcome.evidence
+    )
+    return outcome.evidence["usual_share"]
+
+
+async def test_what_is_usual_is_that_of_a_day_without_an_outage_of_its_own_and_is_read_once(pool, run, now):
+    watching = replace(run, step="voice.watch_restoration")
+    owner = await bakery(pool, one="desk")
+    for days in range(1, 6):
+        for became in ("person", "person", "person", "missed", "voicemail"):
+            await kept.call(pool, became, merchant_id=owner, at=now - timedelta(days=days, hours=-6))
+    for _ in range(200):
+        await kept.call(pool, "failed", merchant_id=owner, at=now - timedelta(days=6, hours=-6))
+    assert await usual(pool, watching) == 0.2
+    await pool.execute("DELETE FROM call")
+    assert await usual(pool, watching) == 0.2, "kept with the step"
+
+
 async def test_what_is_still_ill_is_an_issue(pool, run, now):
     await bakery(pool, one="desk mobile")
     await works(pool, now, MOBILE)
