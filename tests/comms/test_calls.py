@@ -14,8 +14,11 @@ from holdfast.incidents import store as incidents
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import NewMerchant
 from holdfast.runbooks.actions import Done, NotApplicable, Run, Waiting
+from holdfast.voice.routing import decide
 from tests.comms.incidents import opened
 from tests.comms.town import FROM, incident, send
+from tests.voice.lines import BAKERY as LINE
+from tests.voice.lines import NIGHTLY, NOON, line, snapshot
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -76,6 +79,16 @@ async def test_who_was_reached_or_is_closed_or_did_not_pick_up_is_not_affected(e
     assert await exchange.affected() == []
 
 
+async def test_who_called_a_closed_shop_while_all_calls_went_to_voicemail_was_not_hit(exchange):
+    bakery = await exchange.merchant("bakery")
+    for hours, hit in (((NIGHTLY,), 0), ((), 1)):
+        found = decide(
+            snapshot([line(hours=hours)], {"voice.voicemail_only": 100}), LINE, call_sid="CA1", tried=(), now=NOON
+        )
+        await exchange.call(bakery, "voicemail", f"voicemail: {found.why}")
+        assert sum(one.calls.hit for one in await exchange.affected()) == hit
+
+
 async def test_each_has_figures_of_its_own_the_most_hit_first(exchange):
     bakery, florist = await exchange.merchant("bakery", "o@bakery.example"), await exchange.merchant("florist")
     for outcome in ("person", "missed", "failed"):
@@ -96,12 +109,6 @@ async def test_test_calls_and_calls_before_it_began_or_after_it_was_over_hit_nob
     await exchange.call(bakery, "failed", ago=31)
     await exchange.call(bakery, "failed", ago=2)
     assert await exchange.affected(state="resolved", resolved_at=NOW - 5 * MINUTE) == []
-
-
-async def test_where_all_targets_were_gone_round_the_merchant_is_hit(exchange):
-    await exchange.call(await exchange.merchant("bakery"), "voicemail", "voicemail: every target is avoided")
-    [one] = await exchange.affected()
-    assert one.calls.to_voicemail == 1
 
 
 BAKERY = AffectedMerchant(

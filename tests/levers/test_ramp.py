@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.levers.model import (
+    AVOID,
     BACKOFF,
     DELIVERY_CONCURRENCY,
     EVERYTHING,
     LEVERS,
     PAUSED,
     ROUTER_CONCURRENCY,
+    VOICEMAIL_ONLY,
     LeverError,
     Target,
 )
@@ -209,6 +211,8 @@ def test_every_way_is_monotonous_and_ends_at_its_goal(origin, goal, percents):
         ("system.cpu<90%", 0.94, "unwell"),
         ("system.cpu<0.9", 0.96, "worse"),
         ("router.error_ratio<2%", 0.03, "worse"),
+        ("calls.ill.target:sip:a<b@example.com<20%", 0.36, "worse"),
+        ("calls.ill.region:US<20%", 0.0, "well"),
     ],
 )
 def test_a_guard_judges(text, value, verdict):
@@ -223,6 +227,7 @@ def test_a_guard_judges(text, value, verdict):
         ("database.round_trip=1", "is no guard"),
         ("database.round_trip<-1", "is no guard"),
         ("database.round_trip<0", "above 0"),
+        ("calls.ill.lane:bulk<1", "is no guard"),
         ("database.speed<1", "there is no reading 'database.speed'; there are database.connections"),
         ("queue.oldest_age.slow<1", r"queue\.oldest_age\.critical"),
     ],
@@ -255,4 +260,16 @@ def test_a_plan_that_makes_no_sense_is_refused_with_the_reason(more, said):
 def test_guards_are_written_as_they_are_read():
     for lever in LEVERS.values():
         for guard in default_guards(lever):
-            assert Guard.read(str(guard)) == guard
+            assert str(Guard.read(str(guard))) == str(guard)
+
+
+@pytest.mark.parametrize("target", ["region:US", "target:sip:a<1@example.com", "number:+14155550100"])
+def test_a_ramp_of_calls_watches_the_very_line(target):
+    guards = default_guards(AVOID if target != "number:+14155550100" else VOICEMAIL_ONLY, [Target.read(target)])
+    assert str(guards[-1]) == f"calls.ill.{target}<0.2"
+    assert str(Guard.read(str(guards[-1]))) == str(guards[-1])
+
+
+def test_a_ramp_of_everything_has_no_line_of_its_own():
+    assert default_guards(VOICEMAIL_ONLY, [EVERYTHING]) == default_guards(VOICEMAIL_ONLY)
+    assert default_guards(PAUSED, [Target("merchant", "1")]) == default_guards(PAUSED)

@@ -20,8 +20,9 @@ from holdfast.runbooks.actions import Done, Failed, NotApplicable, Run, Waiting
 from holdfast.runbooks.model import Step
 from holdfast.voice import store
 from holdfast.voice.actions import affected, caller_id_pool, debugger, isolated, redistribute, voicemail_only
-from holdfast.voice.model import LineHealth, Plan, PlanTarget
-from holdfast.voice.redistributing import proposal
+from holdfast.voice.model import Dial, LineHealth, Plan, PlanTarget
+from holdfast.voice.redistributing import proposal, read
+from holdfast.voice.routing import decide
 from holdfast.voice.trial_actions import residual, try_calls
 from tests.voice import calls as kept
 from tests.voice.lines import line, snapshot
@@ -246,6 +247,26 @@ async def test_where_nobody_is_left_messages_are_said_to_be_the_way(pool, run, n
     assert await turned(pool) == {}
 
 
+async def test_who_has_nobody_else_rings_on_where_a_region_is_gone_round_for_others(pool, run, now):
+    owner = await bakery(pool, one="desk london", three="london")
+    alone = [f"+14155550{n}" for n in range(200, 240)]
+    florist = await merchants.insert(pool, NewMerchant("florist", "Florist", None, None))
+    await number_store.put(pool, [NewNumber(phone, florist.id, "US") for phone in alone])
+    await store.put_plans(pool, {phone: Plan((PlanTarget(MOBILE),)) for phone in alone}, changed_by="ann")
+    assert owner != florist.id
+    for target in (DESK, MOBILE, "+14155550113"):
+        for phone in (ONE, TWO, alone[0]):
+            await fails(pool, now, target, 8, phone=phone)
+            await works(pool, now, target, 4, phone=phone)
+    await works(pool, now, LONDON, 60, region="GB")
+    outcome = await redistribute.run(run)
+    assert isinstance(outcome, Done)
+    assert outcome.said.endswith("; 40 numbers that ring them have nobody else, and ring them all the same")
+    told = decide(await read(pool, now), alone[1], call_sid="CA1", tried=(), now=now)
+    assert isinstance(told, Dial)
+    assert told.target.address == MOBILE
+
+
 async def test_a_fault_of_our_own_is_not_led_round(pool, run, now):
     await bakery(pool, one="desk mobile")
     for _ in range(5):
@@ -415,6 +436,27 @@ async def test_nothing_is_left_once_calls_go_as_usual_for_a_while(pool, run, now
     outcome = await residual.run(replace(run, now=later + 4 * MINUTE))
     assert (type(outcome), outcome.said.startswith("well for")) == (Waiting, True)
     assert isinstance(await residual.run(replace(run, now=later + 11 * MINUTE)), Done)
+
+
+async def usual(pool, run):
+    outcome = await residual.run(run)
+    await steps.put(
+        pool, run.incident.id, run.step, "waiting", said="", now=run.now, actor=None, evidence=outcome.evidence
+    )
+    return outcome.evidence["usual_share"]
+
+
+async def test_what_is_usual_is_that_of_a_day_without_an_outage_of_its_own_and_is_read_once(pool, run, now):
+    watching = replace(run, step="voice.watch_restoration")
+    owner = await bakery(pool, one="desk")
+    for days in range(1, 6):
+        for became in ("person", "person", "person", "missed", "voicemail"):
+            await kept.call(pool, became, merchant_id=owner, at=now - timedelta(days=days, hours=-6))
+    for _ in range(200):
+        await kept.call(pool, "failed", merchant_id=owner, at=now - timedelta(days=6, hours=-6))
+    assert await usual(pool, watching) == 0.2
+    await pool.execute("DELETE FROM call")
+    assert await usual(pool, watching) == 0.2, "kept with the step"
 
 
 async def test_what_is_still_ill_is_an_issue(pool, run, now):

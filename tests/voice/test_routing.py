@@ -91,6 +91,14 @@ def test_voicemail_only_takes_a_message_whatever_was_rung_before(lever, why):
         assert found.why == why
 
 
+def test_under_voicemail_only_a_closed_shop_is_closed_and_a_number_without_a_plan_has_none():
+    closed = line(hours=(NIGHTLY,), closed_greeting="We open at ten at night")
+    assert told([closed], {"voice.voicemail_only": 100}) == TakeMessage("We open at ten at night", "closed")
+    none = told([line(plan=Plan())], {"voice.voicemail_only": 100})
+    assert isinstance(none, TakeMessage)
+    assert none.why == "no plan"
+
+
 @pytest.mark.parametrize("of", [" region:GB", " merchant:2", " number:+14155550199"])
 def test_voicemail_only_of_others_is_none_of_its_business(of):
     assert isinstance(told([line()], {f"voice.voicemail_only{of}": 100}), Dial)
@@ -135,11 +143,18 @@ def test_where_everything_is_avoided_the_merchants_other_lines_stand_in():
     found = told(lines, levers)
     assert isinstance(found, Dial)
     assert (found.target.address, found.why) == ("+14155550211", "its own targets are avoided")
-    assert rung(lines, levers) == ["+14155550211"]
-    assert rung([line()], levers) == []
-    nobody = told([line()], levers)
-    assert isinstance(nobody, TakeMessage)
-    assert nobody.why == "every target is avoided"
+    assert rung(lines, levers) == ["+14155550211", DESK, MOBILE]
+
+
+def test_where_everything_is_avoided_and_nobody_stands_in_its_own_are_rung_all_the_same():
+    levers = {f"voice.avoid target:{DESK}": 100, "voice.avoid region:GB": 100}
+    found = told([line()], levers)
+    assert isinstance(found, Dial)
+    assert (found.target.address, found.why) == (DESK, "avoided, but there is nobody else")
+    assert rung([line()], levers) == [DESK, MOBILE]
+    last = told([line()], levers, tried=(DESK, MOBILE))
+    assert isinstance(last, TakeMessage)
+    assert last.why == "nobody answered"
 
 
 def test_where_one_of_its_own_could_be_rung_nobody_stands_in():
@@ -150,11 +165,11 @@ def test_where_one_of_its_own_could_be_rung_nobody_stands_in():
 def test_who_stands_in_is_open_takes_calls_and_is_not_avoided():
     levers = {f"voice.avoid target:{DESK}": 100}
     mine = line(BAKERY, DESK)
-    assert rung([mine, line(OTHER, "+14155550211", hours=(NIGHTLY,))], levers) == []
+    assert rung([mine, line(OTHER, "+14155550211", hours=(NIGHTLY,))], levers) == [DESK]
     there = [mine, line(OTHER, "+14155550211")]
-    assert rung(there, levers | {f"voice.voicemail_only number:{OTHER}": 100}) == []
-    assert rung(there, levers | {"voice.avoid target:+14155550211": 100}) == []
-    assert rung([mine, line(OTHER, DESK, "+14155550212")], levers) == ["+14155550212"]
+    assert rung(there, levers | {f"voice.voicemail_only number:{OTHER}": 100}) == [DESK]
+    assert rung(there, levers | {"voice.avoid target:+14155550211": 100}) == [DESK]
+    assert rung([mine, line(OTHER, DESK, "+14155550212")], levers) == ["+14155550212", DESK]
 
 
 def test_calls_that_others_stand_in_for_are_spread_over_them():
@@ -230,10 +245,24 @@ whats = st.one_of(
     st.integers(0, 23),
     st.text("0123456789abcdef", min_size=4, max_size=8),
 )
-def test_every_call_ends_with_a_message_having_rung_nobody_twice_and_nothing_avoided(made, levers, hour, call):
+def test_every_call_ends_with_a_message_having_rung_nobody_twice_and_avoided_ones_only_for_want_of_others(
+    made, levers, hour, call
+):
     lines = [line(f"+1415555{n:04}", plan=one) for n, one in enumerate(made)]
     now = datetime(2026, 5, 4, hour, tzinfo=UTC)
     found = rung(lines, levers, phone=lines[0].phone, call=call, now=now)
     assert len(found) == len(set(found)) <= MOST_TARGETS
-    for address in found:
-        assert not selects(levers.get(f"voice.avoid target:{address}", 0), lines[0].phone)
+    own = [target.address for target in made[0].targets]
+    avoided = {one for one in [*own, *found] if is_avoided(lines, levers, one)}
+    if set(own) <= avoided:
+        at = next((place for place, one in enumerate(found) if one in avoided), len(found))
+        assert found[at:] == own[: len(found) - at], "its own, last, in their order"
+    else:
+        assert not avoided & set(found)
+
+
+def is_avoided(lines, levers, address):
+    return any(
+        selects(levers.get(what, 0), lines[0].phone)
+        for what in (f"voice.avoid target:{address}", "voice.avoid region:US")
+    )

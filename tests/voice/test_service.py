@@ -260,7 +260,9 @@ async def test_levers_are_explained_as_long_as_they_last(pool, bakery):
     assert sentence(found.steps[0]) == (
         "rings +442079460111 for 20 s, showing +14155550900 (its own targets are avoided)"
     )
-    assert [one.address for one in found.skipped] == [DESK]
+    assert sentence(found.steps[1]).startswith(f"rings {DESK} for 20 s")
+    assert sentence(found.steps[1]).endswith("(avoided, but there is nobody else)")
+    assert found.skipped == (), "it is rung, if last"
     assert found.levers == (f"voice.avoid of target:{DESK}: 100 %", "voice.caller_id_pool of region:US: 100 %")
     later = await explain(pool, BAKERY, NOON + timedelta(hours=2))
     assert later is not None

@@ -1,12 +1,14 @@
 """Actions that turn levers for an incident, and bring them back."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from holdfast.db.pool import Pool
 from holdfast.durations import lasted
 from holdfast.incidents import store as incidents
+from holdfast.incidents.model import ENGINE
 from holdfast.levers import ramp_store, store
 from holdfast.levers.defaults import default
 from holdfast.levers.model import (
@@ -14,23 +16,23 @@ from holdfast.levers.model import (
     EVERYTHING,
     ROUTER_CONCURRENCY,
     WEIGHT,
+    Change,
     Lever,
     LeverError,
     NoWayError,
+    RefusedError,
     Target,
     Turned,
     Value,
     lever,
     written,
 )
-from holdfast.levers.ramp import Ramp
 from holdfast.levers.turning import Turner
+from holdfast.levers.ways_back import BY_STEP, came_to_nothing, held_back
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, Mitigation, NotApplicable, Outcome, Run, Waiting, action
 from holdfast.signals import readings
 
 HOUR = timedelta(hours=1)
-BY_STEP = "incident "
-"""Begins the reason of what a step turned."""
 WELL = ("router.p95_seconds.critical<1", "router.error_ratio<1%", "database.round_trip<0.1")
 """While all of these hold, processing keeps up, and slowing it down would help nobody."""
 
@@ -93,6 +95,16 @@ async def value_now(run: Run, chosen: Lever, target: Target = EVERYTHING) -> obj
         if (one.name, one.target) == (chosen.name, str(target)):
             return one.value
     return default(chosen, target, run.settings)
+
+
+async def last_turns(run: Run, *chosen: Lever) -> Sequence[Change]:
+    """Of these levers, by target: how each was turned last, for the incident and those merged into it, or for none."""
+    ids, until = await _ids(run), run.now + timedelta(minutes=1)
+    return await store.last_turns(run.pool, ids, run.incident.since, until, [one.name for one in chosen])
+
+
+async def _ids(run: Run) -> list[int]:
+    return [run.incident.id, *(one.id for one in await incidents.merged(run.pool, run.incident.id))]
 
 
 # Slower
@@ -228,26 +240,57 @@ async def _(run: Run) -> str:
     return "lanes have their usual weights"
 
 
+# As long as it takes
+
+
+@action("levers.renew")
+async def renew(run: Run, *, only: str = "", within: timedelta = HOUR, lasts: timedelta = 4 * HOUR) -> Outcome:
+    """Let what steps have turned not run out while the incident is open: it comes back in steps, or by a person's word.
+
+    What a person turned for a time ends as they said. Were nobody at work here any more, all of it would run out.
+    """
+    wanted = _names(only)
+    if isinstance(wanted, Failed):
+        return wanted
+    ids, until, kept = await _ids(run), run.now + lasts, []
+    for one in await store.current(run.pool, run.now):
+        soon = one.expires_at is not None and one.expires_at <= run.now + within
+        ours = one.incident_id in ids and one.reason.startswith(BY_STEP) and (not wanted or one.name in wanted)
+        if soon and ours:
+            reason = "the incident is still open"
+            if await store.renew(run.pool, one, until, actor=run.actor, reason=reason, now=run.now):
+                kept.append(_name(one))
+    if not kept:
+        return NotApplicable("nothing that was turned for it runs out soon")
+    return Done(f"{', '.join(kept)} stays so until {until:%H:%M %Z}", {"renewed": kept, "until": until})
+
+
 # Back
 
 
 @action("levers.bring_back")
 async def bring_back(run: Run, *, only: str = "", hold: timedelta = timedelta(minutes=1)) -> Outcome:
     """Bring what was turned for the incident back in steps, guarded by signals: all of it, or `only` some levers."""
-    wanted = [name.strip() for name in only.split(",") if name.strip()]
-    for name in wanted:
-        try:
-            lever(name)
-        except LeverError as error:
-            return Failed(str(error))
-    ids = [run.incident.id, *(one.id for one in await incidents.merged(run.pool, run.incident.id))]
+    wanted = _names(only)
+    if isinstance(wanted, Failed):
+        return wanted
+    ids = await _ids(run)
     turned = [
         one for one in await store.current(run.pool) if one.incident_id in ids and (not wanted or one.name in wanted)
     ]
     if not turned:
         return await _all_back(run, ids, wanted)
-    said = [await _on_its_way(run, one, hold) for one in turned]
+    said = [await _on_its_way(run, one, ids, hold) for one in turned]
     return Waiting("; ".join(said), evidence={"off": [_name(one) for one in turned]})
+
+
+def _names(only: str) -> list[str] | Failed:
+    """The levers that are named; none: all."""
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    try:
+        return [lever(name).name for name in wanted]
+    except LeverError as error:
+        return Failed(str(error))
 
 
 async def _all_back(run: Run, ids: Sequence[int], wanted: Sequence[str]) -> Outcome:
@@ -262,21 +305,17 @@ async def _all_back(run: Run, ids: Sequence[int], wanted: Sequence[str]) -> Outc
     return Done("back to normal: " + ", ".join(done), {"ramps": [one.id for one in ramps]})
 
 
-async def _on_its_way(run: Run, one: Turned, hold: timedelta) -> str:
-    """Bring it back, unless a ramp does so already or a person stopped it."""
+async def _on_its_way(run: Run, one: Turned, ids: Sequence[int], hold: timedelta) -> str:
+    """Bring it back, unless a ramp does so already, a person stopped it, or ways back have failed."""
     ramp = await ramp_store.latest_of(run.pool, one.name, one.target)
     if ramp is not None and ramp.state == "running":
-        return f"{_name(one)} is {ramp.percent} % of the way back ({ramp.note or 'it has just begun'})"
-    if ramp is not None and _was_stopped(ramp, one):
-        return f"{_name(one)}: ramp {ramp.id} was stopped by {ramp.stopped_by}: start one, or clear the lever"
-    return await _begin_ramp(run, one, hold)
-
-
-def _was_stopped(ramp: Ramp, one: Turned) -> bool:
-    """Whether a person stopped it, and no step has turned the lever since."""
-    if ramp.stopped_by is None or ramp.ended_at is None:
-        return False
-    return ramp.ended_at >= one.set_at or not one.reason.startswith(BY_STEP)
+        if not came_to_nothing(ramp):
+            return f"{_name(one)} is {ramp.percent} % of the way back ({ramp.note or 'it has just begun'})"
+        turner = Turner(run.pool, run.settings, Ids())
+        with suppress(RefusedError):  # it is over meanwhile
+            await turner.stop_ramp(ramp.id, actor=ENGINE, reason=f"it came back to where it began: {ramp.note}"[:500])
+    held = await held_back(run.pool, one, ids, run.now)
+    return f"{_name(one)}: {held}" if held is not None else await _begin_ramp(run, one, hold)
 
 
 async def _begin_ramp(run: Run, one: Turned, hold: timedelta) -> str:

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from holdfast.db.pool import Connection
+from holdfast.db.pool import Connection, Pool
 from holdfast.incidents import store as incidents
 from holdfast.incidents.model import Incident
 from holdfast.levers.model import Change, written
@@ -40,6 +40,21 @@ async def remember(db: Connection, change: Change) -> None:
             )
 
 
+async def was_back(db: Connection | Pool, name: str, target: str, since: datetime) -> bool:
+    """Whether it was cleared, or expired, since then."""
+    return bool(
+        await db.fetchval(
+            """
+            SELECT EXISTS (SELECT FROM lever_history
+                           WHERE name = $1 AND target = $2 AND at >= $3 AND what IN ('cleared', 'expired'))
+            """,
+            name,
+            target,
+            since,
+        )
+    )
+
+
 async def worked_on(db: Connection, incident_id: int) -> Incident | None:
     """The incident, or the one that it was merged into: where people look."""
     found = await incidents.get(db, incident_id)
@@ -55,6 +70,8 @@ def said(change: Change) -> str:
     if change.what.startswith("ramp "):
         far = f" at {change.percent} %" if change.percent is not None else ""
         return f"{name}: ramp {change.ramp_id} {_RAMP_WORDS.get(change.what, change.what)}{far}{why}"
+    if change.what == "renewed":
+        return f"{name} stays {written(change.value)} until {_at(change.expires_at)}{why}"
     words = {"cleared": " cleared", "expired": " expired"}.get(change.what, "")
     until = f" until {_at(change.expires_at)}" if change.expires_at is not None else ""
     return f"{name}{words} {written(change.before)} → {written(change.value)}{until}{why}"
@@ -70,8 +87,8 @@ _RAMP_WORDS = {
 }
 
 
-def _at(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+def _at(time: datetime | None) -> str:
+    return "it is cleared" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _evidence(change: Change) -> dict[str, Any]:

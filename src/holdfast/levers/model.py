@@ -283,7 +283,7 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row of the history. `what`: set, cleared, expired; ramp started, step, back, held, done, stopped.
+    """One row of the history. `what`: set, renewed, cleared, expired; ramp started, step, back, held, done, stopped.
 
     `evidence` is what the guards of a ramp saw, `percent` how far of its way the ramp was.
     """

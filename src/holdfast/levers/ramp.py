@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, Literal
 
-from holdfast.levers.model import Lever, LeverError, Target, Value, written
+from holdfast.levers.model import VOICE, Lever, LeverError, Target, Value, written
 from holdfast.signals.readings import WINDOW, Reading, ReadingError, reading
 
 Verdict = Literal["well", "unwell", "worse", "unknown"]
@@ -28,7 +28,10 @@ SETTLES = timedelta(seconds=WINDOW)
 UNWATCHED = timedelta(seconds=30)
 """When nobody looked for so long, nobody knows that all was well meanwhile: the hold begins anew."""
 
-_GUARD = re.compile(r"\s*([a-z0-9_.]+)\s*([<>])\s*(\d{1,9}(?:\.\d{1,6})?)\s*(%?)\s*", re.ASCII)
+_GUARD = re.compile(
+    r"\s*([a-z_.]+\.(?:region|number|target):[!-~]{1,260}?|[a-z0-9_.]+)\s*([<>])\s*(\d{1,9}(?:\.\d{1,6})?)\s*(%?)\s*",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,15 @@ DEFAULT_GUARDS: Mapping[str, tuple[str, ...]] = {
 _OTHERWISE = ("database.round_trip<0.1", "event_loop.lag<0.5")
 
 
-def default_guards(lever: Lever) -> tuple[Guard, ...]:
-    return tuple(Guard.read(text) for text in DEFAULT_GUARDS.get(lever.name, _OTHERWISE))
+_LINE_IS_WELL = "calls.ill.{}<20%"
+"""What is ill fails for more than a third (`voice.health.LIMIT`): that is clearly worse, as soon as it is known."""
+
+
+def default_guards(lever: Lever, targets: Sequence[Target] = ()) -> tuple[Guard, ...]:
+    """Of calls of a line, also of the very line: among all calls those of a dead target are few."""
+    of_lines = [one for one in targets if lever in VOICE and one.kind in ("region", "number", "target")]
+    own = [_LINE_IS_WELL.format(one) for one in of_lines]
+    return tuple(Guard.read(text) for text in (*DEFAULT_GUARDS.get(lever.name, _OTHERWISE), *own))
 
 
 @dataclass(frozen=True, slots=True)

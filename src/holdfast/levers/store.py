@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -117,6 +118,20 @@ async def expire(db: Executor, now: datetime | None = None) -> list[Turned]:
         for one in over:
             await _end(connection, one, "expired", reason=one.reason, now=at)
     return over
+
+
+async def renew(db: Executor, one: Turned, until: datetime, *, actor: str, reason: str, now: datetime) -> bool:
+    """Let it stay so until then; False if it is no longer as it was."""
+    async with _transaction(db) as connection:
+        there = await _row(connection, one.name, Target.read(one.target))
+        if there != one or one.is_over(now):
+            return False
+        await _put(connection, replace(one, expires_at=until))
+        renewed = Change(
+            now, "renewed", one.name, one.target, one.value, one.value, actor, reason, until, one.incident_id
+        )
+        await remember(connection, renewed)
+    return True
 
 
 async def underneath(db: Connection, turned: Turned, now: datetime) -> Turned | None:
@@ -248,6 +263,25 @@ async def turns(db: Executor, incident_id: int, since: datetime, until: datetime
         since,
         until,
         limit,
+    )
+    return [_change(row) for row in rows]
+
+
+async def last_turns(
+    db: Executor, incident_ids: Sequence[int], since: datetime, until: datetime, names: Sequence[str]
+) -> Sequence[Change]:
+    """The last turn of each of these levers and targets, for the incidents, or in the time for none."""
+    rows = await db.fetch(
+        f"""
+        SELECT DISTINCT ON (name, target) {_CHANGE} FROM lever_history
+        WHERE (incident_id = ANY($1::bigint[]) OR (incident_id IS NULL AND at >= $2 AND at <= $3))
+          AND name = ANY($4::text[]) AND what IN ('set', 'cleared', 'expired')
+        ORDER BY name, target, at DESC, id DESC
+        """,
+        list(incident_ids),
+        since,
+        until,
+        list(names),
     )
     return [_change(row) for row in rows]
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from holdfast.config import Settings
 from holdfast.db.notifications import hint
 from holdfast.db.pool import Connection, Pool
+from holdfast.incidents.model import ENGINE
 from holdfast.levers import ramp_store, store
 from holdfast.levers.connections import refuse_too_many
 from holdfast.levers.defaults import default
@@ -139,7 +140,7 @@ class Turner:
         _bounded(actor, reason)
         exact = [(await self.read(name, one, exists=False))[1] for one in targets or ("",) if not one.endswith(":*")]
         kinds = {one.removesuffix(":*") for one in targets if one.endswith(":*")}
-        guarding = default_guards(chosen) if guards is None else tuple(Guard.read(text) for text in guards)
+        guarding = default_guards(chosen, exact) if guards is None else tuple(Guard.read(text) for text in guards)
         async with self._pool.acquire() as connection, connection.transaction():
             await store.lock(connection)
             at = now or await store.clock(connection)
@@ -173,7 +174,8 @@ class Turner:
                 raise UnknownError(f"there is no ramp {ramp_id}; see `holdfast levers ramps --all`")
             note = f"stopped by {actor}" + (f": {reason}" if reason else "")
             at = now or await store.clock(connection)
-            if not await ramp_store.stop(connection, ramp, note, stopped_by=actor, now=at):
+            stopped_by = actor if actor != ENGINE else None
+            if not await ramp_store.stop(connection, ramp, note, stopped_by=stopped_by, now=at):
                 raise RefusedError(f"ramp {ramp_id} is {ramp.state} already")
             await ramp_store.tell(connection, ramp, "stopped", reason, actor=actor, now=at)
             stopped = await ramp_store.ramp(connection, ramp_id)

@@ -4,6 +4,7 @@ A reading is one number over the last minute, or it is unknown: where nothing wa
 unknown reading never says that all is well.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ WINDOW = 60
 _NEW = 15
 """Seconds within which somebody must have said what is so now."""
 LONGEST = timedelta(days=400)
+_LINE = re.compile(r"calls\.ill\.((?:region|number|target)):([!-~]{1,260})", re.ASCII)
+_MOST_ILL = 50
+"""Lines that are named as ill at a time (`voice.health`): where so many are, one that is not named may be ill too."""
 _LANES = ("critical", "standard", "bulk")
 _POOLS = (
     "web.inbox",
@@ -65,6 +69,10 @@ class View:
     def now(self, name: str, *labels: str | None) -> float | None:
         """A gauge as it was last; None when nobody has said it lately."""
         return self._now.level(name, *labels)
+
+    def now_named(self, name: str) -> int:
+        """How many series of a gauge were said last."""
+        return sum(1 for _ in self._now.levels(name))
 
     def quantile(self, share: float, name: str, *labels: str | None) -> float | None:
         return self._whole.spread(name, *labels).quantile(share)
@@ -260,6 +268,26 @@ def _calling() -> Iterable[Reading]:
     )
 
 
+def _ill(kind: str, key: str) -> _Of:
+    def ill(view: View) -> float | None:
+        said = view.now("voice_ill", kind, key)
+        if said is not None:
+            return said
+        return 0.0 if view.works("watch") and view.now_named("voice_ill") < _MOST_ILL else None
+
+    return ill
+
+
+def _of_line(name: str) -> Reading | None:
+    """`calls.ill.region:US`, `calls.ill.target:+14155550111`: one for every line there may be."""
+    found = _LINE.fullmatch(name)
+    if found is None:
+        return None
+    kind, key = found.groups()
+    what = f"Of the calls of {kind} {key}, those that could not be put through, at the least, while it is ill; else 0."
+    return Reading(name, "share", what, ("voice_ill", "process_cpu_ratio"), _ill(kind, key))
+
+
 def _resources() -> Iterable[Reading]:
     lag, busy = "event_loop_lag_recent_seconds", "pool_busy_ratio"
     yield Reading("event_loop.lag", "s", "The worst lag of any process's event loop.", (lag,), _now(lag))
@@ -291,7 +319,7 @@ READINGS: Mapping[str, Reading] = {
 
 def reading(name: str) -> Reading:
     """Raises ReadingError, naming those that begin alike."""
-    found = READINGS.get(name)
+    found = READINGS.get(name) or _of_line(name)
     if found is None:
         alike = [one for one in READINGS if one.startswith(name.partition(".")[0])] or list(READINGS)
         raise ReadingError(f"there is no reading {name!r}; there are {', '.join(alike)}")

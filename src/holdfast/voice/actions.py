@@ -6,8 +6,8 @@ from typing import Any
 
 from holdfast.durations import lasted
 from holdfast.levers import store as levers
-from holdfast.levers.actions import clear, of_incident, turn
-from holdfast.levers.model import AVOID, CALLER_ID_POOL, VOICEMAIL_ONLY, Lever, LeverError, Target
+from holdfast.levers.actions import clear, last_turns, of_incident, turn
+from holdfast.levers.model import AVOID, CALLER_ID_POOL, VOICEMAIL_ONLY, Change, Lever, LeverError, Target
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
 from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, Waiting, action
@@ -119,7 +119,7 @@ async def affected(run: Run) -> Outcome:
 
 @action("voice.redistribute", expires=LASTS, listed=True, patience=timedelta(minutes=2))
 async def redistribute(run: Run, *, most: int = MOST, lasts: timedelta = LASTS) -> Outcome:
-    """Let calls go round targets, regions and numbers that fail, to those that work; never where nobody is left."""
+    """Let calls go round targets, regions and numbers that fail, to those that work; who has nobody else rings on."""
     reached = await isolation(run.pool, run.now)
     if reached.whose == "ours":
         return NotApplicable(f"going round would not help: {reached.said}")
@@ -137,6 +137,9 @@ async def redistribute(run: Run, *, most: int = MOST, lasts: timedelta = LASTS) 
     rest = f"; {more} more are ill, which is too many to go round at once" if more else ""
     said = f"calls go round {', '.join(str(one.target) for one in found.chosen[:5])}"
     said += f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+    alone = sum(one.alone for one in found.chosen[:most] if one.health.kind != "number")
+    if alone:
+        rest += f"; {alone} number{'s' * (alone != 1)} that ring them have nobody else, and ring them all the same"
     return Done(f"{said}: {found.chosen[0].why}{rest}", {"turned": shown, "left": dict(found.refused)})
 
 
@@ -150,8 +153,8 @@ async def _(run: Run) -> str:
     return await _cleared(run, AVOID, "nothing is gone round any more")
 
 
-async def _changes(run: Run) -> Sequence[Any]:
-    return await levers.turns(run.pool, run.incident.id, run.incident.since, run.now + timedelta(minutes=1))
+async def _changes(run: Run) -> Sequence[Change]:
+    return await last_turns(run, AVOID)
 
 
 def _nothing_to_turn(found: Proposal) -> Outcome:
@@ -167,7 +170,7 @@ def _nothing_to_turn(found: Proposal) -> Outcome:
 
 async def _detour(run: Run, one: Detour) -> dict[str, Any]:
     touched = await reach(run.pool, AVOID.name, one.target, now=run.now)
-    return {"avoid": str(one.target), **_figures(one.health), "touches": str(touched), "with somebody left": one.left}
+    return {"avoid": str(one.target), **_figures(one.health), "touches": str(touched), "nobody else": one.alone}
 
 
 # Messages instead

@@ -76,7 +76,11 @@ def told(snapshot: Snapshot, phone: str, at: datetime) -> Told | None:
         next_change(line.plan.hours, line.time_zone, at),
         in_words(line.plan.hours),
         tuple(steps),
-        tuple(Skipped(one.address, "avoided") for one in line.plan.targets if avoids(snapshot, line, one)),
+        tuple(
+            Skipped(one.address, "avoided")
+            for one in line.plan.targets
+            if one.address not in tried and avoids(snapshot, line, one)
+        ),
         tuple(_bearing(snapshot, line)),
     )
 

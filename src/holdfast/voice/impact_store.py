@@ -18,7 +18,7 @@ MOST = 10_000
 _COUNTED = """
     SELECT c.merchant_id, c.began_at, c.outcome,
            c.outcome IN ('voicemail', 'abandoned', 'announcement') AND (
-               c.answer LIKE 'voicemail: voicemail only%' OR c.answer = 'voicemail: every target is avoided'
+               c.answer LIKE 'voicemail: voicemail only%'
                OR EXISTS (SELECT FROM leg l WHERE l.call_sid = c.sid AND l.outcome = 'failed')) AS diverted
     FROM call c
     WHERE c.began_at >= $1::timestamptz - interval '4 hours' AND c.began_at < $2 AND NOT c.is_test
@@ -53,6 +53,41 @@ async def merchants(db: Executor, since: datetime, until: datetime) -> list[asyn
         MOST,
         timeout=PATIENCE,
     )
+
+
+async def be_patient(db: Connection) -> None:
+    """Until the transaction ends: the pools' own limit is for calls that wait for an answer."""
+    await db.execute(f"SET LOCAL statement_timeout = '{PATIENCE:.0f}s'")
+
+
+async def unheard(db: Executor, since: datetime, until: datetime) -> tuple[int, int]:
+    """(calls, how many of them failed or were missed) under way in [since, until)."""
+    row = await db.fetchrow(
+        """
+        SELECT count(*), count(*) FILTER (WHERE outcome IN ('missed', 'failed')) FROM call
+        WHERE began_at >= $1::timestamptz - interval '4 hours' AND began_at < $2 AND NOT is_test
+          AND coalesce(ended_at, began_at) >= $1
+        """,
+        since,
+        until,
+    )
+    assert row is not None
+    return row[0], row[1]
+
+
+async def unheard_by_day(db: Executor, since: datetime, until: datetime) -> list[tuple[int, int]]:
+    """The same of calls that began in [since, until), for each day before `until` that had any."""
+    rows = await db.fetch(
+        """
+        SELECT count(*), count(*) FILTER (WHERE outcome IN ('missed', 'failed')) FROM call
+        WHERE began_at >= $1 AND began_at < $2 AND NOT is_test
+        GROUP BY floor(extract(epoch FROM $2::timestamptz - began_at) / 86400)
+        """,
+        since,
+        until,
+        timeout=PATIENCE,
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 async def all_calls(db: Executor, since: datetime, until: datetime) -> asyncpg.Record:

@@ -1,7 +1,8 @@
 """Which targets, regions and numbers calls should go round, so that somebody is still reached.
 
-Nothing is avoided that would leave all calls concerned with nobody: then taking messages is the way. Regions come
-before targets, since they explain them; numbers, as caller IDs, come last.
+Calls that have nobody else ring what is avoided all the same (`routing`), so that going round something helps or
+changes nothing. Nothing is avoided for which it would change nothing at all: then taking messages is the way, which is
+for a person to decide. Regions come before targets, since they explain them; numbers, as caller IDs, come last.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,12 +25,20 @@ _KINDS: tuple[HealthKind, ...] = ("region", "target", "number")
 
 @dataclass(frozen=True, slots=True)
 class Detour:
-    """Something to be gone round. `lines`: the numbers whose calls do, `left`: those of them with somebody left."""
+    """Something to be gone round. `lines`: the numbers that ring it, `left`: those of them with somebody else.
+
+    The others ring it all the same.
+    """
 
     target: Target
     health: LineHealth
     lines: int
     left: int
+
+    @property
+    def alone(self) -> int:
+        """Numbers that ring it all the same, since they have nobody else."""
+        return self.lines - self.left
 
     @property
     def why(self) -> str:
@@ -108,7 +117,7 @@ async def _is_still_ill(pool: Pool, one: LineHealth, since: datetime, now: datet
 
 
 def proposal(snapshot: Snapshot, ill: Iterable[LineHealth]) -> Proposal:
-    """What to go round of what is ill. Somebody is left where a target is neither avoided nor ill itself."""
+    """What to go round of what is ill. Somebody else is there where a target is neither avoided nor ill itself."""
     ordered = sorted(ill, key=lambda one: (_KINDS.index(one.kind), -one.low, -one.failed, one.key))
     gone = {(AVOID.name, str(Target(one.kind, one.key))): WHOLE for one in ordered}
     without = replace(snapshot, levers={**snapshot.levers, **gone})
@@ -144,8 +153,8 @@ class _Found:
 
 
 _NOBODY: Mapping[HealthKind, str] = {
-    "region": "none of the numbers that ring it would have anybody else: taking messages is the way",
-    "target": "none of the numbers that ring it would have anybody else: taking messages is the way",
+    "region": "none of the numbers that ring it has anybody else: taking messages is the way",
+    "target": "none of the numbers that ring it has anybody else: taking messages is the way",
     "number": "no other number stands in for it as caller ID",
 }
 

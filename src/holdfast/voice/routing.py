@@ -19,9 +19,9 @@ VOICEMAIL = "voicemail only"
 CLOSED = "closed"
 NOBODY = "nobody answered"
 NO_PLAN = "no plan"
-ALL_AVOIDED = "every target is avoided"
 IN_PLAN = "in its plan"
 STANDS_IN = "its own targets are avoided"
+ALL_AVOIDED = "avoided, but there is nobody else"
 _LOOKED_AT = 200
 """The most lines of a merchant that are looked through for somebody to stand in, or numbers for a caller ID."""
 
@@ -33,12 +33,14 @@ def decide(snapshot: Snapshot, phone: str, *, call_sid: str, tried: Sequence[str
 
     1. Nothing known (a cold start without store and snapshot), or no plan: a message.
     2. A number that is not ours: an announcement.
-    3. Voicemail-only, or closed: a message, whatever was rung before.
+    3. Closed, or voicemail-only: a message, whatever was rung before. Closed comes first: its caller hears so with and
+       without trouble, and is not hit by it.
     4. The first target of its plan that was not rung and is not avoided.
     5. All of its targets avoided: somebody of the merchant's other lines, those that are open and not voicemail-only
        themselves. Only then: where one of its own could be rung, the plan is what the merchant wants.
-    6. A message. What is avoided is not rung even as a last resort: it is avoided since it does not answer, and the
-       caller would wait for nothing before the same message.
+    6. All of its targets avoided, and nobody left who stands in: its own targets all the same, in order. Going round
+       something helps, or changes nothing: that nobody is rung any more is for a person to decide, by voicemail-only.
+    7. A message.
     """
     line = snapshot.lines.get(phone)
     if line is None:
@@ -57,13 +59,13 @@ def decide(snapshot: Snapshot, phone: str, *, call_sid: str, tried: Sequence[str
 
 def _no_ringing(snapshot: Snapshot, line: Line, now: datetime) -> TakeMessage | None:
     """The message, where nobody is to be rung at all."""
-    selecting = selected(snapshot, VOICEMAIL_ONLY, line)
-    if selecting is not None:
-        return TakeMessage(_greeting(line), f"{VOICEMAIL}: {shown(selecting, line) or 'all'}")
     if not line.plan.targets:
         return TakeMessage(_greeting(line), NO_PLAN)
     if not is_open(line.plan.hours, line.time_zone, now):
         return TakeMessage(line.plan.closed_greeting or _greeting(line, closed=True), CLOSED)
+    selecting = selected(snapshot, VOICEMAIL_ONLY, line)
+    if selecting is not None:
+        return TakeMessage(_greeting(line), f"{VOICEMAIL}: {shown(selecting, line) or 'all'}")
     return None
 
 
@@ -115,9 +117,11 @@ def _next(
     if ringable:
         left = next((target for target in ringable if target.address not in tried), None)
         return left, IN_PLAN if left is not None else NOBODY
-    standing_in = _standing_in(snapshot, line, call_sid, now)
-    left = next((target for target in standing_in if target.address not in tried), None)
-    return left, STANDS_IN if left is not None else NOBODY if tried else ALL_AVOIDED
+    for found, why in ((_standing_in(snapshot, line, call_sid, now), STANDS_IN), (line.plan.targets, ALL_AVOIDED)):
+        left = next((target for target in found if target.address not in tried), None)
+        if left is not None:
+            return left, why
+    return None, NOBODY
 
 
 def _standing_in(snapshot: Snapshot, line: Line, call_sid: str, now: datetime) -> Iterator[PlanTarget]:

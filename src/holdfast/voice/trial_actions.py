@@ -2,13 +2,15 @@
 
 from dataclasses import asdict
 from datetime import timedelta
+from statistics import median
 from typing import Any
 
 from holdfast.durations import lasted
-from holdfast.levers import store as levers
+from holdfast.levers.actions import last_turns
 from holdfast.levers.model import VOICE
 from holdfast.merchants import number_store
 from holdfast.merchants.numbers import Number
+from holdfast.runbooks import store as steps
 from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, Waiting, action
 from holdfast.signals.shares import bounds
 from holdfast.twilio import store as accounts_store
@@ -30,8 +32,8 @@ TOLERATED = 0.02
 """Share of calls by which it may be worse than usual: that is not to be told from chance."""
 AGAIN = timedelta(seconds=20)
 FOR_LONG = timedelta(weeks=4)
-_VOICE = frozenset(lever.name for lever in VOICE)
 _SHOWN = 20
+_USUAL_SHARE = "usual_share"
 
 
 # Trying
@@ -116,37 +118,42 @@ async def _really(run: Run, calling: str, numbers: list[Number]) -> list[dict[st
 @action("voice.residual")
 async def residual(run: Run, *, window: timedelta = timedelta(minutes=10)) -> Outcome:
     """Wait until, after what was brought back last, no more calls go wrong than usually do, and nothing is ill."""
-    until = run.now + timedelta(minutes=1)
-    turns = [
-        one for one in await levers.turns(run.pool, run.incident.id, run.incident.since, until) if one.name in _VOICE
-    ]
-    last = max((one.at for one in turns), default=run.incident.since)
+    last = max((one.at for one in await last_turns(run, *VOICE)), default=run.incident.since)
     since = max(last, run.now - window)
     watched = run.now - since
     found = await isolation(run.pool, run.now, window=max(watched, timedelta(seconds=1)))
-    calls = await impact_store.all_calls(run.pool, since, run.now)
-    before = await impact_store.all_calls(run.pool, run.incident.since - USUAL, run.incident.since - ASIDE)
-    wrong, usual = calls["failed"] + calls["missed"], _share(before["failed"] + before["missed"], before["calls"])
+    calls, wrong = await impact_store.unheard(run.pool, since, run.now)
+    usual = await _usual_share(run)
     evidence = {
-        "calls": calls["calls"],
+        "calls": calls,
         "wrong": wrong,
-        "usual_share": round(usual, 4),
+        _USUAL_SHARE: usual,
         "watched_s": round(watched.total_seconds()),
         "extent": found.extent,
     }
     if found.extent in ("all", "regions", "numbers", "targets"):
         return Waiting(f"not well yet: {found.said}", AGAIN, evidence)
-    if bounds(wrong, calls["calls"])[0] > usual + TOLERATED:
-        return Waiting(
-            f"{wrong} of {calls['calls']} calls went wrong, more than the usual {usual:.1%}", AGAIN, evidence
-        )
+    if bounds(wrong, calls)[0] > usual + TOLERATED:
+        return Waiting(f"{wrong} of {calls} calls went wrong, more than the usual {usual:.1%}", AGAIN, evidence)
     if watched < window:
         return Waiting(f"well for {lasted(watched)} of {lasted(window)}", AGAIN, evidence)
-    return Done(f"of {calls['calls']} calls in {lasted(window)} {wrong} went wrong; {usual:.1%} is usual", evidence)
+    return Done(f"of {calls} calls in {lasted(window)} {wrong} went wrong; {usual:.1%} is usual", evidence)
 
 
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+async def _usual_share(run: Run) -> float:
+    """Of the calls of a usual day before the trouble, those that went wrong; read once, and kept with the step.
+
+    The median of days: one with an outage of its own does not count as usual.
+    """
+    step = await steps.step(run.pool, run.incident.id, run.step)
+    told = step.evidence.get(_USUAL_SHARE) if step is not None else None
+    if isinstance(told, int | float):
+        return float(told)
+    until = run.incident.since - ASIDE
+    async with run.pool.acquire() as connection, connection.transaction():
+        await impact_store.be_patient(connection)
+        days = await impact_store.unheard_by_day(connection, until - USUAL, until)
+    return round(median(wrong / calls for calls, wrong in days), 4) if days else 0.0
 
 
 # Our own fault: the public URL has moved

@@ -196,6 +196,13 @@ CREATE TABLE repointed (
 )
 ;
 COMMENT ON COLUMN repointed.before IS 'The number''s addresses at Twilio as they were: what undoing brings back'
+;
+CREATE INDEX lever_history_of_incident ON lever_history (incident_id, at)
+;
+ALTER TABLE lever_history
+    DROP CONSTRAINT lever_history_what_check,
+    ADD CONSTRAINT lever_history_what_check CHECK (what IN ('set', 'renewed', 'cleared', 'expired', 'ramp started',
+        'ramp step', 'ramp back', 'ramp held', 'ramp done', 'ramp stopped'))
 """
 
 
