@@ -13,7 +13,7 @@ from holdfast.merchants import store as merchants
 from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, Waiting, action
 from holdfast.voice import debugger_store, impact_store
 from holdfast.voice.debugger import by_whose, meaning
-from holdfast.voice.health import WINDOW, health
+from holdfast.voice.health import WINDOW, dated, health
 from holdfast.voice.isolation import Isolation, isolation
 from holdfast.voice.model import HealthKind, LineHealth, VoiceError
 from holdfast.voice.reach import reach
@@ -67,7 +67,8 @@ async def debugger(run: Run) -> Outcome:
 async def isolated(run: Run, *, window: timedelta = WINDOW) -> Outcome:
     """Find out whether all calls fail, or those of some regions, numbers or targets, and whose trouble it is."""
     found = await isolation(run.pool, run.now, window=window)
-    lines = [one for one in await health(run.pool, run.now, window=window) if one.verdict == "ill"]
+    ill = [one for one in await health(run.pool, run.now, window=window) if one.verdict == "ill"]
+    lines = await dated(run.pool, ill[:_SHOWN], run.now)
     return Done(
         found.said,
         {
@@ -77,7 +78,7 @@ async def isolated(run: Run, *, window: timedelta = WINDOW) -> Outcome:
             "legs_failed": found.failed,
             "calls": found.calls,
             "calls_unheard": found.unheard,
-            "ill": [_figures(one) for one in lines[:_SHOWN]],
+            "ill": [_figures(one) for one in lines],
         },
     )
 

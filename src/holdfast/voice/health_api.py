@@ -13,7 +13,7 @@ from holdfast.db.pool import Pool
 from holdfast.durations import DurationError
 from holdfast.voice import debugger_store
 from holdfast.voice.debugger import Product, Whose, meaning
-from holdfast.voice.health import health
+from holdfast.voice.health import dated, health
 from holdfast.voice.isolation import Extent, Fault, Isolation, isolation
 from holdfast.voice.model import HealthKind, LineHealth, Verdict
 
@@ -104,7 +104,7 @@ def router(pool: Pool) -> APIRouter:
     ) -> dict[str, Any]:
         """How calls go through every region, number and target that any were put through to, the ill ones first."""
         length, now = _length(window, LONGEST, "window"), datetime.now(UTC)
-        lines = await health(pool, now, window=length)
+        lines = await dated(pool, await health(pool, now, window=length), now)
         reach = await isolation(pool, now, window=length)
         return health_document((line for line in lines if kind in (None, line.kind)), reach)
 

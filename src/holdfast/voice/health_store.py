@@ -1,9 +1,12 @@
 """All SQL of the health of numbers, regions and targets: what became of legs and calls, and what the Debugger said."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from holdfast.db.pool import Connection, Pool
+from holdfast.voice.model import HealthKind
 
 Executor = Connection | Pool
 MOST_LEGS = 5000
@@ -67,30 +70,20 @@ async def tried(db: Executor, since: datetime, until: datetime) -> tuple[int, in
 
 
 async def outcomes(
-    db: Executor,
-    since: datetime,
-    until: datetime,
-    *,
-    target: str | None = None,
-    region: str | None = None,
-    phone: str | None = None,
+    db: Executor, kind: HealthKind, key: str, since: datetime, until: datetime
 ) -> list[tuple[datetime, bool]]:
     """(when, whether it could not be put through) of the newest legs of a line, oldest first."""
-    rows = await db.fetch(
-        """
-        SELECT at, outcome = 'failed' FROM leg
-        WHERE at > $1 AND at <= $2 AND ($3::text IS NULL OR target = $3) AND ($4::text IS NULL OR region = $4)
-          AND ($5::text IS NULL OR phone = $5)
-        ORDER BY at DESC LIMIT $6
-        """,
-        since,
-        until,
-        target,
-        region,
-        phone,
-        MOST_LEGS,
-    )
+    rows = await db.fetch(_OUTCOMES[kind], key, since, until, MOST_LEGS)
     return [(row[0], row[1]) for row in reversed(rows)]
+
+
+_SINCE: Final = "AND at > $2 AND at <= $3 ORDER BY at DESC LIMIT $4"
+_OUTCOMES: Final[Mapping[HealthKind, str]] = {
+    "target": f"SELECT at, outcome = 'failed' FROM leg WHERE target = $1 {_SINCE}",
+    "region": f"SELECT at, outcome = 'failed' FROM leg WHERE region = $1 {_SINCE}",
+    "number": f"SELECT at, outcome = 'failed' FROM leg WHERE phone = $1 {_SINCE}",
+}
+"""A statement a kind, so that each is read backwards from its own index."""
 
 
 async def calls(db: Executor, since: datetime, until: datetime) -> CallCount:

@@ -135,6 +135,12 @@ COMMENT ON TABLE leg IS 'A target that a call was put through to, and what came 
 ;
 CREATE INDEX leg_by_time ON leg (at)
 ;
+CREATE INDEX leg_of_target ON leg (target, at)
+;
+CREATE INDEX leg_of_phone ON leg (phone, at)
+;
+CREATE INDEX leg_of_region ON leg (region, at)
+;
 CREATE TABLE voicemail (
     sid           text COLLATE "C" PRIMARY KEY,
     call_sid      text COLLATE "C" NOT NULL,
