@@ -147,6 +147,31 @@ async def test_a_subaccounts_debugger_is_asked_with_its_own_token(twilio, pool):
         assert await probe.debugger(datetime.now(UTC) + timedelta(seconds=2)) == 1
 
 
+async def test_alerts_about_other_programs_addresses_are_kept_apart_whether_polled_or_pushed(twilio, pool):
+    ours, former, moved = "https://ours.example/edge", "https://former.example", "https://moved.example"
+    await pool.execute("INSERT INTO repoint (base, actor, began_at) VALUES ($1, 'ann', $2)", moved, NOW)
+    urls = (
+        f"{ours}/hooks/twilio/voice",
+        f"{former}/hooks/twilio/voice/status?place=1",
+        f"{moved}/hooks/twilio/voice",
+        "",
+        "https://sms.example/hooks/twilio/voice",
+        "https://webhooks.twilio.com/v1/Accounts/AC1/Flows/FW1",
+        "https://ours.example/shop/sms",
+    )
+    for url in urls:
+        twilio.raise_alert(11200).request_url = url
+    before = ALERTS.values.get(("other", "voice", "11200"), 0)
+    now = datetime.now(UTC) + timedelta(seconds=2)
+    async with probing(twilio, pool, public_url=ours, former_public_urls=(former,)) as probe:
+        assert await probe.debugger(now) == len(urls)
+    kept = await debugger_store.alerts(pool, now - timedelta(hours=1), now)
+    assert {one.url for one in kept if one.is_foreign} == set(urls[4:])
+    assert ALERTS.values["other", "voice", "11200"] == before + 3
+    counted = await debugger_store.by_code(pool, now - timedelta(hours=1), now)
+    assert [(one.code, one.is_foreign, one.count) for one in counted] == [(11200, False, 4), (11200, True, 3)]
+
+
 async def test_a_debugger_that_is_away_is_no_error(twilio, pool):
     twilio.faults = TwilioFaults.of(Rule("api_error", status=500))
     await alert(pool, 11200)

@@ -241,6 +241,19 @@ async def test_it_is_our_own_trouble_when_twilio_cannot_use_our_doors(pool):
     assert "our own trouble" in found.said
 
 
+async def test_it_is_not_our_own_trouble_when_twilio_cannot_use_another_programs_addresses(pool):
+    for target in ("+14155550111", "+14155550112"):
+        await legs(pool, target, "FFFFF")
+    for _ in range(20):
+        await pool.execute(
+            "UPDATE twilio_alert SET is_foreign = true, url = 'https://sms.example/hook' WHERE sid = $1",
+            await alert(pool, 11200),
+        )
+    found = await isolation(pool, NOW)
+    assert found.whose == "twilio"
+    assert found.alerts == {"other": 20}
+
+
 @pytest.mark.parametrize("kinds", [("target",), ("number", "region")])
 async def test_only_the_kinds_that_are_asked_for_are_told(pool, kinds):
     await legs(pool, "+14155550111", "FFFFFF")

@@ -353,6 +353,17 @@ async def test_an_alert_is_kept_and_counted_once_with_the_number_that_it_is_abou
     assert count(ALERTS, "ours", "voice", "11200") == before + 1
 
 
+async def test_an_alert_about_another_programs_address_is_that_ones(pool):
+    keeping = Keeper(pool, Announcer(Catalogue(), lambda _: None), clock=lambda: NOW, public=("https://ours.example",))
+    before = count(ALERTS, "other", "voice", "11200")
+    for url in ("https://sms.example/in", "https://ours.example/hooks/twilio/voice"):
+        payload = json.dumps({"error_code": 11200, "webhook": {"request": {"url": url, "parameters": {}}}})
+        await keeping.store([made("debugger", {"Sid": sid("NO"), "Level": "ERROR", "Payload": payload})])
+    rows = await pool.fetch("SELECT url FROM twilio_alert WHERE is_foreign")
+    assert [row["url"] for row in rows] == ["https://sms.example/in"]
+    assert count(ALERTS, "other", "voice", "11200") == before + 1
+
+
 async def test_callbacks_are_not_routed_when_events_are_replayed(pool):
     await bakery(pool)
     await keeper(pool).store(STORY)

@@ -91,7 +91,7 @@ def alerts(
         (
             (one.code, one.count, meant.whose, meant.product, meant.said, one.phones, one.last_at)
             for one in grouped
-            for meant in (meaning(one.code),)
+            for meant in (meaning(one.code, is_foreign=one.is_foreign),)
         ),
         empty="The Debugger says nothing.",
     )

@@ -30,7 +30,7 @@ class TwilioProbe:
         self._session = session
         self._settings = settings
         self._pool = pool
-        self._poll = DebuggerPoll()
+        self._poll = DebuggerPoll((settings.public, *settings.former_public_urls))
         self.is_set_up = settings.twilio_account_sid is not None and settings.twilio_auth_token is not None
 
     async def api(self) -> list[Finding]:

@@ -45,7 +45,8 @@ async def debugger(run: Run) -> Outcome:
     shown = []
     for code in codes[:_SHOWN]:
         hit = await debugger_store.alerts(run.pool, since, run.now, code=code.code, limit=_ALERTS_READ)
-        meant = meaning(code.code)
+        hit = [one for one in hit if one.is_foreign == code.is_foreign]
+        meant = meaning(code.code, is_foreign=code.is_foreign)
         shown.append(
             {
                 "code": code.code,
@@ -57,7 +58,7 @@ async def debugger(run: Run) -> Outcome:
                 "numbers": sorted({one.phone for one in hit if one.phone})[:_SHOWN],
             }
         )
-    whose = by_whose((one.code, one.count) for one in codes)
+    whose = by_whose((one.code, one.is_foreign, one.count) for one in codes)
     worst = ", ".join(f"{one['alerts']} x {one['code']} ({one['means']})" for one in shown[:3])
     blame = ", ".join(f"{name} {count}" for name, count in sorted(whose.items(), key=lambda item: -item[1]))
     return Done(f"{sum(one.count for one in codes)} alerts: {worst}. By whose trouble: {blame}", {"codes": shown})

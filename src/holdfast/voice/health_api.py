@@ -62,6 +62,8 @@ class Code(BaseModel):
     """A code of the Debugger's, how often it came, and what it means."""
 
     code: int
+    is_foreign: bool
+    """Whether these are about addresses of other programs on the account."""
     count: int
     first_at: datetime
     last_at: datetime
@@ -85,6 +87,7 @@ class Alert(BaseModel):
     region: str | None
     target: str | None
     url: str | None
+    is_foreign: bool
     said: str
 
 
@@ -135,7 +138,9 @@ def alerts_document(
     grouped: Iterable[debugger_store.CodeCount], listed: Iterable[debugger_store.KeptAlert]
 ) -> dict[str, Any]:
     """Likewise, of alerts."""
-    codes = [asdict(one) | {"example": one.said} | meaning(one.code)._asdict() for one in grouped]
+    codes = [
+        asdict(one) | {"example": one.said} | meaning(one.code, is_foreign=one.is_foreign)._asdict() for one in grouped
+    ]
     return {"codes": codes, "alerts": [asdict(one) for one in listed]}
 
 

@@ -106,16 +106,28 @@ async def calls(db: Executor, since: datetime, until: datetime) -> CallCount:
 async def alerts(
     db: Executor, since: datetime, until: datetime
 ) -> list[tuple[int, str | None, str | None, str | None, int]]:
-    """(code, phone, region, target, how many) of the Debugger's alerts."""
+    """(code, phone, region, target, how many) of the Debugger's alerts that are about our addresses, or about none."""
     rows = await db.fetch(
         """
         SELECT code, phone, region, target, count(*) FROM twilio_alert
-        WHERE at > $1 AND at <= $2 GROUP BY code, phone, region, target
+        WHERE at > $1 AND at <= $2 AND NOT is_foreign GROUP BY code, phone, region, target
         """,
         since,
         until,
     )
     return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
+
+async def alert_codes(db: Executor, since: datetime, until: datetime) -> list[tuple[int, bool, int]]:
+    """(code, whether it is about another program's address, how many) of the Debugger's alerts."""
+    rows = await db.fetch(
+        """
+        SELECT code, is_foreign, count(*) FROM twilio_alert WHERE at > $1 AND at <= $2 GROUP BY code, is_foreign
+        """,
+        since,
+        until,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 async def places(db: Executor) -> list[tuple[str, str]]:

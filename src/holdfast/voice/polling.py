@@ -28,7 +28,9 @@ _LEVELS: Final = ("error", "warning")
 class DebuggerPoll:
     """Remembers how far each account was looked at. Processes that do the same twice store and count nothing twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, public: Sequence[str] = ()) -> None:
+        """`public`: our public URLs, the present one and former ones."""
+        self._public = tuple(public)
         self._until: dict[str | None, datetime] = {}
         self._turn = 0
 
@@ -45,8 +47,8 @@ class DebuggerPoll:
                     given.append(alert)
                 if len(given) >= MOST:
                     break
-            new = await store.keep(pool, given) if given else []
-            count(alert.code for alert in new)
+            new = await store.keep(pool, given, self._public) if given else []
+            count(new)
             self._until[account] = now
             found += new
         return found
@@ -59,8 +61,8 @@ class DebuggerPoll:
         return list(islice((*subaccounts[begin:], *subaccounts), ACCOUNTS_AT_ONCE))
 
 
-def count(codes: Iterable[int]) -> None:
+def count(alerts: Iterable[KeptAlert]) -> None:
     """Count new alerts in `twilio_alerts`: those stored for the first time, polled or pushed."""
-    for code in codes:
-        meant = meaning(code)
-        ALERTS.inc(1, meant.whose, meant.product, known_code(code))
+    for alert in alerts:
+        meant = meaning(alert.code, is_foreign=alert.is_foreign)
+        ALERTS.inc(1, meant.whose, meant.product, known_code(alert.code))

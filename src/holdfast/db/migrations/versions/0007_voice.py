@@ -169,8 +169,11 @@ CREATE TABLE twilio_alert (
     region     text COLLATE "C",
     target     text COLLATE "C",
     url        text,
+    is_foreign boolean NOT NULL DEFAULT false,
     said       text NOT NULL DEFAULT ''
 )
+;
+COMMENT ON COLUMN twilio_alert.is_foreign IS 'Whether url is none of our doors: another program''s on the same account'
 ;
 COMMENT ON TABLE twilio_alert IS 'Twilio''s Debugger: each alert once, whether it came by webhook or was fetched'
 ;
