@@ -196,13 +196,21 @@ CREATE TABLE repointed (
     repoint_id bigint NOT NULL REFERENCES repoint,
     phone      text COLLATE "C" NOT NULL,
     sid        text COLLATE "C",
+    account    text COLLATE "C",
     before     jsonb,
     after      jsonb,
     done_at    timestamptz,
+    left_at    timestamptz,
     undone_at  timestamptz,
     error      text,
     PRIMARY KEY (repoint_id, phone)
 )
+;
+COMMENT ON COLUMN repointed.account IS 'The Twilio account that has it; NULL: the one of the settings'
+;
+COMMENT ON COLUMN repointed.left_at IS 'When it was given up, since nobody can move it any more or somebody said so; error says why'
+;
+COMMENT ON COLUMN repointed.error IS 'Why it could not be moved, or moved back, at the last try, or was left as it is'
 ;
 COMMENT ON COLUMN repointed.before IS 'The number''s addresses at Twilio as they were: what undoing brings back'
 """
