@@ -19,7 +19,7 @@ from holdfast.merchants.model import NewDestination, NewMerchant
 from holdfast.merchants.numbers import NewNumber
 from holdfast.queue import store as queue
 from holdfast.queue.model import Stage
-from holdfast.voice import call_store
+from holdfast.voice import call_store, health, health_store
 from holdfast.voice.keeping import SETTLING, Keeper
 from holdfast.voice.model import Callback
 from holdfast.voice.signals import ALERTS, CALLS, LEGS
@@ -241,6 +241,28 @@ async def test_a_test_call_is_kept_and_counts_nowhere(pool):
     assert await pool.fetchval("SELECT is_test FROM call")
     assert (CALLS.values, LEGS.values) == (calls, legs)
     assert await deliveries(pool) == []
+
+
+async def test_a_leg_of_a_test_call_counts_in_no_health(pool):
+    """Also where who calls says it, and where it is known only once the leg is there."""
+    one = Keeper(pool, Announcer(Catalogue(), lambda _: None), clock=lambda: NOW + 60, test_callers=(CALLER,))
+    legs, at = dict(LEGS.values), datetime.fromtimestamp(NOW + 60, UTC)
+    for second in range(6):
+        about = call()
+        await one.store(
+            [
+                made("call.incoming", about, received=NOW, answered=f"dial {DESK}"),
+                dialed(about, DESK, 1, "failed", NOW + second, "voicemail: nobody answered"),
+            ]
+        )
+    assert legs == LEGS.values
+    assert await health.health(pool, at) == []
+    assert await health_store.tried(pool, at - timedelta(hours=1), at) == (0, 0)
+    assert await health_store.outcomes(pool, "target", DESK, at - timedelta(hours=1), at) == []
+    real = call(From="+14155550170")
+    await one.store([dialed(real, DESK, 1, "failed", NOW + 9, "voicemail: nobody answered")])
+    assert [line.tried for line in await health.health(pool, at)] == [1, 1, 1]
+    assert (await health_store.harmed(pool, at - timedelta(hours=1), at, 9))[0].failed_legs == 1
 
 
 # News of voicemails

@@ -1,4 +1,7 @@
-"""All SQL of the health of numbers, regions and targets: what became of legs and calls, and what the Debugger said."""
+"""All SQL of the health of numbers, regions and targets: what became of legs and calls, and what the Debugger said.
+
+Tests count nowhere.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +55,7 @@ async def legs(db: Executor, since: datetime, until: datetime) -> list[LegCount]
         """
         SELECT target, region, phone, count(*), count(*) FILTER (WHERE outcome = 'answered'),
                count(*) FILTER (WHERE outcome = 'failed')
-        FROM leg WHERE at > $1 AND at <= $2 GROUP BY target, region, phone
+        FROM leg WHERE at > $1 AND at <= $2 AND NOT is_test GROUP BY target, region, phone
         """,
         since,
         until,
@@ -63,7 +66,12 @@ async def legs(db: Executor, since: datetime, until: datetime) -> list[LegCount]
 async def tried(db: Executor, since: datetime, until: datetime) -> tuple[int, int]:
     """How many legs were tried in the time, and how many of them could not be put through."""
     row = await db.fetchrow(
-        "SELECT count(*), count(*) FILTER (WHERE outcome = 'failed') FROM leg WHERE at > $1 AND at <= $2", since, until
+        """
+        SELECT count(*), count(*) FILTER (WHERE outcome = 'failed') FROM leg
+        WHERE at > $1 AND at <= $2 AND NOT is_test
+        """,
+        since,
+        until,
     )
     assert row is not None
     return row[0], row[1]
@@ -77,7 +85,7 @@ async def outcomes(
     return [(row[0], row[1]) for row in reversed(rows)]
 
 
-_SINCE: Final = "AND at > $2 AND at <= $3 ORDER BY at DESC LIMIT $4"
+_SINCE: Final = "AND at > $2 AND at <= $3 AND NOT is_test ORDER BY at DESC LIMIT $4"
 _OUTCOMES: Final[Mapping[HealthKind, str]] = {
     "target": f"SELECT at, outcome = 'failed' FROM leg WHERE target = $1 {_SINCE}",
     "region": f"SELECT at, outcome = 'failed' FROM leg WHERE region = $1 {_SINCE}",
@@ -146,7 +154,8 @@ async def harmed(db: Executor, since: datetime, until: datetime, limit: int) -> 
             FROM call WHERE began_at > $1 AND began_at <= $2 AND NOT is_test GROUP BY merchant_id, region
         ), tried AS (
             SELECT c.merchant_id, c.region, count(*) AS failed FROM leg l JOIN call c ON c.sid = l.call_sid
-            WHERE l.at > $1 AND l.at <= $2 AND l.outcome = 'failed' GROUP BY c.merchant_id, c.region
+            WHERE l.at > $1 AND l.at <= $2 AND l.outcome = 'failed' AND NOT l.is_test
+            GROUP BY c.merchant_id, c.region
         )
         SELECT merchant_id, region, coalesce(calls, 0), coalesce(lost, 0), coalesce(failed, 0)
         FROM ended FULL JOIN tried USING (merchant_id, region)

@@ -128,6 +128,7 @@ CREATE TABLE leg (
     sip_code  smallint,
     seconds   integer,
     at        timestamptz NOT NULL,
+    is_test   boolean NOT NULL DEFAULT false,
     PRIMARY KEY (call_sid, target)
 )
 ;
