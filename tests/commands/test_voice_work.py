@@ -67,6 +67,33 @@ async def test_all_are_moved_shown_and_moved_back(run, twilio):
     assert (await run("repoint", "undo", "--yes"))[0] == 1
 
 
+async def test_a_move_that_cannot_go_on_is_finished_with_a_reason_and_the_next_one_begins(run, pool, twilio):
+    sub = "AC" + "5" * 32
+    twilio.add_subaccount(sub, "their-token")
+    theirs = "+14155550102"
+    twilio.add_number(theirs, account=sub, voice_url=OLD + DOOR)
+    await number_store.put(pool, [NewNumber(theirs, 0, "US", sub)])
+    await pool.execute("INSERT INTO twilio_account VALUES ($1, 'sub', 0, 'their-token')", sub)
+    await pool.execute("INSERT INTO repoint (base, actor, began_at) VALUES ($1, 'ann', now())", NEW)
+    await pool.execute(
+        "INSERT INTO repointed (repoint_id, phone, account, before, after) SELECT id, $1, $2, '{}', $3 FROM repoint",
+        theirs,
+        sub,
+        json.dumps({"voice_url": NEW + DOOR}),
+    )
+    await pool.execute("UPDATE twilio_account SET auth_token = 'not-theirs-any-more'")
+    status, _, err = await run("repoint", "resume")
+    assert (status, "cannot be asked" in err) == (1, True), err
+    assert (await run("repoint", "--yes"))[0] == 1, "one is under way"
+    status, out, _ = await run("repoint", "finish", "--reason", "it is closed", "--yes", "--as", "ann")
+    assert (status, "is done: 0 of 1 moved, 1 left." in out) == (0, True)
+    assert f"{theirs} stays: left by ann: it is closed (" in (await run("repoint", "status"))[1]
+    assert "it is closed" in json.loads((await run("repoint", "status", "--json"))[1])["left"][theirs]
+    assert (await run("repoint", "finish", "--reason", "again", "--yes"))[0] == 1
+    assert (await run("repoint", "--yes"))[0] == 0
+    assert twilio.number(PHONE).voice_url == NEW + DOOR
+
+
 async def test_a_move_that_is_killed_goes_on_with_resume(run, pool, twilio, database_url):
     phones = [f"+1415555{place:04}" for place in range(2000, 2040)]
     for phone in phones:

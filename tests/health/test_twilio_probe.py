@@ -5,16 +5,19 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from holdfast.config import Settings
 from holdfast.drills.twilio import EmulatedTwilio
 from holdfast.drills.twilio_faults import Rule, TwilioFaults
 from holdfast.health.service import COMPONENTS
 from holdfast.health.twilio_probe import TwilioProbe
-from holdfast.voice import debugger_store
+from holdfast.voice import debugger_store, polling
 from holdfast.voice.signals import ALERTS
 from tests.voice.calls import OTHER, PHONE, alert, call, legs
 
+SECONDS = [timedelta(seconds=second) for second in (0, 30, 60)]
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
@@ -147,8 +150,70 @@ async def test_a_subaccounts_debugger_is_asked_with_its_own_token(twilio, pool):
         assert await probe.debugger(datetime.now(UTC) + timedelta(seconds=2)) == 1
 
 
+async def test_alerts_about_other_programs_addresses_are_kept_apart_whether_polled_or_pushed(twilio, pool):
+    ours, former, moved = "https://ours.example/edge", "https://former.example", "https://moved.example"
+    await pool.execute("INSERT INTO repoint (base, actor, began_at) VALUES ($1, 'ann', $2)", moved, NOW)
+    urls = (
+        f"{ours}/hooks/twilio/voice",
+        f"{former}/hooks/twilio/voice/status?place=1",
+        f"{moved}/hooks/twilio/voice",
+        "",
+        "https://sms.example/hooks/twilio/voice",
+        "https://webhooks.twilio.com/v1/Accounts/AC1/Flows/FW1",
+        "https://ours.example/shop/sms",
+    )
+    for url in urls:
+        twilio.raise_alert(11200).request_url = url
+    before = ALERTS.values.get(("other", "voice", "11200"), 0)
+    now = datetime.now(UTC) + timedelta(seconds=2)
+    async with probing(twilio, pool, public_url=ours, former_public_urls=(former,)) as probe:
+        assert await probe.debugger(now) == len(urls)
+    kept = await debugger_store.alerts(pool, now - timedelta(hours=1), now)
+    assert {one.url for one in kept if one.is_foreign} == set(urls[4:])
+    assert ALERTS.values["other", "voice", "11200"] == before + 3
+    counted = await debugger_store.by_code(pool, now - timedelta(hours=1), now)
+    assert [(one.code, one.is_foreign, one.count) for one in counted] == [(11200, False, 4), (11200, True, 3)]
+
+
+async def test_a_subaccount_that_refuses_us_blinds_none_of_the_others_and_is_told(twilio, pool, monkeypatch):
+    monkeypatch.setattr(polling, "log", structlog.get_logger())  # not yet bound to what other tests configured
+    broken, well = "AC" + "5" * 32, "AC" + "6" * 32
+    for sid in (broken, well):
+        twilio.add_subaccount(sid, "sub-token")
+        twilio.raise_alert(12100, account=sid)
+        await pool.execute("INSERT INTO twilio_account VALUES ($1, 'sub', 1, 'sub-token')", sid)
+    await pool.execute("UPDATE twilio_account SET auth_token = 'not-theirs-any-more' WHERE sid = $1", broken)
+    now = datetime.now(UTC) + timedelta(seconds=2)
+    async with probing(twilio, pool) as probe:
+        assert [one.status for one in probe.debuggers()] == ["unknown"], "not asked yet"
+        with capture_logs() as logs:
+            assert [await probe.debugger(now + second) for second in SECONDS] == [1, 0, 0]
+        (found,) = probe.debuggers()
+        assert (found.key, found.status, found.observed) == ("twilio:debugger", "warn", 1)
+        assert f"1 of 3 accounts cannot be asked, such as that of {broken}" in found.output
+        assert [(one["event"], one["account"]) for one in logs] == [("debugger.cannot_be_asked", broken)], "said once"
+        await pool.execute("UPDATE twilio_account SET auth_token = 'sub-token'")
+        with capture_logs() as logs:
+            assert await probe.debugger(now + timedelta(hours=2)) == 1, "from where it was left"
+        assert [one["event"] for one in logs] == ["debugger.answers_again"]
+        assert [one.status for one in probe.debuggers()] == ["pass"]
+
+
+async def test_a_subaccount_that_is_gone_is_told_no_more(twilio, pool):
+    sid = "AC" + "5" * 32
+    await pool.execute("INSERT INTO twilio_account VALUES ($1, 'sub', 1, 'sub-token')", sid)
+    async with probing(twilio, pool) as probe:
+        await probe.debugger(NOW)
+        assert [one.status for one in probe.debuggers()] == ["warn"]
+        await pool.execute("DELETE FROM twilio_account")
+        await probe.debugger(NOW)
+        assert [one.status for one in probe.debuggers()] == ["pass"]
+
+
 async def test_a_debugger_that_is_away_is_no_error(twilio, pool):
     twilio.faults = TwilioFaults.of(Rule("api_error", status=500))
     await alert(pool, 11200)
     async with probing(twilio, pool, twilio_api_url="http://127.0.0.1:9") as probe:
         assert await probe.debugger(NOW) == 0
+        (found,) = probe.debuggers()
+    assert (found.status, "of the main account" in found.output) == ("warn", True)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-PHONE, OTHER = "+14155550100", "+14155550101"
+PHONE, OTHER, CALLER = "+14155550100", "+14155550101", "+14155550177"
 ACCOUNT = "AC" + "1" * 32
 _NUMBERS = count(1)
 
@@ -30,9 +30,9 @@ async def legs(
 async def call(pool, outcome="person", *, phone=PHONE, region="US", merchant_id=1, at=NOW - timedelta(minutes=5)):
     sid = f"CA{next(_NUMBERS):032d}"
     await pool.execute(
-        """
+        f"""
         INSERT INTO call (sid, account, phone, merchant_id, region, caller, status, rank, began_at, ended_at, outcome)
-        VALUES ($1, $2, $3, $4, $5, '+14155550177', 'completed', 9, $6, $7, $8)
+        VALUES ($1, $2, $3, $4, $5, '{CALLER}', 'completed', 9, $6, $7, $8)
         """,
         sid,
         ACCOUNT,

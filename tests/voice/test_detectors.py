@@ -166,6 +166,11 @@ def test_when_twilio_cannot_use_our_doors_it_is_our_own_fault():
     assert "(11200): our door answered with an error" in found[OURS].why
 
 
+def test_alerts_about_another_programs_addresses_are_no_trouble_of_ours():
+    foreign = {("other", "voice", "11200"): 30.0}
+    assert not played(lambda n: usual(n, alerts=foreign if n % 6 == 0 else {}), ticks=60)
+
+
 def test_alerts_of_one_restart_are_no_fault():
     assert not played(lambda n: usual(n, alerts=doors(n, count=20.0) if n < USUAL + 6 else {}), ticks=40)
 

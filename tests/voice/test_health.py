@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.levers.model import Change
 from holdfast.signals.shares import bounds
-from holdfast.voice.health import began, health, measure, verdict
+from holdfast.voice.health import began, dated, health, measure, verdict
 from holdfast.voice.isolation import isolation
+from holdfast.voice.redistributing import propose
 from holdfast.voice.signals import ILL
 from tests.voice.calls import NOW, OTHER, PHONE, alert, call, legs
 
@@ -117,8 +119,72 @@ async def test_since_is_when_failures_began_also_before_the_window(pool):
     began_at = NOW - timedelta(hours=2)
     await legs(pool, "+14155550111", "FAAAAAA", at=began_at - timedelta(hours=1))
     await legs(pool, "+14155550111", "F" * 40, at=began_at, every=timedelta(minutes=3))
-    (line,) = [line for line in await health(pool, NOW) if line.verdict == "ill"]
+    (line,) = [line for line in await dated(pool, await health(pool, NOW), NOW) if line.verdict == "ill"]
     assert line.since == began_at
+
+
+async def test_each_kind_of_line_has_its_own_since_and_what_is_not_ill_has_none(pool):
+    long_ago = NOW - timedelta(days=1)
+    for phone in (PHONE, OTHER):
+        for target in ("+4930100", "+4930101"):
+            await legs(pool, target, "FFFF", region="DE", phone=phone, at=NOW - timedelta(minutes=8))
+    await legs(pool, "+4930102", "F" * 9, region="DE", phone=PHONE, at=long_ago)
+    await legs(pool, "+4930100", "A" * 12, region="DE", phone=PHONE, at=long_ago + timedelta(hours=1))
+    await legs(pool, "+14155550111", "AAAAAA")
+    since = {(line.kind, line.key): line.since for line in await dated(pool, await health(pool, NOW), NOW)}
+    assert since["target", "+4930100"] == since["region", "DE"] == NOW - timedelta(minutes=8)
+    assert since["target", "+14155550111"] is None
+
+
+class Counting:
+    """A pool that counts what it is asked."""
+
+    def __init__(self, pool):
+        self.pool, self.asked = pool, 0
+
+    async def fetch(self, *given):
+        self.asked += 1
+        return await self.pool.fetch(*given)
+
+    def __getattr__(self, name):
+        return getattr(self.pool, name)
+
+
+async def asked(pool, work):
+    counting = Counting(pool)
+    await work(counting)
+    return counting.asked
+
+
+async def test_an_outage_of_many_lines_is_judged_by_as_few_questions_as_one_of_one(pool):
+    await legs(pool, "+14155550111", "FFFFFF")
+    alone = await asked(pool, lambda counting: isolation(counting, NOW))
+    for place in range(12):
+        await legs(pool, f"+1415555{place:04}", "FFFFFF")
+    assert await asked(pool, lambda counting: isolation(counting, NOW)) == alone
+
+
+async def test_since_is_looked_up_of_so_many_lines_and_no_more(pool, monkeypatch):
+    monkeypatch.setattr("holdfast.voice.health.MOST_ILL", 3)
+    for place in range(6):
+        await legs(pool, f"+1415555{place:04}", "FFFFFF")
+    lines = await dated(pool, await health(pool, NOW), NOW)
+    assert [line.since is not None for line in lines[:5]] == [True, True, True, False, False]
+    ills = await asked(pool, lambda counting: measure(counting, NOW))
+    assert ills == await asked(pool, lambda counting: health(counting, NOW)) + 3
+    assert len(ILL.values) == 3
+
+
+async def test_what_was_gone_round_a_moment_ago_is_judged_again_by_one_question_for_all(pool):
+    def rounds(count):
+        at = NOW - timedelta(minutes=1)
+        moved = [Change(at, "set", "voice.avoid", name, 100, 0, "ann", "", None) for name in names[:count]]
+        return lambda counting: propose(counting, moved, NOW)
+
+    names = [f"target:+1415555{place:04}" for place in range(10)]
+    for name in names:
+        await legs(pool, name.removeprefix("target:"), "FFFFFF")
+    assert await asked(pool, rounds(10)) == await asked(pool, rounds(1))
 
 
 def test_failures_begin_after_the_last_time_that_all_was_well():
@@ -175,6 +241,19 @@ async def test_it_is_our_own_trouble_when_twilio_cannot_use_our_doors(pool):
     assert "our own trouble" in found.said
 
 
+async def test_it_is_not_our_own_trouble_when_twilio_cannot_use_another_programs_addresses(pool):
+    for target in ("+14155550111", "+14155550112"):
+        await legs(pool, target, "FFFFF")
+    for _ in range(20):
+        await pool.execute(
+            "UPDATE twilio_alert SET is_foreign = true, url = 'https://sms.example/hook' WHERE sid = $1",
+            await alert(pool, 11200),
+        )
+    found = await isolation(pool, NOW)
+    assert found.whose == "twilio"
+    assert found.alerts == {"other": 20}
+
+
 @pytest.mark.parametrize("kinds", [("target",), ("number", "region")])
 async def test_only_the_kinds_that_are_asked_for_are_told(pool, kinds):
     await legs(pool, "+14155550111", "FFFFFF")
@@ -193,7 +272,7 @@ async def test_what_is_ill_is_in_the_gauge_and_gone_from_it_when_it_is_well(pool
 async def test_the_last_minutes_count_where_they_say_something(pool):
     await legs(pool, "+14155550111", "A" * 60, at=NOW - timedelta(minutes=10))
     await legs(pool, "+14155550111", "F" * 8, at=NOW - timedelta(seconds=30))
-    (line,) = await targets(pool, NOW)
+    (line,) = await dated(pool, await targets(pool, NOW), NOW)
     assert (line.verdict, line.tried, line.since) == ("ill", 8, NOW - timedelta(seconds=30))
     await legs(pool, "+14155550111", "A" * 30, at=NOW + timedelta(minutes=2))
     (line,) = await targets(pool, NOW + timedelta(minutes=3))

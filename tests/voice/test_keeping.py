@@ -19,7 +19,7 @@ from holdfast.merchants.model import NewDestination, NewMerchant
 from holdfast.merchants.numbers import NewNumber
 from holdfast.queue import store as queue
 from holdfast.queue.model import Stage
-from holdfast.voice import call_store
+from holdfast.voice import call_store, health, health_store
 from holdfast.voice.keeping import SETTLING, Keeper
 from holdfast.voice.model import Callback
 from holdfast.voice.signals import ALERTS, CALLS, LEGS
@@ -243,6 +243,28 @@ async def test_a_test_call_is_kept_and_counts_nowhere(pool):
     assert await deliveries(pool) == []
 
 
+async def test_a_leg_of_a_test_call_counts_in_no_health(pool):
+    """Also where who calls says it, and where it is known only once the leg is there."""
+    one = Keeper(pool, Announcer(Catalogue(), lambda _: None), clock=lambda: NOW + 60, test_callers=(CALLER,))
+    legs, at = dict(LEGS.values), datetime.fromtimestamp(NOW + 60, UTC)
+    for second in range(6):
+        about = call()
+        await one.store(
+            [
+                made("call.incoming", about, received=NOW, answered=f"dial {DESK}"),
+                dialed(about, DESK, 1, "failed", NOW + second, "voicemail: nobody answered"),
+            ]
+        )
+    assert legs == LEGS.values
+    assert await health.health(pool, at) == []
+    assert await health_store.tried(pool, at - timedelta(hours=1), at) == (0, 0)
+    assert await health_store.outcomes(pool, "target", DESK, at - timedelta(hours=1), at) == []
+    real = call(From="+14155550170")
+    await one.store([dialed(real, DESK, 1, "failed", NOW + 9, "voicemail: nobody answered")])
+    assert [line.tried for line in await health.health(pool, at)] == [1, 1, 1]
+    assert (await health_store.harmed(pool, at - timedelta(hours=1), at, 9))[0].failed_legs == 1
+
+
 # News of voicemails
 
 
@@ -351,6 +373,17 @@ async def test_an_alert_is_kept_and_counted_once_with_the_number_that_it_is_abou
     row = await pool.fetchrow("SELECT phone, region, code, level FROM twilio_alert")
     assert tuple(row) == (BAKERY, "US", 11200, "error")
     assert count(ALERTS, "ours", "voice", "11200") == before + 1
+
+
+async def test_an_alert_about_another_programs_address_is_that_ones(pool):
+    keeping = Keeper(pool, Announcer(Catalogue(), lambda _: None), clock=lambda: NOW, public=("https://ours.example",))
+    before = count(ALERTS, "other", "voice", "11200")
+    for url in ("https://sms.example/in", "https://ours.example/hooks/twilio/voice"):
+        payload = json.dumps({"error_code": 11200, "webhook": {"request": {"url": url, "parameters": {}}}})
+        await keeping.store([made("debugger", {"Sid": sid("NO"), "Level": "ERROR", "Payload": payload})])
+    rows = await pool.fetch("SELECT url FROM twilio_alert WHERE is_foreign")
+    assert [row["url"] for row in rows] == ["https://sms.example/in"]
+    assert count(ALERTS, "other", "voice", "11200") == before + 1
 
 
 async def test_callbacks_are_not_routed_when_events_are_replayed(pool):

@@ -14,6 +14,7 @@ from holdfast.merchants import store as merchants
 from holdfast.merchants.model import NewMerchant
 from holdfast.merchants.numbers import NewNumber
 from holdfast.twilio.client import TwilioClient
+from holdfast.twilio.model import Account
 from holdfast.voice import repoint_store
 from holdfast.voice.repointing import Repointer, RepointError, Survey, addresses
 
@@ -53,6 +54,9 @@ class Company:
 
     async def numbers(self, count) -> list[str]:
         return [await self.number(f"+1415555{place:04}") for place in range(count)]
+
+    def release(self, phone: str) -> None:
+        self.twilio.number(phone).account = "AC" + "9" * 32
 
     def voice_urls(self) -> set[str]:
         return {self.twilio.number(phone).voice_url for phone in self.phones}
@@ -165,18 +169,69 @@ async def test_what_was_interrupted_goes_on_where_it_stopped(pool, company, twil
     assert company.voice_urls() == {NEW + DOOR}
 
 
-async def test_numbers_that_fail_are_listed_and_tried_again(pool, company, repointer):
+async def test_what_somebody_changed_meanwhile_is_left_for_good_and_keeps_no_later_move_waiting(
+    pool, company, repointer
+):
     phones = await company.numbers(4)
     number = await begun(pool, repointer)
-    other = company.twilio.number(phones[1])
-    other.voice_url = "https://somebody.example/voice"
+    company.twilio.number(phones[1]).voice_url = "https://somebody.example/voice"
     moved = await repointer.advance(number, now=NOW)
-    assert (moved.state, moved.done, moved.failed) == ("under way", 3, 1)
-    (failed,) = [row for row in await repoint_store.rows(pool, number) if row.error]
-    assert failed.error == "somebody has changed its voice_url meanwhile, to https://somebody.example/voice"
-    other.voice_url = OLD + DOOR
+    assert (moved.state, moved.done, moved.left, moved.failed) == ("done", 3, 1, 0)
+    (left,) = [row for row in await repoint_store.rows(pool, number) if row.left_at]
+    assert left.error == "somebody has changed its voice_url meanwhile, to https://somebody.example/voice"
+    assert company.twilio.number(phones[1]).voice_url == "https://somebody.example/voice"
+    assert await begun(pool, repointer) > number
+
+
+async def test_what_was_released_at_twilio_or_deleted_here_is_left_for_good(pool, company, repointer):
+    released, deleted, there = await company.numbers(3)
+    number = await begun(pool, repointer)
+    company.release(released)
+    await number_store.remove(pool, deleted)
     moved = await repointer.advance(number, now=NOW)
-    assert (moved.state, moved.failed) == ("done", 0)
+    assert (moved.state, moved.done, moved.left) == ("done", 1, 2)
+    assert {row.phone: row.error for row in await repoint_store.rows(pool, number)} == {
+        released: "Twilio has it no more",
+        deleted: "it was deleted from our numbers meanwhile",
+        there: None,
+    }
+    assert company.twilio.number(deleted).voice_url == OLD + DOOR
+
+
+async def test_a_number_of_a_subaccount_that_was_deleted_here_is_moved_back_all_the_same(pool, company, repointer):
+    company.twilio.add_subaccount(SUB, "their-token")
+    phone = await company.number("+14155550100", account=SUB)
+    number = await begun(pool, repointer)
+    await repointer.advance(number, now=NOW)
+    await number_store.remove(pool, phone)
+    assert (await repointer.undo(number, now=NOW)).state == "undone"
+    assert company.twilio.number(phone).voice_url == OLD + DOOR
+
+
+async def test_a_subaccount_that_refuses_us_keeps_the_others_from_nothing_and_can_be_left(pool, company, twilio):
+    twilio.add_subaccount(SUB, "their-token")
+    theirs, ours = await company.number("+14155550100", account=SUB), await company.number("+14155550101")
+    accounts = [Account(SUB, "sub", 1, "not-theirs-any-more")]
+    async with client(twilio) as well:
+        number = await begun(pool, Repointer(pool, well, [OLD]))
+    async with TwilioClient(twilio.account_sid, twilio.auth_token, twilio.url, accounts=accounts, tries=1) as refused:
+        await left_where_it_refuses(pool, company, Repointer(pool, refused, [OLD]), number, theirs, ours)
+
+
+async def left_where_it_refuses(pool, company, repointer, number, theirs, ours):
+    moved = await repointer.advance(number, now=NOW)
+    assert (moved.state, moved.done, moved.failed) == ("under way", 1, 1)
+    assert company.twilio.number(ours).voice_url == NEW + DOOR
+    with pytest.raises(RepointError, match="finish"):
+        await repointer.begin(
+            Survey(NEW, tuple(await repoint_store.rows(pool, number)), (), {}, {}), actor="b", now=NOW
+        )
+    ended = await repointer.finish(number, "left by ann: it is closed", now=NOW)
+    assert (ended.state, ended.done, ended.left, ended.failed) == ("done", 1, 1, 0)
+    (left,) = [row for row in await repoint_store.rows(pool, number) if row.left_at]
+    assert left.error is not None
+    assert left.error.startswith(f"left by ann: it is closed (the account {SUB} cannot be asked: ")
+    assert theirs in (await surveyed(pool, repointer)).cannot
 
 
 async def test_it_stops_when_nothing_can_be_changed_any_more(pool, company, repointer, twilio):

@@ -14,6 +14,7 @@ from holdfast.db.pool import Pool
 from holdfast.voice import debugger_store
 from holdfast.voice.debugger import meaning
 from holdfast.voice.debugger_store import CodeCount, KeptAlert
+from holdfast.voice.health import dated
 from holdfast.voice.health import health as lines_of
 from holdfast.voice.health_api import alerts_document, health_document
 from holdfast.voice.isolation import Isolation, isolation
@@ -41,7 +42,8 @@ def health(
 
     async def body(pool: Pool, _settings: Settings) -> tuple[list[LineHealth], Isolation]:
         now = terminal.utc_now()
-        return await lines_of(pool, now, window=length), await isolation(pool, now, window=length)
+        lines = await dated(pool, await lines_of(pool, now, window=length), now)
+        return lines, await isolation(pool, now, window=length)
 
     lines, reach = with_store(body)
     shown = [line for line in lines if everything or line.failed or line.alerts or line.verdict == "ill"]
@@ -89,7 +91,7 @@ def alerts(
         (
             (one.code, one.count, meant.whose, meant.product, meant.said, one.phones, one.last_at)
             for one in grouped
-            for meant in (meaning(one.code),)
+            for meant in (meaning(one.code, is_foreign=one.is_foreign),)
         ),
         empty="The Debugger says nothing.",
     )

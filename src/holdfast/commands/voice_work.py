@@ -201,6 +201,29 @@ def resume(batch: Batch = BATCH, json: Json = False) -> None:
 
 
 @repoint_app.command()
+def finish(
+    reason: Annotated[str, typer.Option("--reason", help="Why they are not moved; `status` shows it.")],
+    yes: Yes = False,
+    as_: As = None,
+    json: Json = False,
+) -> None:
+    """End the last move: leave the numbers that are not moved yet as they are, so that later moves can begin."""
+
+    async def body(pool: Pool, settings: Settings) -> Repoint:
+        last = await _last(pool)
+        if last.state != "under way":
+            raise CommandError(f"move {last.id} is {last.state}: there is nothing to finish")
+        count = last.numbers - last.done - last.left
+        if not yes and not typer.confirm(f"Leave {count} of {last.numbers} numbers where they are?", err=True):
+            raise typer.Exit(USAGE)
+        why = f"left by {acting(settings, as_)}: {reason}"
+        async with await _client(pool, settings) as twilio:
+            return await _repointer(pool, settings, twilio).finish(last.id, why, now=terminal.utc_now())
+
+    _finish(with_store(body), json=json)
+
+
+@repoint_app.command()
 def undo(batch: Batch = BATCH, yes: Yes = False, json: Json = False) -> None:
     """Bring back the addresses that numbers had before the last move, where nobody changed them since."""
 
@@ -218,7 +241,7 @@ def undo(batch: Batch = BATCH, yes: Yes = False, json: Json = False) -> None:
 
 @repoint_app.command()
 def status(json: Json = False) -> None:
-    """Show the last moves, and what of the last one could not be moved, and why."""
+    """Show the last moves, and what of the last one could not be moved or was left, and why."""
 
     async def body(pool: Pool, _settings: Settings) -> tuple[list[Repoint], list[repoint_store.Row]]:
         moves = await repoint_store.latest(pool, 10)
@@ -228,19 +251,26 @@ def status(json: Json = False) -> None:
     moves, failed = with_store(body)
     if json:
         terminal.print_json(
-            {"moves": [_document(one) for one in moves], "failed": {row.phone: row.error for row in failed}}
+            {
+                "moves": [_document(one) for one in moves],
+                "failed": {row.phone: row.error for row in failed if row.left_at is None},
+                "left": {row.phone: row.error for row in failed if row.left_at is not None},
+            }
         )
         return
     terminal.print_table(
-        ("ID", "TO", "BY", "BEGAN", "STATE", ">NUMBERS", ">MOVED", ">MOVED BACK", ">FAILED"),
+        ("ID", "TO", "BY", "BEGAN", "STATE", ">NUMBERS", ">MOVED", ">LEFT", ">MOVED BACK", ">FAILED"),
         (
-            (one.id, one.base, one.actor, one.began_at, one.state, one.numbers, one.done, one.undone, one.failed)
+            (
+                *(one.id, one.base, one.actor, one.began_at, one.state, one.numbers),
+                *(one.done, one.left, one.undone, one.failed),
+            )
             for one in moves
         ),
         empty="No number was ever moved.",
     )
     for row in failed[:_SHOWN]:
-        terminal.say(f"{row.phone}: {row.error}")
+        terminal.say(f"{row.phone}{' stays' if row.left_at else ''}: {row.error}")
 
 
 def _repointer(pool: Pool, settings: Settings, twilio: TwilioClient) -> Repointer:
@@ -317,8 +347,13 @@ def _conclude(moved: Repoint | None, *, json: bool) -> None:
     if moved is None:
         return
     if not json:
+        left = f", {moved.left} left" if moved.left else ""
         back = f", {moved.undone} moved back or left" if moved.undone else ""
-        terminal.say(f"Move {moved.id} is {moved.state}: {moved.done} of {moved.numbers} moved{back}.")
+        terminal.say(f"Move {moved.id} is {moved.state}: {moved.done} of {moved.numbers} moved{left}{back}.")
+        if moved.left and not moved.undone:
+            terminal.note("`holdfast voice repoint status` says why some were left.")
     if moved.state == "under way":
-        terminal.note(f"{moved.failed} failed: `holdfast voice repoint status` says why, `resume` tries again.")
+        terminal.note(
+            f"{moved.failed} failed: see `holdfast voice repoint status`; `resume` tries again, `finish` leaves them."
+        )
         raise typer.Exit(FAILED)

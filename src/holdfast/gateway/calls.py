@@ -48,7 +48,9 @@ class Calls:
         self._spool = Spool(settings.data_dir)
         announcer = Announcer(catalogue, self._time_zone_of)
         tests = (settings.twilio_test_number,) if settings.twilio_test_number is not None else ()
-        self._keeper = Keeper(pool, announcer, test_callers=tests)
+        self._keeper = Keeper(
+            pool, announcer, test_callers=tests, public=(settings.public, *settings.former_public_urls)
+        )
         self._recorder = Recorder(self._keeper.store, self._probe, self._spool)
         self._drainer = Drainer(self._keeper.store, self._spool, lambda: self._recorder.store_answers)
         main = main_account(settings)

@@ -92,6 +92,7 @@ class Health:
         """What Twilio's Debugger tells is asked for, since its webhook may be the very thing that cannot reach us."""
         if self._prepared.is_set():
             await self._twilio.debugger(datetime.now(UTC))
+        self.board.put(self._twilio.debuggers(), datetime.now(UTC))
 
     async def _ourselves(self) -> list[Finding]:
         watch = probes.watch(self._watch_silent_for())

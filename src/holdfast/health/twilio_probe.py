@@ -20,6 +20,7 @@ from holdfast.voice.polling import DebuggerPoll
 _WORDS = "warn at degraded, partial outage or maintenance, fail at major outage"
 _INDICATORS = "warn at minor; fail at major or critical, where our numbers' components are not known to be well"
 _CALLS = "warn when some numbers or targets are ill, fail when regions or all are"
+_DEBUGGERS = "warn when any account's cannot be asked"
 _MISSING = "HOLDFAST_TWILIO_ACCOUNT_SID and HOLDFAST_TWILIO_AUTH_TOKEN are not set"
 
 
@@ -30,7 +31,8 @@ class TwilioProbe:
         self._session = session
         self._settings = settings
         self._pool = pool
-        self._poll = DebuggerPoll()
+        self._asked = 0
+        self._poll = DebuggerPoll((settings.public, *settings.former_public_urls))
         self.is_set_up = settings.twilio_account_sid is not None and settings.twilio_auth_token is not None
 
     async def api(self) -> list[Finding]:
@@ -94,15 +96,29 @@ class TwilioProbe:
         return [Finding("twilio", "calls", status, share, "failed legs", _CALLS, said)]
 
     async def debugger(self, now: datetime) -> int:
-        """Fetch what is new in the Debugger; how many alerts. Twilio's failing is told by `api`, not here."""
+        """Fetch what is new in the Debugger; how many alerts. Who cannot be asked is told by `debuggers`."""
         if not self.is_set_up:
             return 0
         known = await accounts.accounts(self._pool)
-        try:
-            async with TwilioClient.of(self._settings, known, tries=2) as client:
-                return len(await self._poll.tick(self._pool, client, now, [one.sid for one in known]))
-        except TwilioApiError:
-            return 0
+        async with TwilioClient.of(self._settings, known, tries=2) as client:
+            new = await self._poll.tick(self._pool, client, now, [one.sid for one in known])
+        self._asked = 1 + len(known)
+        return len(new)
+
+    def debuggers(self) -> list[Finding]:
+        """Of how many accounts the Debugger could not be asked the last time."""
+        if not self._asked:
+            why = "it was not asked yet" if self.is_set_up else _MISSING
+            return [_unknown("debugger", "accounts", _DEBUGGERS, why)]
+        refused = self._poll.refused
+        if not refused:
+            return [Finding("twilio", "debugger", "pass", 0, "accounts", _DEBUGGERS)]
+        account, why = next(iter(refused.items()))
+        said = (
+            f"the Debugger of {len(refused)} of {self._asked} accounts cannot be asked, such as that of "
+            f"{account or 'the main account'}: {why}"
+        )
+        return [Finding("twilio", "debugger", "warn", len(refused), "accounts", _DEBUGGERS, said)]
 
 
 def _components(page: twilio_page.Page, countries: Sequence[str] | set[str]) -> Finding:

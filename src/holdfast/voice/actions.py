@@ -13,7 +13,7 @@ from holdfast.merchants import store as merchants
 from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, Waiting, action
 from holdfast.voice import debugger_store, impact_store
 from holdfast.voice.debugger import by_whose, meaning
-from holdfast.voice.health import WINDOW, health
+from holdfast.voice.health import WINDOW, dated, health
 from holdfast.voice.isolation import Isolation, isolation
 from holdfast.voice.model import HealthKind, LineHealth, VoiceError
 from holdfast.voice.reach import reach
@@ -45,7 +45,8 @@ async def debugger(run: Run) -> Outcome:
     shown = []
     for code in codes[:_SHOWN]:
         hit = await debugger_store.alerts(run.pool, since, run.now, code=code.code, limit=_ALERTS_READ)
-        meant = meaning(code.code)
+        hit = [one for one in hit if one.is_foreign == code.is_foreign]
+        meant = meaning(code.code, is_foreign=code.is_foreign)
         shown.append(
             {
                 "code": code.code,
@@ -57,7 +58,7 @@ async def debugger(run: Run) -> Outcome:
                 "numbers": sorted({one.phone for one in hit if one.phone})[:_SHOWN],
             }
         )
-    whose = by_whose((one.code, one.count) for one in codes)
+    whose = by_whose((one.code, one.is_foreign, one.count) for one in codes)
     worst = ", ".join(f"{one['alerts']} x {one['code']} ({one['means']})" for one in shown[:3])
     blame = ", ".join(f"{name} {count}" for name, count in sorted(whose.items(), key=lambda item: -item[1]))
     return Done(f"{sum(one.count for one in codes)} alerts: {worst}. By whose trouble: {blame}", {"codes": shown})
@@ -67,7 +68,8 @@ async def debugger(run: Run) -> Outcome:
 async def isolated(run: Run, *, window: timedelta = WINDOW) -> Outcome:
     """Find out whether all calls fail, or those of some regions, numbers or targets, and whose trouble it is."""
     found = await isolation(run.pool, run.now, window=window)
-    lines = [one for one in await health(run.pool, run.now, window=window) if one.verdict == "ill"]
+    ill = [one for one in await health(run.pool, run.now, window=window) if one.verdict == "ill"]
+    lines = await dated(run.pool, ill[:_SHOWN], run.now)
     return Done(
         found.said,
         {
@@ -77,7 +79,7 @@ async def isolated(run: Run, *, window: timedelta = WINDOW) -> Outcome:
             "legs_failed": found.failed,
             "calls": found.calls,
             "calls_unheard": found.unheard,
-            "ill": [_figures(one) for one in lines[:_SHOWN]],
+            "ill": [_figures(one) for one in lines],
         },
     )
 

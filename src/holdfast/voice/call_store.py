@@ -136,21 +136,24 @@ async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> list[Mer
 
 
 async def merge_legs(db: Connection, legs: Collection[LegChange]) -> list[LegChange]:
-    """Those that are new: not told of before."""
+    """Those that are new, not told of before, and of no test. After their calls, which say that they are tests."""
     rows = await db.fetch(
         """
-        INSERT INTO leg AS l (call_sid, target, place, phone, region, caller_id, outcome, sip_code, seconds, at)
-        SELECT call_sid, target, place, phone, region, caller_id, outcome, sip_code, seconds, to_timestamp(at)
+        INSERT INTO leg AS l (call_sid, target, place, phone, region, caller_id, outcome, sip_code, seconds, at,
+                              is_test)
+        SELECT call_sid, target, place, phone, region, caller_id, outcome, sip_code, seconds, to_timestamp(at),
+               EXISTS (SELECT FROM call c WHERE c.sid = n.call_sid AND c.is_test)
         FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[],
                     $8::smallint[], $9::int[], $10::float8[])
             AS n(call_sid, target, place, phone, region, caller_id, outcome, sip_code, seconds, at)
         ON CONFLICT (call_sid, target) DO UPDATE SET
             (place, region, caller_id, outcome, sip_code, seconds, at) = (
                 SELECT excluded.place, excluded.region, excluded.caller_id, excluded.outcome, excluded.sip_code,
-                       excluded.seconds, excluded.at)
+                       excluded.seconds, excluded.at),
+            is_test = l.is_test OR excluded.is_test
         WHERE (excluded.outcome = 'answered', excluded.at, excluded.outcome)
             > (l.outcome = 'answered', l.at, l.outcome)
-        RETURNING call_sid, target, xmax = 0 AS is_new
+        RETURNING call_sid, target, xmax = 0 AND NOT is_test AS is_new
         """,
         [one.call_sid for one in legs],
         [one.target for one in legs],

@@ -6,9 +6,10 @@ Source: https://www.twilio.com/docs/api/errors
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple, get_args
 
-Whose = Literal["ours", "twilio", "carrier", "customer", "unknown"]
+Whose = Literal["ours", "twilio", "carrier", "customer", "other", "unknown"]
 """ours: our doors, TwiML, settings or account; twilio: Twilio itself; carrier: who carries a call or text, or the
-equipment of a target; customer: the number or device at the other end; unknown: a code that is in no table here."""
+equipment of a target; customer: the number or device at the other end; other: another program's, whose addresses are
+on the same account; unknown: a code that is in no table here."""
 WHOSE: tuple[Whose, ...] = get_args(Whose)
 Product = Literal["voice", "messaging", "api", "other"]
 
@@ -21,8 +22,8 @@ class Meaning(NamedTuple):
     said: str
 
 
-DOOR_CODES: Final = frozenset({11200, 11205, 11206, 11210, 11215, 11220, 11235, 11236, 11237, 11751, 12100, 12300})
-"""Twilio asked one of our doors and could not use the answer, or got none: callers hear an error."""
+DOOR_CODES: Final = frozenset({11200, 11205, 11206, 11210, 11215, 11220, 11235, 11236, 11237, 12100, 12300})
+"""Twilio asked a door and could not use the answer, or got none: callers hear an error."""
 
 _CODES: Final[Mapping[int, Meaning]] = {
     10001: Meaning("ours", "api", "the account is not active"),
@@ -86,12 +87,22 @@ _RANGES: Final[tuple[tuple[range, Meaning], ...]] = (
 _UNKNOWN: Final = Meaning("unknown", "other", "see https://www.twilio.com/docs/api/errors")
 
 
-def meaning(code: int) -> Meaning:
-    """What a code means; of one that is not listed, what its range does."""
-    found = _CODES.get(code)
-    if found is not None:
-        return found
-    return next((meant for codes, meant in _RANGES if code in codes), _UNKNOWN)
+_ABOUT_ADDRESSES: Final = range(11_000, 17_000)
+"""What Twilio asks of an address, and what that answers: only of these is the address whose trouble it is."""
+_OTHERS: Final = "an address of another program on the account could not be used, or its TwiML is wrong"
+
+
+def meaning(code: int, *, is_foreign: bool = False) -> Meaning:
+    """What a code means; of one that is not listed, what its range does. `is_foreign`: see `KeptAlert`."""
+    found = _CODES.get(code) or next((meant for codes, meant in _RANGES if code in codes), _UNKNOWN)
+    if is_foreign and found.whose == "ours" and code in _ABOUT_ADDRESSES:
+        return Meaning("other", found.product, _OTHERS)
+    return found
+
+
+def is_of_our_doors(code: int, *, is_foreign: bool = False) -> bool:
+    """Whether an alert says that one of our doors could not be used."""
+    return code in DOOR_CODES and not is_foreign
 
 
 def known_code(code: int) -> str:
@@ -99,10 +110,10 @@ def known_code(code: int) -> str:
     return str(code) if code in _CODES else f"{code // 100}xx"
 
 
-def by_whose(codes: Iterable[tuple[int, int]]) -> dict[Whose, int]:
-    """Alerts by whose trouble they are, from (code, how many)."""
+def by_whose(codes: Iterable[tuple[int, bool, int]]) -> dict[Whose, int]:
+    """Alerts by whose trouble they are, from (code, whether it is about another program's address, how many)."""
     found: dict[Whose, int] = {}
-    for code, count in codes:
-        whose = meaning(code).whose
+    for code, is_foreign, count in codes:
+        whose = meaning(code, is_foreign=is_foreign).whose
         found[whose] = found.get(whose, 0) + count
     return found

@@ -8,6 +8,7 @@ import asyncpg
 
 from holdfast.db.pool import Connection, Pool
 from holdfast.twilio.model import DebuggerAlert
+from holdfast.voice.addresses import DOORS
 
 Executor = Connection | Pool
 
@@ -26,14 +27,19 @@ class KeptAlert:
     region: str | None
     target: str | None
     url: str | None
+    is_foreign: bool
     said: str
 
 
 @dataclass(frozen=True, slots=True)
 class CodeCount:
-    """How often a code came, when first and last, and an example of what was said."""
+    """How often a code came, when first and last, and an example of what was said.
+
+    `is_foreign`: about addresses of other programs, which are counted apart.
+    """
 
     code: int
+    is_foreign: bool
     count: int
     first_at: datetime
     last_at: datetime
@@ -41,8 +47,11 @@ class CodeCount:
     said: str
 
 
-async def keep(db: Executor, alerts: Sequence[DebuggerAlert]) -> list[KeptAlert]:
+async def keep(db: Executor, alerts: Sequence[DebuggerAlert], public: Sequence[str] = ()) -> list[KeptAlert]:
     """Store alerts that are not stored yet, whether they were polled or pushed; returns those that were new.
+
+    `public`: our public URLs, the present one and former ones. What is neither under them nor where numbers were moved
+    to is foreign: an account has other programs' addresses too. Where none is given, nothing is known to be.
 
     What one is about is taken from its resource: a call's own sid, or that of the call that a recording or leg is of.
     """
@@ -53,9 +62,13 @@ async def keep(db: Executor, alerts: Sequence[DebuggerAlert]) -> list[KeptAlert]
                 $6::text[], $7::text[], $8::text[]) AS g(sid, account, at, level, code, resource, url, said)
             ORDER BY sid
         )
-        INSERT INTO twilio_alert (sid, account, at, level, code, resource, phone, region, target, url, said)
+        INSERT INTO twilio_alert (sid, account, at, level, code, resource, phone, region, target, url, is_foreign, said)
         SELECT g.sid, g.account, g.at, g.level, g.code, g.resource, c.phone, coalesce(l.region, c.region), l.target,
-               g.url, g.said
+               g.url,
+               coalesce(g.url, '') <> '' AND cardinality($9::text[]) > 0 AND NOT EXISTS (
+                   SELECT FROM (SELECT unnest($9::text[]) UNION SELECT base FROM repoint) AS ours(base)
+                   WHERE starts_with(g.url, ours.base || $10::text)),
+               g.said
         FROM given g
         LEFT JOIN call c ON c.sid = g.resource
         LEFT JOIN LATERAL (
@@ -63,7 +76,7 @@ async def keep(db: Executor, alerts: Sequence[DebuggerAlert]) -> list[KeptAlert]
             ORDER BY (outcome = 'failed') DESC, place DESC LIMIT 1
         ) l ON true
         ON CONFLICT (sid) DO NOTHING
-        RETURNING sid, account, at, level, code, resource, phone, region, target, url, said
+        RETURNING sid, account, at, level, code, resource, phone, region, target, url, is_foreign, said
         """,
         [one.sid for one in alerts],
         [one.account for one in alerts],
@@ -73,6 +86,8 @@ async def keep(db: Executor, alerts: Sequence[DebuggerAlert]) -> list[KeptAlert]
         [one.resource for one in alerts],
         [one.url for one in alerts],
         [one.said for one in alerts],
+        [one.rstrip("/") for one in public],
+        DOORS,
     )
     return [_kept(row) for row in rows]
 
@@ -89,7 +104,7 @@ async def alerts(
     """The newest first."""
     rows = await db.fetch(
         """
-        SELECT sid, account, at, level, code, resource, phone, region, target, url, said FROM twilio_alert
+        SELECT sid, account, at, level, code, resource, phone, region, target, url, is_foreign, said FROM twilio_alert
         WHERE at > $1 AND at <= $2 AND ($3::int IS NULL OR code = $3) AND ($4::text IS NULL OR phone = $4)
         ORDER BY at DESC, sid LIMIT $5
         """,
@@ -106,8 +121,9 @@ async def by_code(db: Executor, since: datetime, until: datetime) -> list[CodeCo
     """The most frequent first."""
     rows = await db.fetch(
         """
-        SELECT code, count(*), min(at), max(at), count(DISTINCT phone), (array_agg(said ORDER BY at DESC))[1]
-        FROM twilio_alert WHERE at > $1 AND at <= $2 GROUP BY code ORDER BY 2 DESC, 1
+        SELECT code, is_foreign, count(*), min(at), max(at), count(DISTINCT phone),
+               (array_agg(said ORDER BY at DESC))[1]
+        FROM twilio_alert WHERE at > $1 AND at <= $2 GROUP BY code, is_foreign ORDER BY 3 DESC, 1, 2
         """,
         since,
         until,

@@ -201,8 +201,8 @@ class OurDoors(_Detector):
     def _alerted(self, frame: Frame) -> Symptom | None:
         """Asking the Debugger every half minute brings them in lots: two of these, or it was a restart."""
         chosen, count = self._settings, 0.0
-        for (_, _, code), number in frame.counts("twilio_alerts"):
-            if code in _DOORS:
+        for (whose, _, code), number in frame.counts("twilio_alerts"):
+            if whose == "ours" and code in _DOORS:
                 count += number
                 self._codes[code] = self._codes.get(code, 0.0) + number
         self._alerts.add(count)
@@ -310,7 +310,7 @@ class IllLines(_Detector):
 
 
 class DebuggerAlerts(_Detector):
-    """More alerts of Twilio's Debugger than usual by far, other than those about our doors."""
+    """More alerts of Twilio's Debugger than usual by far, other than those about our doors or other programs'."""
 
     def __init__(self, settings: TwilioSettings) -> None:
         self._settings = settings
@@ -319,7 +319,9 @@ class DebuggerAlerts(_Detector):
         self._first: datetime | None = None
 
     def see(self, frame: Frame) -> Sequence[Sighting]:
-        now = {labels[2]: n for labels, n in frame.counts("twilio_alerts") if labels[2] not in _DOORS}
+        now = {
+            code: n for (whose, _, code), n in frame.counts("twilio_alerts") if whose != "other" and code not in _DOORS
+        }
         self._window.add(sum(now.values()))
         for code in now:
             self._codes.setdefault(code, Window(120))

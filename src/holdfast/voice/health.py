@@ -42,7 +42,7 @@ _LOOK_BACK: Final = timedelta(days=3)
 """For when failures began: a target that nobody will repair over the weekend is no news on Monday."""
 _CEILING: Final = 3.5
 MOST_ILL: Final = 50
-"""Lines that the gauge names."""
+"""Lines that the gauge names, and of which it is looked up since when: in an outage, thousands may be ill."""
 KINDS: Final[tuple[HealthKind, ...]] = ("region", "number", "target")
 
 
@@ -52,7 +52,8 @@ async def measure(pool: Pool, now: datetime) -> None:
     if not failed:
         forget()  # as at most times, and then there is no need to go through all that went well
         return
-    lines = [line for line in await health(pool, now) if line.verdict == "ill"][:MOST_ILL]
+    ill = [line for line in await health(pool, now) if line.verdict == "ill"]
+    lines = await dated(pool, ill[:MOST_ILL], now)
     ILL.replace(((line.kind, line.key), line.low) for line in lines)
     ILL_FOR.replace(((line.kind, line.key), (now - (line.since or now)).total_seconds()) for line in lines)
 
@@ -73,7 +74,10 @@ def verdict(failed: int, tried: int) -> Verdict:
 async def health(
     db: store.Executor, now: datetime, *, window: timedelta = WINDOW, kinds: Collection[HealthKind] = KINDS
 ) -> list[LineHealth]:
-    """Every region, number and target that legs or alerts of the window tell of; the ill ones and the worst first."""
+    """Every region, number and target that legs or alerts of the window tell of; the ill ones and the worst first.
+
+    Their `since` is not looked up: `dated` does.
+    """
     since = now - window
     lines: dict[tuple[HealthKind, str], LineHealth] = {}
     for length in (window, *(short for short in SHORT if short < window)):
@@ -83,9 +87,17 @@ async def health(
     alerts = _alerts(await store.alerts(db, since, now))
     found = [replace(line, alerts=alerts.pop(name, {})) for name, line in lines.items()]
     found += [_line(kind, key, [], "unknown", codes) for (kind, key), codes in alerts.items()]
-    found = [line for line in found if line.kind in kinds]
-    found = [replace(line, since=await _since(db, line, now)) if line.verdict == "ill" else line for line in found]
-    return sorted(found, key=_order)
+    return sorted((line for line in found if line.kind in kinds), key=_order)
+
+
+async def dated(db: store.Executor, lines: Iterable[LineHealth], now: datetime) -> list[LineHealth]:
+    """The same lines, of the first `MOST_ILL` ill ones with when their failures began: a query each."""
+    found = list(lines)
+    for place in [place for place, line in enumerate(found) if line.verdict == "ill"][:MOST_ILL]:
+        line = found[place]
+        legs = await store.outcomes(db, line.kind, line.key, now - _LOOK_BACK, now)
+        found[place] = replace(line, since=began(legs))
+    return found
 
 
 def judged(legs: Sequence[LegCount]) -> list[LineHealth]:
@@ -177,11 +189,6 @@ def _alerts(
             if key is not None:
                 found[kind, key][str(code)] += count
     return {line: dict(codes) for line, codes in found.items()}
-
-
-async def _since(db: store.Executor, line: LineHealth, now: datetime) -> datetime | None:
-    where = {"phone" if line.kind == "number" else line.kind: line.key}
-    return began(await store.outcomes(db, now - _LOOK_BACK, now, **where))
 
 
 def began(legs: Iterable[tuple[datetime, bool]]) -> datetime | None:

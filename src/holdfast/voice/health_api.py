@@ -13,7 +13,7 @@ from holdfast.db.pool import Pool
 from holdfast.durations import DurationError
 from holdfast.voice import debugger_store
 from holdfast.voice.debugger import Product, Whose, meaning
-from holdfast.voice.health import health
+from holdfast.voice.health import dated, health
 from holdfast.voice.isolation import Extent, Fault, Isolation, isolation
 from holdfast.voice.model import HealthKind, LineHealth, Verdict
 
@@ -62,6 +62,8 @@ class Code(BaseModel):
     """A code of the Debugger's, how often it came, and what it means."""
 
     code: int
+    is_foreign: bool
+    """Whether these are about addresses of other programs on the account."""
     count: int
     first_at: datetime
     last_at: datetime
@@ -85,6 +87,7 @@ class Alert(BaseModel):
     region: str | None
     target: str | None
     url: str | None
+    is_foreign: bool
     said: str
 
 
@@ -104,7 +107,7 @@ def router(pool: Pool) -> APIRouter:
     ) -> dict[str, Any]:
         """How calls go through every region, number and target that any were put through to, the ill ones first."""
         length, now = _length(window, LONGEST, "window"), datetime.now(UTC)
-        lines = await health(pool, now, window=length)
+        lines = await dated(pool, await health(pool, now, window=length), now)
         reach = await isolation(pool, now, window=length)
         return health_document((line for line in lines if kind in (None, line.kind)), reach)
 
@@ -135,7 +138,9 @@ def alerts_document(
     grouped: Iterable[debugger_store.CodeCount], listed: Iterable[debugger_store.KeptAlert]
 ) -> dict[str, Any]:
     """Likewise, of alerts."""
-    codes = [asdict(one) | {"example": one.said} | meaning(one.code)._asdict() for one in grouped]
+    codes = [
+        asdict(one) | {"example": one.said} | meaning(one.code, is_foreign=one.is_foreign)._asdict() for one in grouped
+    ]
     return {"codes": codes, "alerts": [asdict(one) for one in listed]}
 
 

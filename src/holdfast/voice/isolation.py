@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from holdfast.voice import health_store as store
-from holdfast.voice.debugger import DOOR_CODES, Whose, by_whose
+from holdfast.voice.debugger import Whose, by_whose, is_of_our_doors
 from holdfast.voice.health import WINDOW, health, verdict
 from holdfast.voice.model import LineHealth
 
@@ -42,8 +42,8 @@ async def isolation(db: store.Executor, now: datetime, *, window: timedelta = WI
     tried, failed = await store.tried(db, now - window, now)
     lines = await health(db, now, window=window) if failed else []  # which costs where there are many numbers
     calls = await store.calls(db, now - window, now)
-    alerts = [(code, count) for code, _, _, _, count in await store.alerts(db, now - window, now)]
-    doors = sum(count for code, count in alerts if code in DOOR_CODES)
+    alerts = await store.alert_codes(db, now - window, now)
+    doors = sum(count for code, is_foreign, count in alerts if is_of_our_doors(code, is_foreign=is_foreign))
     ill = {kind: [line.key for line in lines if line.kind == kind and line.verdict == "ill"] for kind in _KINDS}
     extent = _extent(lines, tried, failed, calls.ended)
     whose = _whose(extent, doors, failed)

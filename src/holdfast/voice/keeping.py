@@ -35,8 +35,10 @@ class Keeper:
         announcer: Announcer,
         clock: Callable[[], float] = time.time,
         test_callers: Collection[str] = (),
+        public: Sequence[str] = (),
     ) -> None:
-        """`clock` gives Unix time. `test_callers`: who only tests."""
+        """`clock` gives Unix time. `test_callers`: who only tests. `public`: our public URLs, also former ones."""
+        self._public = tuple(public)
         self._pool = pool
         self._announcer = announcer
         self._clock = clock
@@ -57,9 +59,9 @@ class Keeper:
             new = [callback.event_id in added and first[callback.event_id] == n for n, callback in enumerate(batch)]
             changes = folded(one for one, is_new in zip(batch, new, strict=True) if is_new)
             ended, legs = await self._merge(connection, changes)
-            alerts = await _keep_alerts(connection, changes)
+            alerts = await _keep_alerts(connection, changes, self._public)
         self._count(ended, legs)
-        count_alerts(one.code for one in alerts)
+        count_alerts(alerts)
         return new
 
     async def _merge(self, db: Connection, changes: Changes) -> tuple[list[str], list[LegChange]]:
@@ -108,10 +110,10 @@ class Keeper:
         return region
 
 
-async def _keep_alerts(db: Connection, changes: Changes) -> list[KeptAlert]:
+async def _keep_alerts(db: Connection, changes: Changes, public: Sequence[str]) -> list[KeptAlert]:
     """Those that are new. After the calls, which say what an alert is about."""
     if not changes.alerts:
         return []
-    new = await debugger_store.keep(db, list(changes.alerts.values()))
+    new = await debugger_store.keep(db, list(changes.alerts.values()), public)
     await store.place_alerts(db, changes.called)
     return new

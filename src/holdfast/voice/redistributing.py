@@ -5,6 +5,7 @@ changes nothing. Nothing is avoided for which it would change nothing at all: th
 for a person to decide. Regions come before targets, since they explain them; numbers, as caller IDs, come last.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -89,16 +90,23 @@ async def _ill(pool: Pool, snapshot: Snapshot, changes: Sequence[Change], now: d
     What was tried before says nothing of how it is now: a target's region explains it, and all of them a number.
     """
     moved = last_moved(changes)
-    found = []
+    found: list[LineHealth] = []
+    doubtful: dict[datetime, list[LineHealth]] = defaultdict(list)
     for one in await health(pool, now):
+        if one.verdict != "ill":
+            continue
         about = [f"{one.kind}:{one.key}"]
         if one.kind == "target":
             about += [f"region:{region}" for region in _regions_of(snapshot, one.key)]
         elif one.kind == "number":
             about += moved
         at = max((moved[what] for what in about if what in moved), default=None)
-        if one.verdict == "ill" and (at is None or now - at >= WINDOW or await _is_still_ill(pool, one, at, now)):
+        if at is None or now - at >= WINDOW:
             found.append(one)
+        else:
+            doubtful[at].append(one)
+    for at, lines in doubtful.items():
+        found += await _still_ill(pool, lines, at, now)
     return found
 
 
@@ -111,9 +119,11 @@ def _regions_of(snapshot: Snapshot, address: str) -> set[str]:
     }
 
 
-async def _is_still_ill(pool: Pool, one: LineHealth, since: datetime, now: datetime) -> bool:
-    lately = await health(pool, now, window=now - since, kinds=[one.kind]) if now > since else []
-    return any(each.key == one.key and each.verdict == "ill" for each in lately)
+async def _still_ill(pool: Pool, lines: Iterable[LineHealth], since: datetime, now: datetime) -> list[LineHealth]:
+    """Those of these lines that are ill by what was tried since. Asked once for all: there may be hundreds."""
+    lately = await health(pool, now, window=now - since) if now > since else []
+    ill = {(each.kind, each.key) for each in lately if each.verdict == "ill"}
+    return [one for one in lines if (one.kind, one.key) in ill]
 
 
 def proposal(snapshot: Snapshot, ill: Iterable[LineHealth]) -> Proposal:

@@ -16,7 +16,7 @@ State = Literal["under way", "done", "undone"]
 
 @dataclass(frozen=True, slots=True)
 class Repoint:
-    """`failed` of the numbers left could not be moved (or moved back) at the last try."""
+    """`left` were given up, and stay where they are; `failed` of the others could not be moved at the last try."""
 
     id: int
     base: str
@@ -26,6 +26,7 @@ class Repoint:
     undone_at: datetime | None
     numbers: int
     done: int
+    left: int
     undone: int
     failed: int
 
@@ -36,7 +37,10 @@ class Repoint:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number: `before` are all of its addresses at Twilio as they were, `after` those that change."""
+    """One number: `before` are all of its addresses at Twilio as they were, `after` those that change.
+
+    `is_ours` no more once it is deleted here. `error` says why it is `left_at` that time, or failed.
+    """
 
     phone: str
     sid: str
@@ -44,13 +48,16 @@ class Row:
     before: Mapping[str, str]
     after: Mapping[str, str]
     done_at: datetime | None = None
+    left_at: datetime | None = None
     undone_at: datetime | None = None
     error: str | None = None
+    is_ours: bool = True
 
 
 _REPOINT = """
     SELECT r.id, r.base, r.actor, r.began_at, r.ended_at, r.undone_at, count(n.phone), count(n.done_at),
-           count(n.undone_at), count(n.error)
+           count(n.left_at), count(n.undone_at),
+           count(n.error) FILTER (WHERE n.left_at IS NULL AND n.undone_at IS NULL)
     FROM repoint r LEFT JOIN repointed n ON n.repoint_id = r.id
 """
 
@@ -61,13 +68,14 @@ async def insert(db: Connection, base: str, rows: Sequence[Row], actor: str, now
     )
     await db.execute(
         """
-        INSERT INTO repointed (repoint_id, phone, sid, before, after)
-        SELECT $1, phone, sid, before::jsonb, after::jsonb
-        FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS n(phone, sid, before, after)
+        INSERT INTO repointed (repoint_id, phone, sid, account, before, after)
+        SELECT $1, phone, sid, account, before::jsonb, after::jsonb
+        FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS n(phone, sid, account, before, after)
         """,
         number,
         [row.phone for row in rows],
         [row.sid for row in rows],
+        [row.account for row in rows],
         [json.dumps(dict(row.before)) for row in rows],
         [json.dumps(dict(row.after)) for row in rows],
     )
@@ -97,10 +105,11 @@ async def bases(db: Executor) -> list[str]:
 
 
 async def rows(db: Executor, repoint_id: int) -> list[Row]:
-    """By phone; a number that is gone from ours has no account any more."""
+    """By phone."""
     found = await db.fetch(
         """
-        SELECT r.phone, coalesce(r.sid, '') AS sid, n.account, r.before, r.after, r.done_at, r.undone_at, r.error
+        SELECT r.phone, coalesce(r.sid, '') AS sid, r.account, r.before, r.after, r.done_at, r.left_at, r.undone_at,
+               r.error, n.phone IS NOT NULL AS is_ours
         FROM repointed r LEFT JOIN number n USING (phone) WHERE r.repoint_id = $1 ORDER BY r.phone
         """,
         repoint_id,
@@ -114,10 +123,36 @@ async def mark_done(db: Executor, repoint_id: int, phone: str, now: datetime) ->
     )
 
 
+async def mark_left(db: Executor, repoint_id: int, phone: str, now: datetime, why: str) -> None:
+    """It stays where it is: nobody tries to move it any more."""
+    await db.execute(
+        "UPDATE repointed SET left_at = $3, error = $4 WHERE repoint_id = $1 AND phone = $2",
+        repoint_id,
+        phone,
+        now,
+        why[:1000],
+    )
+
+
+async def leave_rest(db: Executor, repoint_id: int, now: datetime, why: str) -> int:
+    """Leave all numbers that are not moved yet; how many. What the last try said of one is kept behind `why`."""
+    status = await db.execute(
+        """
+        UPDATE repointed SET left_at = $2, error = left($3 || coalesce(' (' || error || ')', ''), 1000)
+        WHERE repoint_id = $1 AND done_at IS NULL AND left_at IS NULL
+        """,
+        repoint_id,
+        now,
+        why,
+    )
+    return int(status.rpartition(" ")[2])
+
+
 async def mark_undone(db: Executor, repoint_id: int, phone: str, now: datetime, why: str | None = None) -> None:
     """Moved back; or left as it is, and `why`."""
     await db.execute(
-        "UPDATE repointed SET undone_at = $3, error = $4 WHERE repoint_id = $1 AND phone = $2",
+        "UPDATE repointed SET undone_at = $3, error = coalesce($4, CASE WHEN left_at IS NOT NULL THEN error END) "
+        "WHERE repoint_id = $1 AND phone = $2",
         repoint_id,
         phone,
         now,
@@ -132,11 +167,11 @@ async def mark_failed(db: Executor, repoint_id: int, phone: str, error: str) -> 
 
 
 async def end(db: Executor, repoint_id: int, now: datetime) -> bool:
-    """If no number is left to be moved; whether it has ended."""
+    """If no number is to be moved any more: each is, or was left; whether it has ended."""
     status = await db.execute(
         """
         UPDATE repoint SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL
-          AND NOT EXISTS (SELECT FROM repointed WHERE repoint_id = $1 AND done_at IS NULL)
+          AND NOT EXISTS (SELECT FROM repointed WHERE repoint_id = $1 AND done_at IS NULL AND left_at IS NULL)
         """,
         repoint_id,
         now,
@@ -159,5 +194,5 @@ async def end_undone(db: Executor, repoint_id: int, now: datetime) -> bool:
 
 def _row(row: asyncpg.Record) -> Row:
     before, after = json.loads(row["before"] or "{}"), json.loads(row["after"] or "{}")
-    done_at, undone_at = row["done_at"], row["undone_at"]
-    return Row(row["phone"], row["sid"], row["account"], before, after, done_at, undone_at, row["error"])
+    times = row["done_at"], row["left_at"], row["undone_at"]
+    return Row(row["phone"], row["sid"], row["account"], before, after, *times, row["error"], row["is_ours"])

@@ -2,11 +2,12 @@
 
 What is to be changed, and how it was, is stored before anything is; each number's own row says how far it is. What
 Twilio says a number has now decides what is still to be done: a kill at any moment leaves nothing that the next run
-would not find. Addresses that somebody else has changed meanwhile are left alone, and said.
+would not find. A number that nobody can move any more, since somebody else has changed its addresses meanwhile, it was
+released at Twilio or deleted here, is left where it is, and said: it keeps no later move waiting.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,8 @@ AT_ONCE = 4
 """Requests to Twilio at the same time: far below its limit of concurrent ones for an account."""
 FEW = 10
 """So many numbers of an account are asked for one by one; of more, its whole list is read."""
+_REFUSED = frozenset((401, 403, 404))
+"""How Twilio answers for a subaccount that is closed or suspended, or whose token is not right any more."""
 _ALWAYS = {"voice_url": INCOMING, "status_callback": STATUS}
 """What of each number is ours once it is moved, wherever it was before."""
 _IF_OURS = ("voice_fallback_url", "sms_url", "sms_fallback_url")
@@ -68,12 +71,12 @@ class Repointer:
         if base is None:
             raise RepointError(f"{to!r} is no public URL: write https://host, without path behind, query or fragment")
         ours = {*self._public, *await store.bases(self._pool), base}
-        there = await self._at_twilio([(one.phone, one.account) for one in numbers])
+        there, refused = await self._at_twilio([(one.phone, one.account) for one in numbers])
         await number_store.set_sids(self._pool, [(phone, one.sid) for phone, one in there.items()])
         moves, settled, cannot, elsewhere = [], [], {}, {}
         for number in numbers:
             found = there.get(number.phone)
-            why = _why_not(number, found)
+            why = refused.get(number.account) or _why_not(number, found)
             if found is None or why is not None:
                 cannot[number.phone] = why or ""
                 continue
@@ -95,18 +98,28 @@ class Repointer:
             last = await store.latest(connection)
             if last and last[0].state == "under way":
                 raise RepointError(
-                    f"move {last[0].id} to {last[0].base} is under way: `holdfast voice repoint resume`, or `undo`"
+                    f"move {last[0].id} to {last[0].base} is under way: `holdfast voice repoint resume`; `finish` "
+                    "to leave the numbers that are not moved yet; or `undo`"
                 )
             return await store.insert(connection, survey.base, survey.moves, actor, now)
 
     async def advance(self, repoint_id: int, *, now: datetime, batch: int = BATCH, told: Told | None = None) -> Repoint:
         """Move what is left, a batch at a time; how it stands then. Raises RepointError, TwilioApiError.
 
-        Numbers that failed are tried again. It stops after a batch of which none could be moved.
+        Numbers that failed are tried again, those that were left are not. It stops after a batch of which none could
+        be moved.
         """
         async with self._alone():
-            left = [row for row in await store.rows(self._pool, repoint_id) if row.done_at is None]
+            rows = await store.rows(self._pool, repoint_id)
+            left = [row for row in rows if row.done_at is None and row.left_at is None]
             await self._all(repoint_id, left, self._move, now=now, batch=batch, told=told)
+            await store.end(self._pool, repoint_id, now)
+        return await self._found(repoint_id)
+
+    async def finish(self, repoint_id: int, why: str, *, now: datetime) -> Repoint:
+        """Leave the numbers that are not moved yet where they are, and end the move. Raises RepointError."""
+        async with self._alone():
+            await store.leave_rest(self._pool, repoint_id, now, why)
             await store.end(self._pool, repoint_id, now)
         return await self._found(repoint_id)
 
@@ -128,10 +141,13 @@ class Repointer:
         batch: int,
         told: Told | None,
     ) -> None:
-        there = await self._at_twilio([(row.phone, row.account) for row in left])
+        there, refused = await self._at_twilio([(row.phone, row.account) for row in left])
         limit, finished = asyncio.Semaphore(AT_ONCE), 0
 
         async def limited(row: Row) -> str | None:
+            if row.account in refused:
+                await store.mark_failed(self._pool, repoint_id, row.phone, refused[row.account])
+                return refused[row.account]
             async with limit:
                 return await one(repoint_id, row, there.get(row.phone), now)
 
@@ -148,7 +164,11 @@ class Repointer:
                 )
 
     async def _move(self, repoint_id: int, row: Row, found: TwilioNumber | None, now: datetime) -> str | None:
-        """Why it could not be; None once it is moved."""
+        """Why it could not be; None once it is moved, or left for good."""
+        why = _why_left(row, found)
+        if found is None or why:
+            await store.mark_left(self._pool, repoint_id, row.phone, now, why)
+            return None
         error = await self._change(row, found, row.after)
         if error is None:
             await store.mark_done(self._pool, repoint_id, row.phone, now)
@@ -170,12 +190,7 @@ class Repointer:
             await store.mark_failed(self._pool, repoint_id, row.phone, error)
         return error
 
-    async def _change(self, row: Row, found: TwilioNumber | None, wanted: Mapping[str, str]) -> str | None:
-        if found is None:
-            return "Twilio has it no more"
-        changed = _changed_since(row, found)
-        if changed:
-            return changed
+    async def _change(self, row: Row, found: TwilioNumber, wanted: Mapping[str, str]) -> str | None:
         left = {name: value for name, value in wanted.items() if found.urls.get(name) != value}
         if not left:
             return None
@@ -185,19 +200,32 @@ class Repointer:
             return str(error)
         return None
 
-    async def _at_twilio(self, numbers: Sequence[tuple[str, str | None]]) -> dict[str, TwilioNumber]:
-        """As Twilio has them now, by phone. Raises TwilioApiError."""
+    async def _at_twilio(
+        self, numbers: Sequence[tuple[str, str | None]]
+    ) -> tuple[dict[str, TwilioNumber], dict[str | None, str]]:
+        """As Twilio has them now, by phone; and why subaccounts cannot be asked, which keeps the others from nothing.
+
+        Raises TwilioApiError.
+        """
         wanted: dict[str | None, set[str]] = {}
         for phone, account in numbers:
             wanted.setdefault(account, set()).add(phone)
         found: dict[str, TwilioNumber] = {}
+        refused: dict[str | None, str] = {}
         for account, phones in wanted.items():
-            if len(phones) <= FEW:
-                some = [await self._twilio.number_by_phone(phone, account) for phone in sorted(phones)]
-                found |= {one.phone: one for one in some if one is not None}
-            else:
-                found |= {one.phone: one async for one in self._twilio.numbers(account) if one.phone in phones}
-        return found
+            try:
+                found |= await self._of_account(account, phones)
+            except TwilioApiError as error:
+                if account is None or error.status not in _REFUSED:
+                    raise
+                refused[account] = f"the account {account} cannot be asked: {error}"
+        return found, refused
+
+    async def _of_account(self, account: str | None, phones: Collection[str]) -> dict[str, TwilioNumber]:
+        if len(phones) > FEW:
+            return {one.phone: one async for one in self._twilio.numbers(account) if one.phone in phones}
+        some = [await self._twilio.number_by_phone(phone, account) for phone in sorted(phones)]
+        return {one.phone: one for one in some if one is not None}
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -237,6 +265,16 @@ def _why_not(number: Number, found: TwilioNumber | None) -> str | None:
         if found.urls.get(name):
             return f"its calls go to the {what} {found.urls[name]}, whatever its addresses: take it out of there first"
     return None
+
+
+def _why_left(row: Row, found: TwilioNumber | None) -> str:
+    """Why nobody can move it any more, in words; empty if it can be, or is moved already."""
+    if found is None:
+        return "Twilio has it no more"
+    is_moved = all(found.urls.get(name) == value for name, value in row.after.items())
+    if not is_moved and not row.is_ours:
+        return "it was deleted from our numbers meanwhile"
+    return _changed_since(row, found)
 
 
 def _changed_since(row: Row, found: TwilioNumber) -> str:

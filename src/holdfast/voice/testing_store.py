@@ -8,24 +8,38 @@ from holdfast.db.pool import Connection, Pool
 Executor = Connection | Pool
 
 
-async def known(db: Executor, phone: str, caller: str) -> list[str]:
-    """The sids of this caller's calls to this number that there are already."""
-    rows = await db.fetch("SELECT sid FROM call WHERE phone = $1 AND caller = $2", phone, caller)
+async def known(db: Executor, phone: str, caller: str, since: datetime) -> list[str]:
+    """The sids of this caller's calls to this number that there are already, and that may still go on then."""
+    rows = await db.fetch(
+        "SELECT sid FROM call WHERE phone = $1 AND caller = $2 AND began_at >= $3::timestamptz - interval '4 hours'",
+        phone,
+        caller,
+        since,
+    )
     return [row["sid"] for row in rows]
 
 
-async def mark(db: Executor, phone: str, caller: str, besides: Sequence[str]) -> tuple[str, str | None] | None:
-    """Mark this caller's call to this number that is none of `besides` as a test; (what it was told, its outcome).
+async def mark(
+    db: Executor, phone: str, caller: str, since: datetime, besides: Sequence[str]
+) -> tuple[str, str | None] | None:
+    """Mark the caller's first call to this number since then that is none of `besides` as a test, and its legs.
 
-    None: none came.
+    Returns what it was told and its outcome; None: none came.
     """
     row = await db.fetchrow(
         """
-        UPDATE call SET is_test = true WHERE phone = $1 AND caller = $2 AND sid <> ALL($3::text[])
-        RETURNING answer, outcome
+        WITH placed AS (
+            SELECT sid FROM call
+            WHERE phone = $1 AND caller = $2 AND greatest(began_at, told_at) >= $3 AND sid <> ALL($4::text[])
+            ORDER BY began_at, sid LIMIT 1 FOR UPDATE
+        ), tried AS (
+            UPDATE leg SET is_test = true FROM placed WHERE call_sid = placed.sid AND NOT is_test
+        )
+        UPDATE call SET is_test = true FROM placed WHERE call.sid = placed.sid RETURNING answer, outcome
         """,
         phone,
         caller,
+        since,
         list(besides),
     )
     return (row["answer"], row["outcome"]) if row is not None else None

@@ -245,8 +245,16 @@ def _shown(survey: Survey) -> dict[str, Any]:
 
 
 def _moved(found: Repoint) -> Outcome:
-    evidence = {"move": found.id, "numbers": found.numbers, "moved": found.done, "failed": found.failed}
+    evidence = {
+        "move": found.id,
+        "numbers": found.numbers,
+        "moved": found.done,
+        "left": found.left,
+        "failed": found.failed,
+    }
+    status = "see `holdfast voice repoint status`"
     if found.state != "done":
-        said = f"{found.failed} of {found.numbers} numbers could not be moved: see `holdfast voice repoint status`"
+        said = f"{found.failed} of {found.numbers} numbers could not be moved: {status}"
         return Failed(said, evidence)
-    return Done(f"{found.done} numbers call {found.base}", evidence)
+    left = f"; {found.left} were left, since they cannot be moved any more: {status}" if found.left else ""
+    return Done(f"{found.done} numbers call {found.base}{left}", evidence)

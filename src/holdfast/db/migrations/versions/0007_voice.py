@@ -128,12 +128,19 @@ CREATE TABLE leg (
     sip_code  smallint,
     seconds   integer,
     at        timestamptz NOT NULL,
+    is_test   boolean NOT NULL DEFAULT false,
     PRIMARY KEY (call_sid, target)
 )
 ;
 COMMENT ON TABLE leg IS 'A target that a call was put through to, and what came of it. place counts from 1; region is the target''s, phone the number called'
 ;
 CREATE INDEX leg_by_time ON leg (at)
+;
+CREATE INDEX leg_of_target ON leg (target, at)
+;
+CREATE INDEX leg_of_phone ON leg (phone, at)
+;
+CREATE INDEX leg_of_region ON leg (region, at)
 ;
 CREATE TABLE voicemail (
     sid           text COLLATE "C" PRIMARY KEY,
@@ -163,8 +170,11 @@ CREATE TABLE twilio_alert (
     region     text COLLATE "C",
     target     text COLLATE "C",
     url        text,
+    is_foreign boolean NOT NULL DEFAULT false,
     said       text NOT NULL DEFAULT ''
 )
+;
+COMMENT ON COLUMN twilio_alert.is_foreign IS 'Whether url is none of our doors: another program''s on the same account'
 ;
 COMMENT ON TABLE twilio_alert IS 'Twilio''s Debugger: each alert once, whether it came by webhook or was fetched'
 ;
@@ -187,13 +197,21 @@ CREATE TABLE repointed (
     repoint_id bigint NOT NULL REFERENCES repoint,
     phone      text COLLATE "C" NOT NULL,
     sid        text COLLATE "C",
+    account    text COLLATE "C",
     before     jsonb,
     after      jsonb,
     done_at    timestamptz,
+    left_at    timestamptz,
     undone_at  timestamptz,
     error      text,
     PRIMARY KEY (repoint_id, phone)
 )
+;
+COMMENT ON COLUMN repointed.account IS 'The Twilio account that has it; NULL: the one of the settings'
+;
+COMMENT ON COLUMN repointed.left_at IS 'When it was given up, since nobody can move it any more or somebody said so; error says why'
+;
+COMMENT ON COLUMN repointed.error IS 'Why it could not be moved, or moved back, at the last try, or was left as it is'
 ;
 COMMENT ON COLUMN repointed.before IS 'The number''s addresses at Twilio as they were: what undoing brings back'
 ;
