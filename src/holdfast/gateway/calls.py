@@ -42,7 +42,8 @@ class Calls:
         self.changed = asyncio.Event()
         self._pool = pool
         self._general = general
-        self._turned = TurnedLevers()
+        self._turned: TurnedLevers | None = None
+        """None: not read yet."""
         self._snapshots = Snapshots(settings.data_dir)
         self._snapshots.load()
         self._spool = Spool(settings.data_dir)
