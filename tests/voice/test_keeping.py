@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.db.pool import create_pool
 from holdfast.inbox import window_store
 from holdfast.inbox.replay import replay
 from holdfast.inbox.store import Filter
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
-from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import NewDestination, NewMerchant
 from holdfast.merchants.numbers import NewNumber
 from holdfast.queue import store as queue
@@ -32,7 +32,7 @@ SPARE = "+442071838750"
 
 
 def keeper(pool: Any) -> Keeper:
-    return Keeper(pool, Announcer(Catalogue(), lambda _: "America/Los_Angeles"), clock=lambda: NOW + 60)
+    return Keeper(pool, Announcer(lambda _: "America/Los_Angeles"), clock=lambda: NOW + 60)
 
 
 async def bakery(pool: Any, email: str | None = "baker@example.com") -> int:
@@ -316,6 +316,24 @@ async def test_subscribed_destinations_get_it_and_then_the_mailbox_does_not(pool
     about = call()
     await keeper(pool).store([made("call.incoming", about), made("call.recording", recording(about))])
     assert [kind for _, kind, _ in await deliveries(pool)] == ["application", "email", "webhook"]
+
+
+async def test_a_storm_of_voicemails_asks_for_the_destinations_of_all_merchants_at_once(pool, database_url):
+    phones = [f"+1415555{n:04}" for n in range(20)]
+    for n, phone in enumerate(phones):
+        merchant = await merchants.insert(pool, NewMerchant(f"shop-{n}", "Shop", f"shop{n}@example.com"))
+        await number_store.put(pool, [NewNumber(phone, merchant.id, "US")])
+    asked: list[str] = []
+    single = await create_pool(database_url, size=1, name="tests")
+    async with single.acquire() as connection:
+        connection.add_query_logger(lambda record: asked.append(record.query))
+    told = [call(To=phone) for phone in phones]
+    callbacks = [made("call.incoming", about) for about in told]
+    await keeper(single).store(callbacks + [made("call.recording", recording(about)) for about in told])
+    await single.close()
+    assert {row[2] for row in await deliveries(pool)} == {f"shop{n}@example.com" for n in range(20)}
+    assert not [query for query in asked if "catalogue_version" in query or "FROM merchant ORDER" in query]
+    assert len([query for query in asked if "INSERT INTO destination" in query]) == 1
 
 
 @pytest.mark.parametrize("more", [{"RecordingDuration": "0"}, {"RecordingStatus": "absent"}, {"RecordingUrl": ""}])

@@ -16,7 +16,6 @@ from holdfast.gateway.calls import Calls
 from holdfast.levers import model as levers
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
-from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import COMPANY, NewMerchant
 from holdfast.merchants.numbers import NewNumber
 from holdfast.twilio import store as accounts
@@ -183,7 +182,7 @@ async def test_the_process_starts_with_the_levers_on_disk(pool, tmp_path):
     await Snapshots(tmp_path).refresh(pool, levers.Snapshot(only))
     before = (tmp_path / "voice.levers").stat().st_ino
     stop = asyncio.Event()
-    with Calls(Settings(data_dir=tmp_path), pool, pool, Catalogue()) as calls:
+    with Calls(Settings(data_dir=tmp_path), pool, pool) as calls:
         running = asyncio.gather(*calls.loops(lambda loop: loop, stop))
         async with asyncio.timeout(10):
             while (tmp_path / "voice.levers").stat().st_ino == before:

@@ -77,8 +77,9 @@ class Keeper:
         judged = [one.sid for one in calls if one.is_over or one.sid in changed]
         ended = await store.derive(db, judged) if judged else []
         messaged = [one.sid for one in calls if one.has_voicemail or one.sid in changed]
-        for message in await store.complete_voicemails(db, messaged) if messaged else []:
-            await self._announcer.announce(db, message, datetime.fromtimestamp(self._clock(), UTC))
+        if messaged:
+            messages = await store.complete_voicemails(db, messaged)
+            await self._announcer.announce(db, messages, datetime.fromtimestamp(self._clock(), UTC))
         return ended, legs
 
     def _count(self, ended: Sequence[str], legs: Sequence[LegChange]) -> None:
