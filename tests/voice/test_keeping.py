@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from tests.voice.twilio import BAKERY, CALLER, DESK, call, ended, made, recordin
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC).timestamp()
 SPARE = "+442071838750"
+FOREIGN = "AC" + "9" * 32
 
 
 def keeper(pool: Any) -> Keeper:
@@ -176,6 +178,37 @@ async def test_a_legs_own_callback_is_not_a_call(pool):
     await keeper(pool).store([made("call.status", leg | {"ParentCallSid": about["CallSid"]})])
     row = await pool.fetchrow("SELECT * FROM call")
     assert (row["sid"], row["phone"], row["status"]) == (about["CallSid"], "", "")
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_what_another_account_says_of_a_call_changes_nothing_of_it(pool, at_once):
+    await bakery(pool)
+    await keeper(pool).store(STORY)
+    before = await rows(pool)
+    await clear(pool)
+    await bakery(pool)
+    about = {"CallSid": STORY[0].params["CallSid"], "AccountSid": FOREIGN}
+    recorded = next(one.params for one in STORY if "RecordingSid" in one.params)
+    lies = [
+        made("call.status", ended(about, "failed", CallDuration="9999")),
+        dialed(about, DESK, 1, "completed", NOW + 99, "over: lies"),
+        dialed(about, "+15550000000", 2, "completed", NOW + 99, "over: lies"),
+        made("call.recording", recording(about, RecordingUrl="https://zzz.example/lies")),
+        made("call.recording", recording(about, RecordingSid=recorded["RecordingSid"], RecordingDuration="9999")),
+        made("call.transcription", transcription(recorded | about, "zzz lies")),
+        made("call.recording", recording(about | {"CallSid": sid("CA")}, RecordingSid=recorded["RecordingSid"])),
+    ]
+    lies = [msgspec.structs.replace(one, account=FOREIGN) for one in lies]
+    one, legs = keeper(pool), dict(LEGS.values)
+    for batch in [[*STORY, *lies]] if at_once else [STORY, lies]:
+        await one.store(batch)
+    after = await rows(pool)
+    assert [row for row in after["call"] if row[1] != FOREIGN] == before["call"]
+    assert (after["leg"], after["voicemail"]) == (before["leg"], before["voicemail"])
+    assert LEGS.values.get(("US-west", "answered"), 0) == legs.get(("US-west", "answered"), 0)
+    events = "SELECT DISTINCT merchant_id FROM event JOIN done ON ref = seq AND stage = 1 WHERE account = $1"
+    assert [row[0] for row in await pool.fetch(events, FOREIGN)] == [0]
+    assert len(await deliveries(pool)) == 1
 
 
 async def test_duplicates_are_counted_but_not_what_was_put_to_disk_as_well(pool):
