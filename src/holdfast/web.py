@@ -117,7 +117,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         if not secrets:
             log.warning("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS", effect="events are answered 503")
         stripe = StripeDoor(box, secrets)
-        calls = stack.enter_context(Calls(settings, pools["voice"], general, catalogue))
+        calls = stack.enter_context(Calls(settings, pools["voice"], general))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         teller = Teller(open_channels(settings.team_channels, settings.alert_webhooks, session, settings.public))
         guard = Guard(teller)

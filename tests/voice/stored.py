@@ -5,7 +5,6 @@ from typing import Any
 
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
-from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import NewMerchant
 from holdfast.merchants.numbers import NewNumber
 from holdfast.voice.keeping import Keeper
@@ -15,7 +14,7 @@ from tests.voice.twilio import BAKERY, DESK, call, ended, made, recording, sid, 
 
 
 async def keep(pool: Any, callbacks: list[Callback]) -> None:
-    keeper = Keeper(pool, Announcer(Catalogue(), lambda _: None))
+    keeper = Keeper(pool, Announcer(lambda _: None))
     await keeper.store(callbacks)
 
 

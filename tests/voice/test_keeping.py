@@ -5,16 +5,17 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.db.pool import create_pool
 from holdfast.inbox import window_store
 from holdfast.inbox.replay import replay
 from holdfast.inbox.store import Filter
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
-from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import NewDestination, NewMerchant
 from holdfast.merchants.numbers import NewNumber
 from holdfast.queue import store as queue
@@ -29,10 +30,11 @@ from tests.voice.twilio import BAKERY, CALLER, DESK, call, ended, made, recordin
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC).timestamp()
 SPARE = "+442071838750"
+FOREIGN = "AC" + "9" * 32
 
 
 def keeper(pool: Any) -> Keeper:
-    return Keeper(pool, Announcer(Catalogue(), lambda _: "America/Los_Angeles"), clock=lambda: NOW + 60)
+    return Keeper(pool, Announcer(lambda _: "America/Los_Angeles"), clock=lambda: NOW + 60)
 
 
 async def bakery(pool: Any, email: str | None = "baker@example.com") -> int:
@@ -176,6 +178,37 @@ async def test_a_legs_own_callback_is_not_a_call(pool):
     await keeper(pool).store([made("call.status", leg | {"ParentCallSid": about["CallSid"]})])
     row = await pool.fetchrow("SELECT * FROM call")
     assert (row["sid"], row["phone"], row["status"]) == (about["CallSid"], "", "")
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_what_another_account_says_of_a_call_changes_nothing_of_it(pool, at_once):
+    await bakery(pool)
+    await keeper(pool).store(STORY)
+    before = await rows(pool)
+    await clear(pool)
+    await bakery(pool)
+    about = {"CallSid": STORY[0].params["CallSid"], "AccountSid": FOREIGN}
+    recorded = next(one.params for one in STORY if "RecordingSid" in one.params)
+    lies = [
+        made("call.status", ended(about, "failed", CallDuration="9999")),
+        dialed(about, DESK, 1, "completed", NOW + 99, "over: lies"),
+        dialed(about, "+15550000000", 2, "completed", NOW + 99, "over: lies"),
+        made("call.recording", recording(about, RecordingUrl="https://zzz.example/lies")),
+        made("call.recording", recording(about, RecordingSid=recorded["RecordingSid"], RecordingDuration="9999")),
+        made("call.transcription", transcription(recorded | about, "zzz lies")),
+        made("call.recording", recording(about | {"CallSid": sid("CA")}, RecordingSid=recorded["RecordingSid"])),
+    ]
+    lies = [msgspec.structs.replace(one, account=FOREIGN) for one in lies]
+    one, legs = keeper(pool), dict(LEGS.values)
+    for batch in [[*STORY, *lies]] if at_once else [STORY, lies]:
+        await one.store(batch)
+    after = await rows(pool)
+    assert [row for row in after["call"] if row[1] != FOREIGN] == before["call"]
+    assert (after["leg"], after["voicemail"]) == (before["leg"], before["voicemail"])
+    assert LEGS.values.get(("US-west", "answered"), 0) == legs.get(("US-west", "answered"), 0)
+    events = "SELECT DISTINCT merchant_id FROM event JOIN done ON ref = seq AND stage = 1 WHERE account = $1"
+    assert [row[0] for row in await pool.fetch(events, FOREIGN)] == [0]
+    assert len(await deliveries(pool)) == 1
 
 
 async def test_duplicates_are_counted_but_not_what_was_put_to_disk_as_well(pool):
@@ -338,6 +371,24 @@ async def test_subscribed_destinations_get_it_and_then_the_mailbox_does_not(pool
     about = call()
     await keeper(pool).store([made("call.incoming", about), made("call.recording", recording(about))])
     assert [kind for _, kind, _ in await deliveries(pool)] == ["application", "email", "webhook"]
+
+
+async def test_a_storm_of_voicemails_asks_for_the_destinations_of_all_merchants_at_once(pool, database_url):
+    phones = [f"+1415555{n:04}" for n in range(20)]
+    for n, phone in enumerate(phones):
+        merchant = await merchants.insert(pool, NewMerchant(f"shop-{n}", "Shop", f"shop{n}@example.com"))
+        await number_store.put(pool, [NewNumber(phone, merchant.id, "US")])
+    asked: list[str] = []
+    single = await create_pool(database_url, size=1, name="tests")
+    async with single.acquire() as connection:
+        connection.add_query_logger(lambda record: asked.append(record.query))
+    told = [call(To=phone) for phone in phones]
+    callbacks = [made("call.incoming", about) for about in told]
+    await keeper(single).store(callbacks + [made("call.recording", recording(about)) for about in told])
+    await single.close()
+    assert {row[2] for row in await deliveries(pool)} == {f"shop{n}@example.com" for n in range(20)}
+    assert not [query for query in asked if "catalogue_version" in query or "FROM merchant ORDER" in query]
+    assert len([query for query in asked if "INSERT INTO destination" in query]) == 1
 
 
 @pytest.mark.parametrize("more", [{"RecordingDuration": "0"}, {"RecordingStatus": "absent"}, {"RecordingUrl": ""}])

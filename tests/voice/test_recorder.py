@@ -1,15 +1,18 @@
 """Callbacks are durable before Twilio is answered, and calls do not wait for the store."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
 from holdfast.voice.model import Callback
-from holdfast.voice.recorder import Kept, NotKeptError, Recorder
+from holdfast.voice.recorder import Kept, NotKeptError, Patience, Recorder
 from holdfast.voice.spool import REFUSED, Spool
 from tests.voice.twilio import call, ended, made
 
@@ -54,7 +57,11 @@ class World:
         self.shelf = Shelf()
         self.spool = Spool(place)
         self.recorder = Recorder(
-            self.shelf.store, self.shelf.probe, self.spool, call_patience=patience / 5, patience=patience
+            self.shelf.store,
+            self.shelf.probe,
+            self.spool,
+            call_patience=Patience(patience / 5, patience / 5, patience),
+            patience=Patience(patience, patience),
         )
 
 
@@ -149,6 +156,62 @@ async def test_with_neither_store_nor_disk_it_says_so(world, tmp_path):
     world.shelf.error = ConnectionRefusedError()
     with pytest.raises(NotKeptError, match="cannot be written"):
         await world.recorder.keep(news(), in_call=False)
+
+
+class Disk:
+    """One that stalls: `name` of `os` returns once it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self._monkeypatch = monkeypatch
+        self._goes = threading.Event()
+        real = getattr(os, name)
+
+        def stalled(*arguments: Any) -> Any:
+            self._goes.wait()
+            return real(*arguments)
+
+        monkeypatch.setattr(f"holdfast.voice.spool_file.os.{name}", stalled)
+
+    def let_go(self) -> None:
+        self._goes.set()
+
+
+@pytest.fixture
+def syncs_stall(monkeypatch) -> Iterator[Disk]:
+    disk = Disk(monkeypatch, "fdatasync")
+    yield disk
+    disk.let_go()
+
+
+@pytest.fixture
+def writes_stall(monkeypatch) -> Iterator[Disk]:
+    disk = Disk(monkeypatch, "write")
+    yield disk
+    disk.let_go()
+
+
+async def test_a_call_does_not_wait_for_a_disk_that_stalls_once_it_is_written(hasty, syncs_stall):
+    hasty.shelf.error = ConnectionRefusedError()
+    calls = [news() for _ in range(3)]
+    for one in calls:  # the later ones are written while the sync of the first is under way
+        assert await hasty.recorder.keep(one, in_call=True) is Kept.WRITTEN
+    with pytest.raises(NotKeptError, match=r"takes longer than 0\.3 s"):
+        await hasty.recorder.keep(news(), in_call=False)
+    assert hasty.spool.waiting == 4
+    syncs_stall.let_go()
+    assert await hasty.recorder.keep(news(), in_call=True) is Kept.SPOOLED
+
+
+async def test_a_call_that_cannot_even_be_written_is_not_kept_in_time_but_written_later(hasty, writes_stall):
+    hasty.shelf.error = ConnectionRefusedError()
+    late = news()
+    for in_call in (True, False):
+        with pytest.raises(NotKeptError, match="the disk takes longer"):
+            await hasty.recorder.keep(late, in_call=in_call)
+    assert hasty.spool.waiting == 0
+    writes_stall.let_go()
+    assert await hasty.recorder.keep(news(), in_call=True) is Kept.SPOOLED
+    assert hasty.spool.waiting == 3
 
 
 async def test_calls_go_before_news(world):

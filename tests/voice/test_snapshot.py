@@ -1,14 +1,18 @@
 """The snapshot that calls are answered from: fresh, on disk, and there when the store is not."""
 
+import asyncio
 import stat
 from datetime import datetime, timedelta
 
 import asyncpg
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.config import Settings
 from holdfast.db.pool import AWAY, create_pool
+from holdfast.gateway.calls import Calls
 from holdfast.levers import model as levers
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
@@ -17,8 +21,8 @@ from holdfast.merchants.numbers import NewNumber
 from holdfast.twilio import store as accounts
 from holdfast.twilio.model import Account
 from holdfast.voice import snapshot as module
-from holdfast.voice import store
-from holdfast.voice.model import Opening, Plan, PlanTarget
+from holdfast.voice import snapshot_file, store
+from holdfast.voice.model import Line, Opening, Plan, PlanTarget
 from holdfast.voice.snapshot import Snapshots
 from tests.voice.lines import BAKERY, DESK, NOON, plan
 
@@ -157,6 +161,92 @@ async def test_a_cold_start_without_the_store_answers_from_disk(pool, tmp_path):
     assert started.current.lines == {}
 
 
+async def test_a_start_keeps_the_levers_that_were_turned_until_it_has_read_them(pool, tmp_path):
+    await bakery(pool)
+    only = {("voice.voicemail_only", ""): 100}
+    await Snapshots(tmp_path).refresh(pool, levers.Snapshot(only))
+    started = Snapshots(tmp_path)
+    assert started.load()
+    for _ in range(2):
+        await started.refresh(pool)
+        assert started.current.levers == only
+        again = Snapshots(tmp_path)
+        assert again.load()
+        assert again.current.levers == only
+    await started.refresh(pool, NONE)
+    assert started.current.levers == {}
+
+
+async def test_the_process_starts_with_the_levers_on_disk(pool, tmp_path):
+    only = {("voice.voicemail_only", ""): 100}
+    await Snapshots(tmp_path).refresh(pool, levers.Snapshot(only))
+    before = (tmp_path / "voice.levers").stat().st_ino
+    stop = asyncio.Event()
+    with Calls(Settings(data_dir=tmp_path), pool, pool) as calls:
+        running = asyncio.gather(*calls.loops(lambda loop: loop, stop))
+        async with asyncio.timeout(10):
+            while (tmp_path / "voice.levers").stat().st_ino == before:
+                await asyncio.sleep(0.01)
+        stop.set()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    started = Snapshots(tmp_path)
+    assert started.load()
+    assert started.current.levers == only
+
+
+async def test_a_lever_that_is_turned_writes_little(pool, tmp_path):
+    await bakery(pool)
+    held = Snapshots(tmp_path)
+    await held.refresh(pool, NONE)
+    large = (tmp_path / "voice.snapshot").stat().st_ino
+    for percent in (25, 50, 100):
+        values = {("voice.voicemail_only", ""): percent}
+        await held.refresh(pool, levers.Snapshot(values))
+        started = Snapshots(tmp_path)
+        assert started.load()
+        assert started.current == held.current
+    assert (tmp_path / "voice.snapshot").stat().st_ino == large
+
+
+async def test_numbers_that_change_often_are_saved_every_few_seconds_and_the_last_change_always(pool, tmp_path):
+    merchant_id = await bakery(pool)
+    clock = Clock()
+    held = Snapshots(tmp_path, clock)
+
+    def saved() -> list[str]:
+        started = Snapshots(tmp_path)
+        assert started.load()
+        return list(started.current.lines)
+
+    await held.refresh(pool, NONE)
+    await number_store.put(pool, [NewNumber("+14155550101", merchant_id, "US")])
+    clock.now += timedelta(seconds=1)
+    assert await held.refresh(pool, NONE)
+    assert saved() == [BAKERY]
+    clock.now += timedelta(seconds=module.SAVED_EVERY)
+    assert not await held.refresh(pool, NONE)
+    assert saved() == [BAKERY, "+14155550101"]
+
+
+async def test_damaged_levers_are_ignored_and_the_numbers_are_not(pool, tmp_path):
+    await bakery(pool)
+    await Snapshots(tmp_path).refresh(pool, levers.Snapshot({("voice.voicemail_only", ""): 100}))
+    (tmp_path / "voice.levers").write_bytes(b"nonsense")
+    started = Snapshots(tmp_path)
+    assert started.load()
+    assert (list(started.current.lines), started.current.levers) == ([BAKERY], {})
+
+
+def test_what_is_written_in_parts_is_what_the_encoder_makes_of_the_whole(tmp_path):
+    line = Line("+14155550000", 1, "bakery", "The Bakery", "US", "America/Los_Angeles", plan(DESK, hours=HOURS))
+    lines = tuple(msgspec.structs.replace(line, phone=f"+1415{n:07}") for n in range(1_234))
+    stored = snapshot_file.Stored(7, 1.5, lines, (SUBACCOUNT,))
+    snapshot_file.write(tmp_path, stored)
+    assert snapshot_file.read(tmp_path) == (stored, {})
+
+
 async def test_the_store_is_read_after_a_start_even_where_the_versions_are_the_same_by_chance(pool, tmp_path):
     await bakery(pool)
     await Snapshots(tmp_path).refresh(pool, NONE)
@@ -173,8 +263,8 @@ async def test_the_file_is_for_nobody_else_to_read(pool, tmp_path):
     await accounts.put(pool, SUBACCOUNT)
     held = Snapshots(tmp_path / "new" / "place")
     await held.refresh(pool, NONE)
-    (file,) = (tmp_path / "new" / "place").iterdir()
-    assert (file.name, stat.S_IMODE(file.stat().st_mode)) == ("voice.snapshot", 0o600)
+    found = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "new" / "place").iterdir()}
+    assert found == {"voice.snapshot": 0o600, "voice.levers": 0o600}
     assert SUBACCOUNT.auth_token not in repr(held.current)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from holdfast.voice.model import Callback
 from holdfast.voice.recorder import Drainer
 from holdfast.voice.signals import SPOOLED
-from holdfast.voice.spool import REFUSED, Spool, SpoolError, SpoolFile, line, read_line
+from holdfast.voice.spool import REFUSED, Spool, SpoolError
+from holdfast.voice.spool_file import SpoolFile, line, read_line
 from tests.voice.twilio import call, ended, made
 
 WRITER = """
@@ -133,6 +135,40 @@ async def test_what_a_dead_process_left_is_taken_over_without_its_torn_last_line
     assert files(tmp_path) == []
 
 
+async def test_nothing_that_is_written_waits_for_what_a_dead_process_left(spool, tmp_path, monkeypatch):
+    dead = Spool(tmp_path)
+    await dead.append(news())
+    dead.close()
+    reads, goes, real = threading.Event(), threading.Event(), os.pread
+
+    def stalled(*arguments: int) -> bytes:
+        reads.set()
+        goes.wait()
+        return real(*arguments)
+
+    monkeypatch.setattr("holdfast.voice.spool_file.os.pread", stalled)
+    ticking = asyncio.create_task(Shelf().drainer(spool).tick())
+    await asyncio.to_thread(reads.wait)
+    try:
+        await asyncio.wait_for(spool.append(news()), 10)
+    finally:
+        goes.set()
+    assert await ticking == 1
+
+
+async def test_files_of_dead_processes_are_taken_over_one_a_tick_while_the_rest_counts_as_others(spool, tmp_path):
+    for age in (3, 1, 2):
+        dead = Spool(tmp_path, clock=partial(int, age))
+        await dead.append(news())
+        dead.close()
+    shelf = Shelf()
+    shelf.away = True
+    drainer = shelf.drainer(spool)
+    for taken in (1, 2, 3, 3):
+        await drainer.tick()
+        assert spool.waiting == taken
+
+
 async def test_what_a_living_process_has_is_left_to_it(spool, tmp_path):
     alive = Spool(tmp_path)
     await alive.append(news())
@@ -210,7 +246,7 @@ async def test_a_write_that_fails_half_way_leaves_nothing_of_it(tmp_path, monkey
         real(descriptor, text[: len(text) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("holdfast.voice.spool.os.write", half)
+    monkeypatch.setattr("holdfast.voice.spool_file.os.write", half)
     with pytest.raises(SpoolError, match="No space"):
         await spool.append(news())
     monkeypatch.undo()
@@ -221,6 +257,64 @@ async def test_a_write_that_fails_half_way_leaves_nothing_of_it(tmp_path, monkey
         pass
     assert shelf.held == [first.event_id, last.event_id]
     spool.close()
+
+
+async def test_a_sync_that_fails_says_so_and_what_was_written_is_stored_all_the_same(spool, monkeypatch):
+    def broken(_descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("holdfast.voice.spool_file.os.fdatasync", broken)
+    first, last = news(), news()
+    put = spool.put(first)
+    assert isinstance(await put.synced, SpoolError)
+    assert await put.written is None
+    monkeypatch.undo()
+    await spool.append(last)
+    shelf = Shelf()
+    drainer = shelf.drainer(spool)
+    while await drainer.tick():
+        pass
+    assert shelf.held == [first.event_id, last.event_id]
+
+
+async def test_nobody_waits_for_ever_whatever_goes_wrong(spool, monkeypatch):
+    def broken(*_arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("holdfast.voice.spool_file.os.write", broken)
+    with pytest.raises(SpoolError):
+        await asyncio.wait_for(spool.append(news()), 10)
+    monkeypatch.undo()
+    await spool.append(news())
+
+
+async def test_only_so_much_waits_in_memory_for_the_disk(tmp_path):
+    spool = Spool(tmp_path, most_waiting=4000)
+    first = spool.put(made("call.status", {"Padding": "x" * 800}))
+    with pytest.raises(SpoolError, match="wait for the disk already"):
+        spool.put(made("call.status", {"Padding": "x" * 1600}))
+    assert await first.synced is None
+    await spool.append(news())
+    spool.close()
+
+
+async def test_what_is_stored_and_deleted_before_its_sync_began_counts_as_synced(spool, monkeypatch):
+    goes, real = threading.Event(), os.fdatasync
+
+    def stalled(descriptor: int) -> None:
+        goes.wait()
+        real(descriptor)
+
+    monkeypatch.setattr("holdfast.voice.spool_file.os.fdatasync", stalled)
+    first, second = spool.put(news()), spool.put(news())
+    await first.written
+    third = spool.put(news())
+    await third.written
+    ticking = asyncio.create_task(Shelf().drainer(spool).tick())
+    await asyncio.sleep(0.05)
+    goes.set()
+    assert await ticking == 3
+    assert [await one.synced for one in (first, second, third)] == [None] * 3
 
 
 async def test_whatever_was_acknowledged_survives_a_kill(tmp_path):

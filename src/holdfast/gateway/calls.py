@@ -13,7 +13,6 @@ from holdfast.db.pool import Pool
 from holdfast.gateway.twilio import PATHS, TwilioDoor
 from holdfast.levers.model import Snapshot as TurnedLevers
 from holdfast.loops import repeat
-from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import COMPANY
 from holdfast.twilio.model import Account
 from holdfast.twilio.signature import Verifier, key_pairs
@@ -34,19 +33,17 @@ class Calls:
     channel = CHANNEL
     """What is notified when numbers, plans or accounts have changed: then set `changed`."""
 
-    def __init__(self, settings: Settings, pool: Pool, general: Pool, catalogue: Catalogue) -> None:
-        """Takes the snapshot on disk at once. `pool` stores callbacks and does nothing else.
-
-        `catalogue` is kept fresh by others too.
-        """
+    def __init__(self, settings: Settings, pool: Pool, general: Pool) -> None:
+        """Takes the snapshot on disk at once. `pool` stores callbacks and does nothing else."""
         self.changed = asyncio.Event()
         self._pool = pool
         self._general = general
-        self._turned = TurnedLevers()
+        self._turned: TurnedLevers | None = None
+        """None: not read yet."""
         self._snapshots = Snapshots(settings.data_dir)
         self._snapshots.load()
         self._spool = Spool(settings.data_dir)
-        announcer = Announcer(catalogue, self._time_zone_of)
+        announcer = Announcer(self._time_zone_of)
         tests = (settings.twilio_test_number,) if settings.twilio_test_number is not None else ()
         self._keeper = Keeper(
             pool, announcer, test_callers=tests, public=(settings.public, *settings.former_public_urls)

@@ -1,6 +1,6 @@
 """All SQL of merchants and destinations."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import asyncpg
 
@@ -145,6 +145,19 @@ async def destinations(db: Executor, merchant_id: int | None = None) -> list[Des
     rows = await db.fetch(
         f"SELECT {_DESTINATION} FROM destination WHERE $1::bigint IS NULL OR merchant_id = $1 ORDER BY merchant_id, id",
         merchant_id,
+    )
+    return [_destination(row) for row in rows]
+
+
+async def subscribing(db: Executor, merchant_ids: Collection[int]) -> list[Destination]:
+    """Enabled destinations of these merchants that take events: for who cannot wait until all are read."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_DESTINATION} FROM destination
+        WHERE merchant_id = ANY($1::bigint[]) AND kind <> ALL($2::text[]) AND enabled ORDER BY merchant_id, id
+        """,
+        list(merchant_ids),
+        list(FOR_MESSAGES),
     )
     return [_destination(row) for row in rows]
 

@@ -33,7 +33,8 @@ async def add_events(db: Connection, callbacks: Sequence[Callback]) -> set[str]:
             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::bytea[],
                         $8::text[])
                 AS n(event_id, type, object_id, account, received, headers, body, phone)
-            LEFT JOIN number USING (phone) LEFT JOIN call ON call.sid = n.object_id
+            LEFT JOIN number USING (phone)
+            LEFT JOIN call ON call.sid = n.object_id AND call.account = n.account
         ),
         added AS (
             INSERT INTO event (provider, event_id, type, lane, object_id, account, livemode, created_at, received_at,
@@ -87,7 +88,10 @@ class Merged:
 
 
 async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> list[Merged]:
-    """Sorted, so that two who tell of the same calls wait for each other instead of deadlocking."""
+    """Those of them that are their account's: a call of another one is left alone, and not among what is returned.
+
+    Sorted, so that two who tell of the same calls wait for each other instead of deadlocking.
+    """
     calls = sorted(changes, key=lambda one: one.sid)
     rows = await db.fetch(
         """
@@ -115,6 +119,7 @@ async def merge_calls(db: Connection, changes: Iterable[CallChange]) -> list[Mer
             answer = CASE WHEN c.told_at IS NULL OR (excluded.told_at, excluded.answer) > (c.told_at, c.answer)
                 THEN excluded.answer ELSE c.answer END,
             told_at = greatest(c.told_at, excluded.told_at)
+        WHERE c.account = excluded.account
         RETURNING sid, rank >= $14, EXISTS (SELECT FROM voicemail v WHERE v.call_sid = c.sid)
         """,
         [one.sid for one in calls],
@@ -171,7 +176,7 @@ async def merge_legs(db: Connection, legs: Collection[LegChange]) -> list[LegCha
 
 
 async def merge_voicemails(db: Connection, voicemails: Collection[VoicemailChange]) -> None:
-    """Whose they are is said by their calls: see `complete_voicemails`."""
+    """Whose they are is said by their calls: see `complete_voicemails`. One of another account is left alone."""
     await db.execute(
         """
         INSERT INTO voicemail AS v (sid, call_sid, account, merchant_id, phone, caller, url, seconds, at, transcription)
@@ -181,6 +186,7 @@ async def merge_voicemails(db: Connection, voicemails: Collection[VoicemailChang
         ON CONFLICT (sid) DO UPDATE SET
             url = greatest(v.url, excluded.url), seconds = greatest(v.seconds, excluded.seconds),
             at = least(v.at, excluded.at), transcription = greatest(v.transcription, excluded.transcription)
+        WHERE v.account = excluded.account
         """,
         [one.sid for one in voicemails],
         [one.call_sid for one in voicemails],

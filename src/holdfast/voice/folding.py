@@ -123,6 +123,8 @@ def folded(callbacks: Iterable[Callback]) -> Changes:
 def _take(changes: Changes, callback: Callback, call_sid: str) -> None:
     call = _call(callback, call_sid)
     known = changes.calls.setdefault(call_sid, call)
+    if known.account != call.account:  # as in the store: a call is its account's, whoever else names it
+        return
     if known is not call:
         known.merge(call)
     if is_test(callback.query):  # nobody was rung, and nothing recorded: see `voice.testing`
@@ -137,7 +139,7 @@ def _take(changes: Changes, callback: Callback, call_sid: str) -> None:
         message = _voicemail(callback, call_sid)
         if message is not None:
             held = changes.voicemails.setdefault(message.sid, message)
-            if held is not message:
+            if held is not message and held.account == message.account:
                 held.merge(message)
 
 

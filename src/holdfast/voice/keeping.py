@@ -71,16 +71,23 @@ class Keeper:
         for call in changes.calls.values():
             call.is_test |= call.caller in self._test_callers
         calls = await store.merge_calls(db, changes.calls.values())
-        legs = await store.merge_legs(db, list(changes.legs.values())) if changes.legs else []
-        if changes.voicemails:
-            await store.merge_voicemails(db, list(changes.voicemails.values()))
+        merged = {one.sid for one in calls}
+        for call in changes.calls.values():
+            if call.sid not in merged:
+                log.warning("voice.call_of_another_account", call=call.sid, account=call.account)
+        told_legs = [leg for leg in changes.legs.values() if leg.call_sid in merged]
+        told_voicemails = [one for one in changes.voicemails.values() if one.call_sid in merged]
+        legs = await store.merge_legs(db, told_legs) if told_legs else []
+        if told_voicemails:
+            await store.merge_voicemails(db, told_voicemails)
         # Nothing more is asked of a call in mid-course, as most are: calls wait for this.
-        changed = {sid for sid, _ in changes.legs} | {one.call_sid for one in changes.voicemails.values()}
+        changed = {one.call_sid for one in told_legs} | {one.call_sid for one in told_voicemails}
         judged = [one.sid for one in calls if one.is_over or one.sid in changed]
         ended = await store.derive(db, judged) if judged else []
         messaged = [one.sid for one in calls if one.has_voicemail or one.sid in changed]
-        for message in await store.complete_voicemails(db, messaged) if messaged else []:
-            await self._announcer.announce(db, message, datetime.fromtimestamp(self._clock(), UTC))
+        if messaged:
+            messages = await store.complete_voicemails(db, messaged)
+            await self._announcer.announce(db, messages, datetime.fromtimestamp(self._clock(), UTC))
         return ended, legs
 
     def _count(self, ended: Sequence[str], legs: Sequence[LegChange]) -> None:

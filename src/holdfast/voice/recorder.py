@@ -1,4 +1,4 @@
-"""Keeps callbacks: committed, or synced to disk, before Twilio is answered. Calls do not wait for the store.
+"""Keeps callbacks: committed, or on disk, before Twilio is answered. Calls wait for neither store nor disk for long.
 
 Group commit without a queue: all callbacks that came while the last commit was on its way go into the next one.
 """
@@ -6,6 +6,7 @@ Group commit without a queue: all callbacks that came while the last commit was 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -21,10 +22,24 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-CALL_PATIENCE = 0.010
-"""Seconds that a call waits for the commit before its callback goes to disk instead."""
-PATIENCE = 2.0
-"""The same for what nobody on the phone waits for."""
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds that are waited: `commit`, before a callback goes to disk instead; `synced`, for the disk to have it.
+
+    After that it is enough that it is written, which may take `written` more; 0: that is not enough. What is in none
+    of these ways kept in time is not kept, though it may still be once the disk has come round.
+    """
+
+    commit: float
+    synced: float
+    written: float = 0.0
+
+
+CALL_PATIENCE = Patience(0.010, 0.008, 1.0)
+"""Of calls: answered within 20 ms, whatever store and disk do, unless the kernel takes no more to write either."""
+PATIENCE = Patience(2.0, 5.0)
+"""Of what nobody on the phone waits for; Twilio gives up after 15 s."""
 PROBED_EVERY = 1.0
 LATE_FOR = 0.1
 """Seconds that callbacks go to disk at once after a commit that took too long: what is on disk has to be stored too."""
@@ -49,6 +64,9 @@ class Kept(StrEnum):
     NEW = "new"
     DUPLICATE = "duplicate"
     SPOOLED = "spooled"
+    """On disk, synced."""
+    WRITTEN = "written"
+    """On disk but for the sync, for which there was no time: it survives the process, and not yet the machine."""
     REFUSED = "refused"
     """The store will not have it: it was set aside on disk."""
 
@@ -85,8 +103,8 @@ class Recorder:
         spool: Spool,
         *,
         commits: int = 2,
-        call_patience: float = CALL_PATIENCE,
-        patience: float = PATIENCE,
+        call_patience: Patience = CALL_PATIENCE,
+        patience: Patience = PATIENCE,
     ) -> None:
         """`probe` raises while the store is away."""
         self._store = store
@@ -97,7 +115,7 @@ class Recorder:
         self._patience = patience
         self._is_away = True
         self._late_until = 0.0
-        self._said_late = float("-inf")
+        self._said: dict[str, float] = {}
         self._calls: deque[_Entry] = deque()
         self._rest: deque[_Entry] = deque()
         self._arrived = asyncio.Event()
@@ -113,29 +131,39 @@ class Recorder:
         return self._is_away or asyncio.get_running_loop().time() < self._late_until
 
     async def keep(self, callback: Callback, *, in_call: bool) -> Kept:
-        """Return once it is durable. `in_call`: somebody on the phone waits. Raises NotKeptError."""
-        waiting = self._calls if in_call else self._rest
+        """Return once it is kept. `in_call`: somebody on the phone waits. Raises NotKeptError."""
+        waiting, patience = (self._calls, self._call_patience) if in_call else (self._rest, self._patience)
         if self._spools or len(waiting) >= _MOST_WAITING:
-            return await self._spooled(callback)
+            return await self._spooled(callback, patience)
         entry = _Entry(callback)
         waiting.append(entry)
         self._arrived.set()
         try:
-            async with asyncio.timeout(self._call_patience if in_call else self._patience):
+            async with asyncio.timeout(patience.commit):
                 return await entry.future
         except TimeoutError:
             entry.left = True
             self._late()
         except _Away:
             pass
-        return await self._spooled(callback)
+        return await self._spooled(callback, patience)
 
-    async def _spooled(self, callback: Callback) -> Kept:
+    async def _spooled(self, callback: Callback, patience: Patience) -> Kept:
         try:
-            await self._spool.append(callback)
+            put = self._spool.put(callback)
         except SpoolError as error:
             raise NotKeptError(str(error)) from error
-        return Kept.SPOOLED
+        kept, done = Kept.SPOOLED, put.synced
+        if not await _done(done, patience.synced) and patience.written:
+            self._say("recorder.disk_late", "calls are answered once what came of them is written, not synced")
+            kept, done = Kept.WRITTEN, put.written
+            await _done(done, patience.written)
+        if not done.done():
+            raise NotKeptError(f"the disk takes longer than {patience.synced + patience.written:g} s; it is tried on")
+        failed = done.result()
+        if failed is not None:
+            raise NotKeptError(str(failed)) from failed
+        return kept
 
     async def run(self) -> None:
         """Commit batch after batch, and find out when the store is back, until cancelled."""
@@ -169,11 +197,15 @@ class Recorder:
         self._is_away = False
 
     def _late(self) -> None:
+        self._say("recorder.store_late", "callbacks of calls go to disk first")
+        self._late_until = asyncio.get_running_loop().time() + LATE_FOR
+
+    def _say(self, event: str, effect: str) -> None:
+        """Not for every callback."""
         now = asyncio.get_running_loop().time()
-        if now >= self._said_late + _SAID_EVERY:
-            log.warning("recorder.store_late", effect="callbacks of calls go to disk first")
-            self._said_late = now
-        self._late_until = now + LATE_FOR
+        if now >= self._said.get(event, float("-inf")) + _SAID_EVERY:
+            log.warning(event, effect=effect)
+            self._said[event] = now
 
     def _away(self, error: BaseException) -> None:
         if not self._is_away:
@@ -206,7 +238,7 @@ class Recorder:
 
     async def _commit(self, batch: list[_Entry]) -> None:
         try:
-            new = await _within(self._patience, store_all(self._store, [entry.callback for entry in batch]))
+            new = await _within(self._patience.commit, store_all(self._store, [entry.callback for entry in batch]))
         except NOT_NOW as error:
             self._away(error)
             _fail(batch)
@@ -247,7 +279,10 @@ class Drainer:
         self._store_answers = store_answers
 
     async def tick(self) -> int:
-        """Store one file's callbacks; how many. Raises what `AWAY` lists, and SpoolError."""
+        """Take over a file of a dead process, and store one file's callbacks; how many.
+
+        Raises what `AWAY` lists, and SpoolError.
+        """
         try:
             await self._spool.prepare()
             await self._spool.adopt()
@@ -319,6 +354,13 @@ async def _within(seconds: float, asked: Awaitable[T]) -> T:
         return asking.result()
     finally:
         asking.cancel()
+
+
+async def _done(future: asyncio.Future[Any], seconds: float) -> bool:
+    """Whether it is, within that time; it goes on in any case."""
+    if not future.done():
+        await asyncio.wait([future], timeout=seconds)
+    return future.done()
 
 
 def _seen(asking: asyncio.Future[Any]) -> None:

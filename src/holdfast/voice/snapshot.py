@@ -4,23 +4,18 @@ No call waits for the store. With the store away the last snapshot stays in forc
 """
 
 import asyncio
-import hashlib
-import os
-import secrets
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from holdfast.db.pool import Pool
 from holdfast.levers import model as levers
 from holdfast.twilio import store as accounts_store
 from holdfast.twilio.model import Account
-from holdfast.voice import store
+from holdfast.voice import snapshot_file, store
 from holdfast.voice.model import Line
 
 log = structlog.get_logger()
@@ -28,11 +23,9 @@ log = structlog.get_logger()
 CHANNEL = "holdfast_voice"
 """Notified at every change of numbers, plans, accounts, and of merchants' names and time zones; payloads are empty."""
 EVERY = 1.0
-FILE = "voice.snapshot"
 _NAMES = frozenset(lever.name for lever in levers.VOICE)
-_MAGIC = b"holdfast voice snapshot 1\n"
-"""With what a file begins. A later form gets another number: what wrote it is not asked to be understood."""
-LARGEST = 512 * 1024 * 1024
+SAVED_EVERY = 5.0
+"""Seconds at the least between two times that all numbers are put on disk; levers are whenever they change."""
 
 
 def _utc_now() -> datetime:
@@ -81,32 +74,20 @@ def _by_merchant(lines: Iterable[Line]) -> dict[int, tuple[Line, ...]]:
     return {merchant_id: tuple(theirs) for merchant_id, theirs in found.items()}
 
 
-class _Stored(msgspec.Struct):
-    """A snapshot as it is on disk."""
-
-    version: int
-    as_of: float
-    lines: tuple[Line, ...]
-    accounts: tuple[Account, ...]
-    levers: tuple[tuple[str, str, int], ...]
-
-
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_Stored)
-
-
 class Snapshots:
     """Holds the current snapshot, keeps it fresh, and keeps it on disk. `refresh` is one loop's."""
 
     def __init__(self, directory: Path, clock: Callable[[], datetime] = _utc_now) -> None:
         """`directory`: the data directory."""
         self.current = Snapshot()
-        self._path = directory / FILE
+        self._directory = directory
         self._clock = clock
         self._as_of: datetime | None = None
         self._is_read = False
         """Whether the store was read: what comes from disk may be of another one, with the same version by chance."""
-        self._saved: Snapshot | None = None
+        self._saved_levers: Mapping[tuple[str, str], int] | None = None
+        self._saved_lines: Mapping[str, Line] | None = None
+        self._saved_at: datetime | None = None
         self._cannot_save = False
 
     def age(self) -> float | None:
@@ -116,29 +97,26 @@ class Snapshots:
     def load(self) -> bool:
         """Take the snapshot on disk, for a start with the store away; whether there was one."""
         try:
-            stored = _read(self._path)
+            stored, values = snapshot_file.read(self._directory)
         except FileNotFoundError:
             return False
         except (OSError, ValueError) as error:
-            log.warning("voice.snapshot_ignored", path=str(self._path), error=str(error))
+            log.warning("voice.snapshot_ignored", path=str(self._directory), error=str(error))
             return False
-        values = {(name, target): value for name, target, value in stored.levers}
         self.current = Snapshot.of(stored.version, stored.lines, stored.accounts, values)
         self._as_of = datetime.fromtimestamp(stored.as_of, UTC)
         log.info("voice.snapshot_loaded", numbers=len(self.current.lines), as_of=self._as_of.isoformat())
         return True
 
-    async def refresh(self, pool: Pool, turned: levers.Snapshot) -> bool:
+    async def refresh(self, pool: Pool, turned: levers.Snapshot | None = None) -> bool:
         """Read what has changed, and keep it on disk; whether anything had. Raises what `AWAY` lists.
 
-        `turned`: the levers as this process sees them.
+        `turned`: the levers as this process sees them; None while it has not read them: those that are there stay.
         """
-        values = {
-            key: int(value) for key, value in turned.values.items() if key[0] in _NAMES and not isinstance(value, str)
-        }
         at = self._clock()
         version = await store.version(pool)
         before = self.current
+        values = before.levers if turned is None else _of_calls(turned)
         if not self._is_read or version != before.version:
             # Read after the version: whatever changes in between is read again at the next refresh.
             rows = await store.lines(pool)
@@ -148,21 +126,38 @@ class Snapshots:
         elif values != before.levers:
             self.current = replace(before, levers=values)
         self._as_of = at
-        if self.current is not self._saved:
-            await self._save(self.current, at)
+        await self._save(self.current, at)
         return self.current is not before
 
     async def _save(self, snapshot: Snapshot, at: datetime) -> None:
-        """What cannot be saved is tried again at the next refresh."""
+        """What cannot be saved, or was not yet for its size, is tried again at the next refresh."""
         try:
-            await asyncio.to_thread(_write, self._path, snapshot, at)
+            if snapshot.levers != self._saved_levers:
+                await asyncio.to_thread(snapshot_file.write_levers, self._directory, snapshot.levers)
+                self._saved_levers = snapshot.levers
+            if snapshot.lines is not self._saved_lines and self._is_due(at):
+                stored = snapshot_file.Stored(
+                    snapshot.version,
+                    at.timestamp(),
+                    tuple(snapshot.lines.values()),
+                    tuple(snapshot.accounts.values()),
+                )
+                await asyncio.to_thread(snapshot_file.write, self._directory, stored)
+                self._saved_lines, self._saved_at = snapshot.lines, at
         except OSError as error:
             if not self._cannot_save:
-                log.error("voice.snapshot_not_saved", path=str(self._path), error=str(error))
+                log.error("voice.snapshot_not_saved", path=str(self._directory), error=str(error))
             self._cannot_save = True
         else:
-            self._saved = snapshot
             self._cannot_save = False
+
+    def _is_due(self, at: datetime) -> bool:
+        since = (at - self._saved_at).total_seconds() if self._saved_at is not None else SAVED_EVERY
+        return not 0 <= since < SAVED_EVERY
+
+
+def _of_calls(turned: levers.Snapshot) -> dict[tuple[str, str], int]:
+    return {key: int(value) for key, value in turned.values.items() if key[0] in _NAMES and not isinstance(value, str)}
 
 
 def _made(
@@ -173,52 +168,3 @@ def _made(
     before: Snapshot,
 ) -> Snapshot:
     return Snapshot.of(version, store.read_lines(rows, before.lines), accounts, values)
-
-
-def _read(path: Path) -> _Stored:
-    """Raises OSError, ValueError."""
-    with path.open("rb") as file:
-        whole = file.read(LARGEST + 1)
-    if not whole.startswith(_MAGIC):
-        raise ValueError("it is of another version, or no snapshot")
-    digest, body = whole[len(_MAGIC) :][:32], whole[len(_MAGIC) + 32 :]
-    if hashlib.sha256(body).digest() != digest:
-        raise ValueError("it is damaged")
-    try:
-        return _DECODER.decode(body)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"it is damaged: {error}") from None
-
-
-def _write(path: Path, snapshot: Snapshot, at: datetime) -> None:
-    """It appears whole or not at all, for nobody else to read: it holds what signs. Raises OSError."""
-    body = _ENCODER.encode(
-        _Stored(
-            snapshot.version,
-            at.timestamp(),
-            tuple(snapshot.lines.values()),
-            tuple(snapshot.accounts.values()),
-            tuple((name, target, value) for (name, target), value in snapshot.levers.items()),
-        )
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    passing = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        with open(os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
-            file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-            file.flush()
-            os.fsync(file.fileno())
-        passing.replace(path)
-        _sync_directory(path.parent)
-    except OSError:
-        with suppress(OSError):
-            passing.unlink(missing_ok=True)
-        raise
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -1,54 +1,83 @@
 """Callbacks on disk: what could not be stored in time waits here, synced, until it can be.
 
 One file at a time a process, locked while the process lives; those of dead processes are taken over. A line is a
-checksum and a callback as JSON. What is acknowledged was synced before, so a torn last line was never acknowledged.
+checksum and a callback as JSON. What is acknowledged was written before, whole, so a torn last line never was.
+
+Written and synced by two threads: a line is with the kernel, and survives the process, while the disk takes its time
+over those before it. Everything else is done beside them, and files are moved about by the event loop alone.
 """
 
 import asyncio
-import fcntl
 import os
-import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-import msgspec
 import structlog
 
 from holdfast.voice.model import Callback
+from holdfast.voice.spool_file import ENDING, READY, SpoolFile, line, sync_directory
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 DIRECTORY = "spool"
 REFUSED = "refused"
 MOST_BYTES = 1024 * 1024 * 1024
 """On disk, of all processes together: above that nothing is added."""
+MOST_WAITING = 64 * 1024 * 1024
+"""In memory, of this process, for the disk to take them: above that nothing is added either."""
 _LARGEST_FILE = 16 * 1024 * 1024
-_ENDING, _READY = ".spool", ".ready"
-"""Of files in use, and of the one that is made beforehand: to make one takes two syncs, which a call would wait for."""
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Callback).decode
+_LARGEST_WRITE = 1024 * 1024
 
 
 class SpoolError(Exception):
     """It could not be put on disk; the message says why."""
 
 
+class Put:
+    """A line on its way to disk. Each future is set when that is so, or to why it cannot be."""
+
+    __slots__ = ("synced", "text", "written")
+
+    def __init__(self, text: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        self.text = text
+        self.written: asyncio.Future[SpoolError | None] = loop.create_future()
+        """It survives the process, though not yet the machine; and others can read it."""
+        self.synced: asyncio.Future[SpoolError | None] = loop.create_future()
+
+
 class Spool:
-    """This process's part of the spool. `append` may be called at once by many; they share a sync."""
+    """This process's part of the spool. What many put at once shares a write and a sync."""
 
     def __init__(
-        self, data_dir: Path, *, most_bytes: int = MOST_BYTES, clock: Callable[[], int] = time.time_ns
+        self,
+        data_dir: Path,
+        *,
+        most_bytes: int = MOST_BYTES,
+        most_waiting: int = MOST_WAITING,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._directory = data_dir / DIRECTORY
         self._most_bytes = most_bytes
+        self._most_waiting = most_waiting
         self._clock = clock
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="spool")
+        self._waiting: deque[Put] = deque()
+        self._waiting_bytes = 0
+        self._unsynced: dict[SpoolFile, list[Put]] = {}
+        self._writer: asyncio.Task[None] | None = None
+        self._syncer: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+        self._syncing = asyncio.Lock()
         self._open: SpoolFile | None = None
         self._ready: SpoolFile | None = None
         self._sealed: list[SpoolFile] = []
@@ -58,51 +87,115 @@ class Spool:
     @property
     def waiting(self) -> int:
         """Callbacks on disk that this process is to store."""
-        return sum(file.lines for file in [*self._sealed, *([self._open] if self._open else [])])
+        return sum(file.lines for file in self._own())
+
+    def put(self, callback: Callback) -> Put:
+        """Have it written and synced, which is done also if nobody waits for it any more. Raises SpoolError."""
+        put = Put(line(callback))
+        if self._waiting_bytes + len(put.text) > self._most_waiting:
+            raise SpoolError(f"the spool cannot be written: {self._waiting_bytes} bytes wait for the disk already")
+        self._waiting.append(put)
+        self._waiting_bytes += len(put.text)
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_waiting())
+        return put
 
     async def append(self, callback: Callback) -> None:
-        """Return once it is on disk, synced. Raises SpoolError."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((line(callback), future))
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
-        await future
+        """Return once it is on disk, synced, however long that takes. Raises SpoolError."""
+        error = await self.put(callback).synced
+        if error is not None:
+            raise error
 
-    async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _write_waiting(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting, []
-                error: Exception | None = None
-                try:
-                    await loop.run_in_executor(self._thread, self._write, [text for text, _ in batch])
-                except (OSError, SpoolError, RuntimeError) as failed:  # RuntimeError: it is closed
-                    error = SpoolError(f"the spool cannot be written: {failed}")
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error) if error is not None else future.set_result(None)
+                await self._write(self._next())
         finally:
-            self._flushing = None
+            self._writer = None
 
-    def _write(self, lines: Sequence[bytes]) -> None:
-        """In the thread."""
-        size = sum(len(text) for text in lines)
-        if self._others_bytes + self._own_bytes() + size > self._most_bytes:
+    def _next(self) -> list[Put]:
+        """As much as is written at once."""
+        batch, size = [self._waiting.popleft()], 0
+        while self._waiting and size < _LARGEST_WRITE:
+            size += len(batch[-1].text)
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _write(self, batch: Sequence[Put]) -> None:
+        text = b"".join(put.text for put in batch)
+        error: SpoolError | None = SpoolError("the process ends")
+        try:
+            async with self._writing:
+                file = await self._file_for(len(text))
+                try:
+                    await self._in_thread(partial(file.write, text, len(batch)))
+                except Exception:
+                    self._seal()  # whatever is at its end, nothing is written behind it
+                    raise
+            error = None
+            self._unsynced.setdefault(file, []).extend(batch)
+        except Exception as failed:  # noqa: BLE001 - whatever it was, nobody waits for ever
+            error = _cannot(failed)
+        finally:
+            self._waiting_bytes -= len(text)
+            for put in batch:
+                put.text = b""
+                _tell(put.written, error)
+                if error is not None:
+                    _tell(put.synced, error)
+        if self._unsynced and self._syncer is None:
+            self._syncer = asyncio.create_task(self._sync_written())
+
+    async def _file_for(self, size: int) -> SpoolFile:
+        if self._others_bytes + sum(file.size for file in self._own()) + size > self._most_bytes:
             raise SpoolError(f"it has reached {self._most_bytes} bytes")
         if self._open is not None and self._open.size > _LARGEST_FILE:
             self._seal()
-        if self._open is None:
-            ready, self._ready = self._ready, None
-            self._open = ready or SpoolFile.create(self._directory, self._clock())
-            self._open.begin()
-        try:
-            self._open.append(b"".join(lines), len(lines))
-        except OSError:
-            self._seal()  # whatever is at its end, nothing is written behind it
-            raise
+        if self._open is not None:
+            return self._open
+        ready, self._ready = self._ready, None
+        if ready is None:
+            ready = await self._in_thread(partial(SpoolFile.create, self._directory, self._clock()))
+        self._open = ready
+        await self._in_thread(ready.begin)
+        return ready
 
-    def _own_bytes(self) -> int:
-        return sum(file.size for file in self._sealed) + (self._open.size if self._open is not None else 0)
+    async def _sync_written(self) -> None:
+        try:
+            while self._unsynced:
+                written, self._unsynced = self._unsynced, {}
+                for file, batch in written.items():
+                    error: SpoolError | None = SpoolError("the process ends")
+                    try:
+                        error = await self._sync(file)
+                    finally:
+                        for put in batch:
+                            _tell(put.synced, error)
+        finally:
+            self._syncer = None
+
+    async def _sync(self, file: SpoolFile) -> SpoolError | None:
+        """What was written stays, whatever becomes of it: some of it may have been acknowledged."""
+        async with self._syncing:
+            if file.is_deleted:  # all of it is stored
+                return None
+            try:
+                await self._in_thread(file.sync)
+            except Exception as failed:  # noqa: BLE001 - as above
+                error = _cannot(failed)
+            else:
+                return None
+        async with self._writing:
+            if self._open is file:
+                self._seal()
+        return error
+
+    def _in_thread(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Of the two: no more than one write and one sync are under way."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _own(self) -> list[SpoolFile]:
+        return [*self._sealed, *([self._open] if self._open is not None else [])]
 
     def _seal(self) -> None:
         if self._open is not None:
@@ -115,48 +208,29 @@ class Spool:
             try:
                 self._ready = await asyncio.to_thread(SpoolFile.create, self._directory, self._clock())
             except OSError as error:
-                raise SpoolError(f"the spool cannot be written: {error}") from error
+                raise _cannot(error) from error
 
     async def adopt(self) -> None:
-        """Take over what processes that are gone have left."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._adopt)
+        """Take over one file, the oldest, of those that processes which are gone have left."""
+        ours = {file.path for file in (*self._own(), self._ready) if file is not None}
+        adopted, self._others_bytes = await asyncio.to_thread(_adopt_oldest, self._directory, ours)
+        if adopted is not None:
+            log.info("spool.adopted", file=adopted.path.name, bytes=adopted.size)
+            self._sealed.append(adopted)
+            self._sealed.sort(key=lambda file: file.path.name)
 
-    async def oldest(self) -> "SpoolFile | None":
+    async def oldest(self) -> SpoolFile | None:
         """The oldest file to store, to which nothing is added any more; None: there is none."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._oldest)
-
-    def _oldest(self) -> "SpoolFile | None":
         if not self._sealed:
-            self._seal()
+            async with self._writing:
+                self._seal()
         return self._sealed[0] if self._sealed else None
 
-    async def finish(self, file: "SpoolFile") -> None:
+    async def finish(self, file: SpoolFile) -> None:
         """Its content is stored: delete it."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._finish, file)
-
-    def _finish(self, file: "SpoolFile") -> None:
-        file.delete()
+        async with self._syncing:
+            await asyncio.to_thread(file.delete)
         self._sealed.remove(file)
-
-    def _adopt(self) -> None:
-        ours = {file.path for file in (*self._sealed, self._open, self._ready) if file is not None}
-        others = 0
-        try:
-            found = sorted(path for path in self._directory.iterdir() if path.suffix in (_ENDING, _READY))
-        except FileNotFoundError:
-            return
-        for path in found:
-            if path in ours:
-                continue
-            adopted = SpoolFile.adopt(path)
-            if adopted is not None:
-                log.info("spool.adopted", file=path.name, bytes=adopted.size)
-                self._sealed.append(adopted)
-            else:
-                with suppress(FileNotFoundError):
-                    others += path.stat().st_size
-        self._others_bytes = others
-        self._sealed.sort(key=lambda file: file.path.name)
 
     async def refuse(self, callback: Callback) -> None:
         """Set aside one that the store will not have, for people to look at. Raises SpoolError."""
@@ -168,126 +242,34 @@ class Spool:
 
     async def _aside(self, name: str, content: bytes) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._thread, _set_aside, self._directory / REFUSED, name, content
-            )
+            await asyncio.to_thread(_set_aside, self._directory / REFUSED, name, content)
         except OSError as error:
-            raise SpoolError(f"the spool cannot be written: {error}") from error
+            raise _cannot(error) from error
 
     def close(self) -> None:
         """Files stay where they are, and are the next process's."""
-        self._thread.shutdown(wait=True)
+        self._threads.shutdown(wait=True)
         if self._ready is not None:
             self._ready.delete()
-        for file in [*self._sealed, *([self._open] if self._open else [])]:
+        for file in self._own():
             file.close()
         self._sealed, self._open, self._ready = [], None, None
 
 
-class SpoolFile:
-    """A file that this process has locked. What is written to it is synced."""
-
-    def __init__(self, path: Path, descriptor: int, *, size: int = 0, lines: int = 0) -> None:
-        self.path = path
-        self.size = size
-        self.lines = lines
-        self._descriptor = descriptor
-
-    @classmethod
-    def create(cls, directory: Path, now: int) -> "SpoolFile":
-        """Locked before it has a name under which others look. Raises OSError."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = f"{now:020d}-{os.getpid()}-{secrets.token_hex(4)}"
-        passing, path = directory / f"{name}.new", directory / f"{name}{_READY}"
-        descriptor = os.open(passing, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            passing.rename(path)
-            _sync(directory)
-        except OSError:
-            os.close(descriptor)
-            with suppress(OSError):
-                passing.unlink(missing_ok=True)
-            raise
-        return cls(path, descriptor)
-
-    @classmethod
-    def adopt(cls, path: Path) -> "SpoolFile | None":
-        """None while its process lives, or if another one has taken it."""
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_ino != path.stat().st_ino:
-                raise FileNotFoundError(path)
-        except OSError:
-            os.close(descriptor)
-            return None
-        content = _whole(descriptor)
-        return cls(path, descriptor, size=len(content), lines=content.count(b"\n"))
-
-    def begin(self) -> None:
-        """It is in use from now on. Should the new name get lost with the machine, it is found under the old one."""
-        path = self.path.with_suffix(_ENDING)
-        self.path.rename(path)
-        self.path = path
-
-    def append(self, text: bytes, lines: int) -> None:
-        """All of it, synced, or nothing. Raises OSError."""
-        try:
-            written = os.write(self._descriptor, text)
-            while written < len(text):
-                written += os.write(self._descriptor, text[written:])
-            os.fdatasync(self._descriptor)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, self.size)
-            raise
-        self.size += len(text)
-        self.lines += lines
-
-    def read(self) -> Iterator[Callback | bytes]:
-        """Callbacks in the order in which they came; what is damaged as it is there. A torn last line is left out."""
-        whole, _, _torn = _whole(self._descriptor).rpartition(b"\n")
-        for text in whole.split(b"\n"):
-            if text:
-                found = read_line(text)
-                yield found if found is not None else text
-
-    def delete(self) -> None:
-        """Not synced: what is there again after a crash is stored again, and is held already."""
-        with suppress(FileNotFoundError):
-            self.path.unlink()
-        self.close()
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-def line(callback: Callback) -> bytes:
-    text = _encode(callback)
-    return b"%08x %b\n" % (zlib.crc32(text), text)
-
-
-def read_line(text: bytes) -> Callback | None:
-    """None if it is damaged."""
-    checksum, _, body = text.partition(b" ")
-    if checksum != b"%08x" % zlib.crc32(body):
-        return None
+def _adopt_oldest(directory: Path, ours: Collection[Path]) -> tuple[SpoolFile | None, int]:
+    """The oldest file that nobody has, and the bytes of all others that are not ours."""
+    adopted, others = None, 0
     try:
-        return _decode(body)
-    except msgspec.MsgspecError:
-        return None
-
-
-def _whole(descriptor: int) -> bytes:
-    parts, at = [], 0
-    while part := os.pread(descriptor, 1024 * 1024, at):
-        parts.append(part)
-        at += len(part)
-    return b"".join(parts)
+        found = sorted(path for path in directory.iterdir() if path.suffix in (ENDING, READY) and path not in ours)
+    except FileNotFoundError:
+        return None, 0
+    for path in found:
+        if adopted is None and (adopted := SpoolFile.adopt(path)) is not None:
+            adopted.count()
+            continue
+        with suppress(FileNotFoundError):
+            others += path.stat().st_size
+    return adopted, others
 
 
 def _set_aside(directory: Path, name: str, content: bytes) -> None:
@@ -299,12 +281,13 @@ def _set_aside(directory: Path, name: str, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    _sync(directory)
+    sync_directory(directory)
 
 
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _cannot(error: Exception) -> SpoolError:
+    return SpoolError(f"the spool cannot be written: {error}")
+
+
+def _tell(future: asyncio.Future[SpoolError | None], error: SpoolError | None) -> None:
+    if not future.done():
+        future.set_result(error)

@@ -1,6 +1,7 @@
 """Tells merchants of messages that callers left: an event of our own, sent by the delivery machine, once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from holdfast.db.notifications import hint
@@ -11,8 +12,8 @@ from holdfast.delivery.voicemail import VoicemailNews, read_voicemail, write_voi
 from holdfast.inbox import store as inbox
 from holdfast.inbox.model import OWN
 from holdfast.merchants import store as merchants
-from holdfast.merchants.catalogue import Catalogue
-from holdfast.merchants.model import COMPANY
+from holdfast.merchants.model import COMPANY, Destination
+from holdfast.patterns import matches
 from holdfast.queue.channels import DELIVER
 from holdfast.queue.model import Lane
 from holdfast.voice.call_store import Message
@@ -21,26 +22,52 @@ RECEIVED = "voicemail.received"
 TRANSCRIBED = "voicemail.transcribed"
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """News that are sent now: the event's seq, and what it is."""
+
+    seq: int
+    event_type: str
+    message: Message
+
+
 class Announcer:
     """`announce` is called for every voicemail that anything was heard of; what was told already is not told again."""
 
-    def __init__(self, catalogue: Catalogue, time_zone_of: Callable[[str], str | None]) -> None:
+    def __init__(self, time_zone_of: Callable[[str], str | None]) -> None:
         """`time_zone_of`: number → the zone that its merchant's clocks show."""
-        self._catalogue = catalogue
         self._time_zone_of = time_zone_of
 
-    async def announce(self, db: Connection, message: Message, now: datetime) -> int:
-        """In the transaction that keeps it; to how many destinations it goes now.
+    async def announce(self, db: Connection, messages: Iterable[Message], now: datetime) -> int:
+        """In the transaction that keeps them; to how many destinations they go now.
 
         What is written down later than the first news is told once more, with the words.
         """
-        sent = await self._send(db, RECEIVED, message, now)
-        if sent is not None or message.transcription is None:
-            return sent or 0
+        told = [one for message in messages if (one := await self._tell(db, message, now)) is not None]
+        if not told:
+            return 0
+        added = await deliveries.plan(db, await _planned(db, told))
+        if added:
+            await hint(db, DELIVER)
+        return added
+
+    async def _tell(self, db: Connection, message: Message, now: datetime) -> _Told | None:
+        """None: nothing of it is new."""
+        told = await self._append(db, RECEIVED, message, now)
+        if told is not None or message.transcription is None:
+            return told
         first = await inbox.show(db, _event_id(RECEIVED, message))
         if first is None or first.provider != OWN or read_voicemail(first.body).transcription is not None:
-            return 0
-        return await self._send(db, TRANSCRIBED, message, now) or 0
+            return None
+        return await self._append(db, TRANSCRIBED, message, now)
+
+    async def _append(self, db: Connection, event_type: str, message: Message, now: datetime) -> _Told | None:
+        """None: it was told before."""
+        event_id, body = _event_id(event_type, message), write_voicemail(event_type, self._news(message))
+        seq = await inbox.append_own(
+            db, event_id, event_type, message.merchant_id, lane=Lane.STANDARD, headers="{}", body=body, now=now
+        )
+        return _Told(seq, event_type, message) if seq is not None else None
 
     def _news(self, message: Message) -> VoicemailNews:
         return VoicemailNews(
@@ -57,34 +84,32 @@ class Announcer:
             time_zone=self._time_zone_of(message.phone) or message.time_zone or "UTC",
         )
 
-    async def _send(self, db: Connection, event_type: str, message: Message, now: datetime) -> int | None:
-        """None: it was sent before."""
-        event_id, body = _event_id(event_type, message), write_voicemail(event_type, self._news(message))
-        seq = await inbox.append_own(
-            db, event_id, event_type, message.merchant_id, lane=Lane.STANDARD, headers="{}", body=body, now=now
-        )
-        if seq is None:
-            return None
-        chosen = await self._destinations(db, event_type, message)
-        planned = [NewDelivery(seq, one, message.merchant_id, Lane.STANDARD) for one in chosen]
-        added = await deliveries.plan(db, planned)
-        if added:
-            await hint(db, DELIVER)
-        return added
 
-    async def _destinations(self, db: Connection, event_type: str, message: Message) -> list[int]:
-        """Who subscribes to it; and the merchant's own mailbox, if none of its e-mail destinations does."""
-        await self._catalogue.refresh(db)
-        chosen = list(self._catalogue.subscribers(message.merchant_id, event_type))
-        found = [self._catalogue.destination(one) for one in chosen]
-        mailed = any(
-            one is not None and one.kind == "email" and one.merchant_id == message.merchant_id for one in found
-        )
-        if message.email and message.merchant_id != COMPANY and not mailed:
-            mailbox = (message.merchant_id, message.email)
-            added = await merchants.message_destinations(db, "contact", [mailbox])
-            chosen.append(added[mailbox])
-        return chosen
+async def _planned(db: Connection, told: Sequence[_Told]) -> list[NewDelivery]:
+    """To who subscribes; and to the merchant's own mailbox, if none of its e-mail destinations does.
+
+    A mailbox that is new changes the catalogue: of a storm of voicemails each would have all of it read again here,
+    where calls wait, and that for every merchant.
+    """
+    subscribing: dict[int, list[Destination]] = {COMPANY: []}
+    for found in await merchants.subscribing(db, {COMPANY, *(one.message.merchant_id for one in told)}):
+        subscribing.setdefault(found.merchant_id, []).append(found)
+    planned, mailboxes = [], []
+    for one in told:
+        theirs = subscribing.get(one.message.merchant_id, []) if one.message.merchant_id != COMPANY else []
+        chosen = [it for it in (*subscribing[COMPANY], *theirs) if matches(it.events, one.event_type)]
+        planned += [_delivery(one, it.id) for it in chosen]
+        mailed = any(it.kind == "email" and it.merchant_id == one.message.merchant_id for it in chosen)
+        if one.message.email and one.message.merchant_id != COMPANY and not mailed:
+            mailboxes.append((one, (one.message.merchant_id, one.message.email)))
+    if not mailboxes:
+        return planned
+    ids = await merchants.message_destinations(db, "contact", [mailbox for _, mailbox in mailboxes])
+    return planned + [_delivery(one, ids[mailbox]) for one, mailbox in mailboxes]
+
+
+def _delivery(told: _Told, destination_id: int) -> NewDelivery:
+    return NewDelivery(told.seq, destination_id, told.message.merchant_id, Lane.STANDARD)
 
 
 def _event_id(event_type: str, message: Message) -> str:
