@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import aiohttp
@@ -19,9 +20,11 @@ from holdfast.merchants.model import NewMerchant
 from holdfast.merchants.numbers import NewNumber
 from holdfast.twilio import store as accounts
 from holdfast.twilio.model import Account
+from holdfast.voice import store as voice_store
 from holdfast.voice.answering import LAST_RESORT
 from tests.processes import Running, running
-from tests.voice.twilio import ACCOUNT, BAKERY, TOKEN, Twilio, call, ended, recording, sid
+from tests.voice.lines import MOBILE, plan
+from tests.voice.twilio import ACCOUNT, BAKERY, DESK, TOKEN, Twilio, call, ended, recording, sid
 
 NOWHERE = "postgresql:///x?host=/nowhere"
 
@@ -220,6 +223,72 @@ async def test_a_merchants_own_account_cannot_speak_of_anothers_number(web, sess
     before = len(await kept(pool))
     assert (await florist.post("voice/status", ended(about)))[0] == 403
     assert len(await kept(pool)) == before
+
+
+RUNG = f"https://down.example.com/hooks/twilio/voice/dial?tried={quote(DESK)}&target={quote(DESK)}&region=US&place=1"
+
+
+@pytest.fixture
+async def desks(web, twilio, pool) -> tuple[str, str]:
+    """Whom the bakery rings, once the door knows of them."""
+    owner = await merchants.insert(pool, NewMerchant("bakery", "Bakery"))
+    await number_store.put(pool, [NewNumber(BAKERY, owner.id, "US")])
+    await voice_store.put_plans(pool, {BAKERY: plan(DESK, MOBILE, greeting="Welcome")}, changed_by="ana")
+    async with asyncio.timeout(10):
+        while DESK.encode() not in (await twilio.post("voice", call()))[1]:
+            await asyncio.sleep(0.05)
+    await until_kept(pool, 1)
+    return DESK, MOBILE
+
+
+def fallen_back(url: str, **more: str) -> dict[str, str]:
+    """What Twilio asks at the number's fallback address."""
+    return call(CallStatus="in-progress") | {"ErrorCode": "11200", "ErrorUrl": url} | more
+
+
+async def until_answered(pool, about: dict[str, str]) -> str:
+    """What the call's row says that it was told."""
+    async with asyncio.timeout(20):
+        while not (said := await pool.fetchval("SELECT answer FROM call WHERE sid = $1", about["CallSid"])):
+            await asyncio.sleep(0.05)
+    return str(said)
+
+
+async def test_a_fallback_after_a_leg_goes_on_with_the_next_one_and_greets_nobody_again(twilio, pool, desks):
+    for more in ({}, {"DialCallStatus": "no-answer"}):
+        about = fallen_back(RUNG, **more)
+        status, body, _ = await twilio.post("voice", about)
+        assert (status, verbs(body), MOBILE.encode() in body) == (200, ["Dial"], True)
+        assert await until_answered(pool, about) == f"dial {MOBILE}"
+    leg = await pool.fetchrow("SELECT target, outcome FROM leg WHERE call_sid = $1", about["CallSid"])
+    assert tuple(leg) == (DESK, "no-answer")
+
+
+async def test_a_fallback_after_a_conversation_ends_the_call_as_one_that_was_answered(twilio, pool, desks):
+    about = fallen_back(RUNG, DialCallStatus="completed", DialCallDuration="61")
+    assert verbs((await twilio.post("voice", about))[1]) == ["Hangup"]
+    await until_answered(pool, about)
+    assert (await twilio.post("voice/status", ended(about)))[0] == 204
+    async with asyncio.timeout(20):
+        while (found := await pool.fetchrow("SELECT outcome, answered_by FROM call WHERE sid = $1", about["CallSid"]))[
+            0
+        ] is None:
+            await asyncio.sleep(0.05)
+    assert tuple(found) == ("person", DESK)
+
+
+async def test_a_fallback_after_a_message_thanks_and_rings_nobody(twilio, pool, desks):
+    about = fallen_back("https://down.example.com/hooks/twilio/voice/recorded")
+    assert verbs((await twilio.post("voice", about))[1]) == ["Say", "Hangup"]
+    assert await until_answered(pool, about) == "over: message left"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://down.example.com/hooks/twilio/voice", "https://elsewhere.example/voice", "https://[", "?"]
+)
+async def test_a_fallback_of_a_calls_first_question_begins_it(twilio, pool, desks, url):
+    body = (await twilio.post("voice", fallen_back(url)))[1]
+    assert (verbs(body), DESK.encode() in body) == (["Say", "Dial"], True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import structlog
@@ -67,7 +67,7 @@ class _Request:
     target: str
     """Path and query as they came."""
     params: dict[str, str]
-    query: dict[str, str]
+    query: Mapping[str, str]
     signed: Signed
     claimed: Claim
     headers: dict[str, str]
@@ -126,7 +126,7 @@ class TwilioDoor:
         body = await self._bodies.read(receive, length, path.largest)
         raw_query: bytes = scope["query_string"]
         target = scope["raw_path"].decode("latin-1") + (f"?{raw_query.decode('latin-1')}" if raw_query else "")
-        query = dict(_form(raw_query, "the query"))
+        query: Mapping[str, str] = dict(_form(raw_query, "the query"))
         fields: Fields
         if method == "GET":
             fields, signed, body = tuple(query.items()), Signed(target), raw_query
@@ -136,13 +136,15 @@ class TwilioDoor:
             claimed = claim(headers.get(SIGNATURE), headers.get(SETTINGS))
         except SignatureError as error:
             raise _forged(error) from None
+        params = dict(fields)
+        path, query = _asked_first(path, params, query)
         kept = {
             name.decode("latin-1"): value.decode("latin-1")[:_LONGEST_KEPT]
             for name, value in headers.items()
             if name in _KEPT or name.startswith(b"x-twilio-")
         }
         kept[PATH] = f"{method} {target}"
-        return _Request(path, target, dict(fields), query, signed, claimed, kept, body)
+        return _Request(path, target, params, query, signed, claimed, kept, body)
 
     def _verified(self, request: _Request) -> Account:
         subaccounts = self._accounts()
@@ -242,6 +244,26 @@ def _headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     for name, value in headers:
         found.setdefault(name, value)
     return found
+
+
+def _asked_first(path: _Path, params: Mapping[str, str], query: Mapping[str, str]) -> tuple[_Path, Mapping[str, str]]:
+    """What a call is really about that comes to us as a fallback: Twilio says in ErrorUrl which address failed.
+
+    An address of ours that failed in mid-call says how far the call is; to begin anew would greet once more, and ring
+    who was rung or has talked. The signature covers the field. Source:
+    https://www.twilio.com/docs/usage/webhooks/voice-webhooks#fallback-urls
+    """
+    if path.part != "incoming" or not params.get("ErrorUrl"):
+        return path, query
+    try:
+        failed = urlsplit(params["ErrorUrl"])
+        theirs = dict(parse_qsl(failed.query, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+    except ValueError:
+        return path, query
+    asked = PATHS.get(failed.path)
+    if asked is None or asked.part is None:
+        return path, query
+    return asked, {**query, **theirs}
 
 
 def _content(content_type: bytes, body: bytes, target: str) -> tuple[Fields, Signed]:

@@ -39,7 +39,7 @@ class Answerer:
         self._clock = clock
 
     def incoming(self, params: Mapping[str, str], query: Mapping[str, str]) -> Answer:
-        """A call begins; or Twilio asks again, at a fallback address, what to do with it."""
+        """A call begins; or its first question failed, and Twilio asks at the fallback address."""
         return self._decided(params, query)
 
     def dialed(self, params: Mapping[str, str], query: Mapping[str, str]) -> Answer:
