@@ -221,7 +221,12 @@ async def test_a_merchants_own_account_cannot_speak_of_anothers_number(web, sess
         while "another merchant" not in (await florist.post("voice", about))[1].decode():
             await asyncio.sleep(0.05)
     before = len(await kept(pool))
-    assert (await florist.post("voice/status", ended(about)))[0] == 403
+    status, said, _ = await florist.post("voice/status", ended(about))
+    assert (status, json.loads(said)["detail"]) == (
+        403,
+        f"{stranger.sid} (Florist) is another merchant's account, and {BAKERY} is a number of bakery",
+    )
+    await web.says(f"holdfast twilio accounts add {stranger.sid} --merchant bakery")
     assert len(await kept(pool)) == before
 
 

@@ -44,7 +44,7 @@ async def test_a_number_is_added_where_it_is_with_its_plan(pool, bakery):
 
 
 async def test_what_is_not_said_of_a_number_stays(pool, bakery):
-    await accounts.put(pool, Account(SUB, "Sub", bakery, "x" * 32))
+    await accounts.put(pool, Account(SUB, "Sub", COMPANY, "x" * 32))
     await put(pool, region="US-west", account=SUB, sid=PN, stands_in=True, plan=plan(DESK))
     number, is_new = await put(pool, merchant=None)
     assert not is_new
@@ -84,6 +84,26 @@ async def test_a_number_that_cannot_be_is_refused_with_the_reason(pool, bakery, 
     with pytest.raises(error, match=message):
         await put(pool, **said)
     assert await number_store.numbers(pool) == []
+
+
+async def test_a_number_cannot_be_of_another_merchants_account(pool, bakery):
+    gym = await merchants.insert(pool, NewMerchant("gym", "The Gym"))
+    await accounts.put(pool, Account(SUB, "The Gym's own", gym.id, "x" * 32))
+    because = re.escape(
+        f"Twilio account {SUB} (The Gym's own), which is another merchant's: its calls would be refused"
+    )
+    for merchant in ("bakery", ""):
+        with pytest.raises(VoiceError, match=because):
+            await put(pool, merchant=merchant, account=SUB)
+    await put(pool, merchant="gym", account=SUB)
+    for merchant in ("bakery", ""):
+        with pytest.raises(VoiceError, match=because):
+            await put(pool, merchant=merchant)
+    assert (await put(pool, merchant="bakery", account=MAIN))[0].account is None
+    _, rejected = await load(pool, [Row(2, Wanted(BAKERY, "bakery", account=SUB)), Row(3, Wanted(LONDON, "bakery"))])
+    assert [(one.line, "another merchant's" in one.reason) for one in rejected] == [(2, True)]
+    await accounts.put(pool, Account(SUB, "The company's", COMPANY, "x" * 32))
+    assert (await put(pool, merchant="bakery", account=SUB))[0].account == SUB
 
 
 async def test_two_numbers_cannot_have_the_same_sid(pool, bakery):

@@ -19,7 +19,7 @@ from holdfast.twilio.model import Account
 from holdfast.twilio.signature import Claim, Fields, SignatureError, Signed, Verifier, claim
 from holdfast.voice.answering import LAST_RESORT, Answer, Answerer
 from holdfast.voice.callbacks import PATH, callback, recording_kind
-from holdfast.voice.model import CallbackKind
+from holdfast.voice.model import CallbackKind, Line
 from holdfast.voice.recorder import NotKeptError, Recorder
 
 log = structlog.get_logger()
@@ -78,7 +78,8 @@ class TwilioDoor:
     """The ASGI endpoint of all paths in `PATHS`. Nothing that is not verified is answered from plans, or written.
 
     Calls: 200 with TwiML. The rest: 204 once it is committed or synced to disk, 503 with Retry-After where neither can
-    be done. 400 not to be read, 403 bad signature, 405, 413, 503 while no account is set. Refusals are problem details.
+    be done. 400 not to be read, 403 bad signature or another merchant's number, 405, 413, 503 while no account is set.
+    Refusals are problem details.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class TwilioDoor:
         line = self._answerer.line(request.params)
         if line is not None and account.merchant_id not in (COMPANY, line.merchant_id):
             # Its token is the merchant's own: with it, calls of others' numbers could be made up.
-            raise _forged(SignatureError(f"{account.sid} is another merchant's account than that of {line.phone}"))
+            raise _wrong_merchant(account, line)
         return account
 
     def _claimed_accounts(self, request: _Request, subaccounts: Mapping[str, Account]) -> list[Account]:
@@ -311,3 +312,17 @@ def _malformed(why: str) -> Refused:
 def _forged(error: SignatureError) -> Refused:
     log.warning("twilio.bad_signature", reason=str(error))
     return Refused(403, "bad_signature", str(error))
+
+
+def _wrong_merchant(account: Account, line: Line) -> Refused:
+    whose = line.merchant or "the company"
+    why = f"{account.sid} ({account.name}) is another merchant's account, and {line.phone} is a number of {whose}"
+    log.error(
+        "twilio.wrong_merchant",
+        account=account.sid,
+        number=line.phone,
+        reason=why,
+        help=f"if that is its account at Twilio: holdfast twilio accounts add {account.sid} --merchant "
+        f"{line.merchant or repr('')}, or holdfast numbers set {line.phone} --merchant KEY; else its token is misused",
+    )
+    return Refused(403, "wrong_merchant", why)

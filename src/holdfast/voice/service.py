@@ -14,7 +14,7 @@ from holdfast.merchants.files import Fields, Rejected, read_rows
 from holdfast.merchants.model import COMPANY, MerchantError
 from holdfast.merchants.numbers import NewNumber, Number, checked_region, e164, region_of, time_zone_of
 from holdfast.twilio import store as accounts
-from holdfast.twilio.model import TwilioError
+from holdfast.twilio.model import Account, TwilioError
 from holdfast.twilio.service import NUMBER, checked_sid
 from holdfast.voice import store
 from holdfast.voice.hours import read_opening
@@ -284,7 +284,7 @@ async def _looked_up(
     """Rows as they are stored; those that name what is not there are rejected."""
     there = await number_store.by_phones(db, [row.wanted.phone for row in rows])
     ids = await merchants.ids(db, sorted({row.wanted.merchant for row in rows if row.wanted.merchant}))
-    known = {account.sid for account in await accounts.accounts(db)}
+    known = {account.sid: account for account in await accounts.accounts(db)}
     news = []
     for row in rows:
         wanted, before = row.wanted, there.get(row.wanted.phone)
@@ -301,8 +301,30 @@ async def _looked_up(
                 )
             )
         else:
-            news.append(_new(wanted, before, ids.get(wanted.merchant or "", COMPANY), main))
+            new = _new(wanted, before, ids.get(wanted.merchant or "", COMPANY), main)
+            kept = before.account if before is not None and wanted.account is None else None
+            account = known.get(new.account or kept or "")
+            if account is not None and account.merchant_id not in (COMPANY, new.merchant_id):
+                rejected.append(Rejected(row.line, _of_another(new.phone, account)))
+            else:
+                news.append(new)
     return news
+
+
+def _of_another(phone: str, account: Account) -> str:
+    return (
+        f"{phone} cannot be of Twilio account {account.sid} ({account.name}), which is another merchant's: its calls "
+        "would be refused, since a merchant's own token speaks of that merchant's numbers alone. Name the account that "
+        f"has the number (--account), or whose the account is: `holdfast twilio accounts add {account.sid} --merchant "
+        "KEY`, '' for the company"
+    )
+
+
+async def others_numbers(db: Pool | Connection, sid: str, merchant_id: int) -> list[str]:
+    """Numbers of this account that could not be called if it were this merchant's; the company's may have any."""
+    if merchant_id == COMPANY:
+        return []
+    return [one.phone for one in await number_store.of_account(db, sid) if one.merchant_id != merchant_id]
 
 
 def _new(wanted: Wanted, before: Number | None, merchant_id: int, main: str | None) -> NewNumber:
