@@ -146,6 +146,18 @@ async def test_a_voicemail_is_kept(twilio, pool):
     assert (row["sid"], row["phone"], row["seconds"]) == (recorded["RecordingSid"], BAKERY, 42)
 
 
+async def test_who_hangs_up_at_the_tone_has_abandoned_the_call(twilio, pool):
+    about = call()
+    empty = recording(about, RecordingDuration="0")
+    await twilio.post("voice", about)
+    assert verbs((await twilio.post("voice/recorded", about | empty))[1]) == ["Say", "Hangup"]
+    for path, params in (("recording", empty), ("voice/status", ended(about))):
+        assert (await twilio.post(path, params))[0] == 204
+    await until_kept(pool, 4)
+    assert tuple(await pool.fetchrow("SELECT outcome, answer FROM call")) == ("abandoned", "over: the caller hung up")
+    assert await pool.fetchval("SELECT count(*) FROM voicemail") == 0
+
+
 async def test_an_alert_is_kept_once(twilio, pool):
     about = call()
     payload = {
