@@ -19,7 +19,7 @@ from holdfast.twilio.model import Account
 from holdfast.twilio.signature import Claim, Fields, SignatureError, Signed, Verifier, claim
 from holdfast.voice.answering import LAST_RESORT, Answer, Answerer
 from holdfast.voice.callbacks import PATH, callback, recording_kind
-from holdfast.voice.model import CallbackKind, Line
+from holdfast.voice.model import Callback, CallbackKind, Line
 from holdfast.voice.recorder import NotKeptError, Recorder
 
 log = structlog.get_logger()
@@ -34,6 +34,8 @@ _KEPT = (b"content-type", b"user-agent", b"i-twilio-idempotency-token")
 _LONGEST_KEPT = 1024
 LAST_SAID = "voicemail: last resort"
 """What a call was told when anything of ours failed."""
+_PLACES = frozenset(("To", "From", "CallSid", "resource_sid"))
+"""What says of an alert which call or number it is about."""
 _NO_ACCOUNT = "HOLDFAST_TWILIO_ACCOUNT_SID and HOLDFAST_TWILIO_AUTH_TOKEN are not set: nothing can be verified"
 _seconds = SECONDS.series("twilio")
 
@@ -236,7 +238,25 @@ class TwilioDoor:
             body=request.body,
             answered=answered,
         )
+        if kind == "debugger":
+            made = self._placed(made, account)
         return (await self._recorder.keep(made, in_call=request.path.part is not None)).value
+
+    def _placed(self, alert: Callback, account: Account) -> Callback:
+        """The alert, without the number that it names where that is not of the account's merchant.
+
+        Twilio signs what is in the payload with the account's token, and that is the merchant's own.
+        """
+        phone = alert.params.get("To")
+        if account.merchant_id == COMPANY or phone is None:
+            return alert
+        line = self._answerer.line(alert.params)
+        if line is not None and line.merchant_id == account.merchant_id:
+            return alert
+        if line is not None:
+            log.warning("twilio.alert_of_another", account=account.sid, alert=alert.params.get("Sid"), number=phone)
+        kept = {name: value for name, value in alert.params.items() if name not in _PLACES}
+        return msgspec.structs.replace(alert, params=kept, call_sid=None)
 
 
 def _headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
