@@ -154,10 +154,12 @@ class Settings(BaseSettings):
     @field_validator("former_public_urls")
     @classmethod
     def _former(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for url in value:
-            if not _is_http(url):
-                raise ValueError(f"{url!r} is not an http(s) address")
-        return tuple(url.rstrip("/") for url in value)
+        return tuple(_public(url) for url in value)
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str | None) -> str | None:
+        return _public(value) if value is not None else None
 
     @field_validator("allowed_networks")
     @classmethod
@@ -235,7 +237,7 @@ class Settings(BaseSettings):
             raise ValueError("write postgresql://user:password@host:5432/holdfast")
         return value
 
-    @field_validator("public_url", "stripe_api_url", "stripe_status_url", "twilio_api_url", "twilio_status_url")
+    @field_validator("stripe_api_url", "stripe_status_url", "twilio_api_url", "twilio_status_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and not _is_http(value):
@@ -259,6 +261,20 @@ class Settings(BaseSettings):
 def _is_http(text: str) -> bool:
     parts = urlsplit(text)
     return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _public(text: str) -> str:
+    """One of our public URLs, without a slash at its end. Raises ValueError."""
+    if not _is_http(text):
+        raise ValueError(f"{text!r} is not an http(s) address")
+    bare = text.removesuffix("/")
+    parts = urlsplit(bare)
+    if bare.partition("://")[2] != parts.netloc:
+        raise ValueError(
+            f"{text!r} has more than a host and a port: what a call is told leads on to /hooks/twilio/… right behind "
+            f"them, so give Holdfast a host of its own, and write {parts.scheme}://{parts.netloc}"
+        )
+    return bare
 
 
 class PrefixedToml(TomlConfigSettingsSource):

@@ -207,6 +207,22 @@ async def test_a_subaccount_is_added_from_stdin_listed_and_removed_and_its_token
     assert (status, f"there is no account {SUB}" in err) == (1, True)
 
 
+async def test_an_account_does_not_become_a_merchants_while_it_has_anothers_numbers(pool, done, refused, bakery):
+    await done("merchants", "add", "gym", "--name", "The Gym")
+    await done("twilio", "accounts", "add", SUB, account_token=TOKEN)
+    for phone, key in ((BAKERY, "bakery"), ("+14155550101", "gym"), ("+14155550102", "")):
+        await done("numbers", "add", phone, "-m", key, "--account", SUB)
+    err = await refused("twilio", "accounts", "add", SUB, "-m", "gym", account_token=TOKEN)
+    assert f"2 of its numbers are not that merchant's, and their calls would be refused: {BAKERY}, +14155550102." in err
+    assert (await accounts.accounts(pool))[0].merchant_id == 0
+    await done("numbers", "set", BAKERY, "-m", "gym")
+    await done("numbers", "remove", "+14155550102", "--yes")
+    await done("twilio", "accounts", "add", SUB, "-m", "gym", account_token=TOKEN)
+    assert "which is another merchant's" in await refused("numbers", "set", BAKERY, "-m", "bakery")
+    await done("twilio", "accounts", "add", SUB, "-m", "", account_token=TOKEN)
+    await done("numbers", "set", BAKERY, "-m", "bakery")
+
+
 async def test_an_account_that_cannot_be_is_refused_without_telling_its_token(refused, done):
     main = "AC" + "0" * 32
     options = {"twilio_account_sid": main, "twilio_auth_token": TOKEN}

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import aiohttp
@@ -19,9 +20,11 @@ from holdfast.merchants.model import NewMerchant
 from holdfast.merchants.numbers import NewNumber
 from holdfast.twilio import store as accounts
 from holdfast.twilio.model import Account
+from holdfast.voice import store as voice_store
 from holdfast.voice.answering import LAST_RESORT
 from tests.processes import Running, running
-from tests.voice.twilio import ACCOUNT, BAKERY, TOKEN, Twilio, call, ended, recording, sid
+from tests.voice.lines import MOBILE, plan
+from tests.voice.twilio import ACCOUNT, BAKERY, DESK, TOKEN, Twilio, call, ended, recording, sid
 
 NOWHERE = "postgresql:///x?host=/nowhere"
 
@@ -143,22 +146,81 @@ async def test_a_voicemail_is_kept(twilio, pool):
     assert (row["sid"], row["phone"], row["seconds"]) == (recorded["RecordingSid"], BAKERY, 42)
 
 
-async def test_an_alert_is_kept_once(twilio, pool):
+async def test_who_hangs_up_at_the_tone_has_abandoned_the_call(twilio, pool):
     about = call()
+    empty = recording(about, RecordingDuration="0")
+    await twilio.post("voice", about)
+    assert verbs((await twilio.post("voice/recorded", about | empty))[1]) == ["Say", "Hangup"]
+    for path, params in (("recording", empty), ("voice/status", ended(about))):
+        assert (await twilio.post(path, params))[0] == 204
+    await until_kept(pool, 4)
+    assert tuple(await pool.fetchrow("SELECT outcome, answer FROM call")) == ("abandoned", "over: the caller hung up")
+    assert await pool.fetchval("SELECT count(*) FROM voicemail") == 0
+
+
+def alert_about(about: dict[str, str], **more: str) -> dict[str, str]:
+    """What the Debugger says of a call."""
     payload = {
         "resource_sid": about["CallSid"],
         "error_code": "11200",
         "more_info": {"Msg": "Bad Gateway"},
-        "webhook": {"request": {"url": "https://ours/voice", "parameters": {"To": BAKERY}}},
+        "webhook": {
+            "request": {
+                "url": "https://ours/voice",
+                "parameters": {name: about[name] for name in ("To", "From", "CallSid")},
+            }
+        },
     }
-    alert = {
+    return {
         "Sid": sid("NO"),
-        "AccountSid": ACCOUNT,
+        "AccountSid": about["AccountSid"],
         "Timestamp": "2026-11-25T12:00:00Z",
         "Level": "ERROR",
         "PayloadType": "application/json",
         "Payload": json.dumps(payload),
+    } | more
+
+
+async def test_a_merchants_own_account_places_alerts_on_its_own_numbers_alone(web, session, twilio, pool):
+    bakery = await merchants.insert(pool, NewMerchant("bakery", "Bakery"))
+    florist = await merchants.insert(pool, NewMerchant("florist", "Florist"))
+    theirs = "+14155550142"
+    await number_store.put(pool, [NewNumber(BAKERY, bakery.id, "US"), NewNumber(theirs, florist.id, "US-west")])
+    own = Account("AC" + "3" * 32, "Florist", florist.id, "token-of-the-florist", {})
+    await accounts.put(pool, own)
+    hers = Twilio(session, web.url, token=own.auth_token)
+    async with asyncio.timeout(10):
+        while b"Record" not in (await hers.post("voice", call(AccountSid=own.sid, To=theirs)))[1]:
+            await asyncio.sleep(0.05)
+    real = call()
+    await twilio.post("voice", real)
+    await until_answered(pool, real)
+    placed = {}
+    for name, about in {
+        "of its own": call(AccountSid=own.sid, To=theirs),
+        "made up": call(AccountSid=own.sid),
+        "of another's call": real | {"AccountSid": own.sid},
+    }.items():
+        alert = alert_about(about)
+        assert (await hers.post("debugger", alert))[0] == 204
+        async with asyncio.timeout(20):
+            while not (row := await pool.fetchrow("SELECT * FROM twilio_alert WHERE sid = $1", alert["Sid"])):
+                await asyncio.sleep(0.05)
+        placed[name] = (row["phone"], row["region"], row["code"])
+    assert placed == {
+        "of its own": (theirs, "US-west", 11200),
+        "made up": (None, None, 11200),
+        "of another's call": (None, None, 11200),
     }
+    assert (await twilio.post("debugger", alert_about(call(AccountSid=own.sid), ParentAccountSid=ACCOUNT)))[0] == 204
+    async with asyncio.timeout(20):
+        while not await pool.fetchval("SELECT count(*) FROM twilio_alert WHERE phone = $1", BAKERY):
+            await asyncio.sleep(0.05)
+
+
+async def test_an_alert_is_kept_once(twilio, pool):
+    about = call()
+    alert = alert_about(about)
     assert (await twilio.post("debugger", alert))[0] == 204
     assert (await twilio.post("debugger", alert | {"Again": "1"}))[0] == 204
     await until_kept(pool, 2)
@@ -218,8 +280,80 @@ async def test_a_merchants_own_account_cannot_speak_of_anothers_number(web, sess
         while "another merchant" not in (await florist.post("voice", about))[1].decode():
             await asyncio.sleep(0.05)
     before = len(await kept(pool))
-    assert (await florist.post("voice/status", ended(about)))[0] == 403
+    status, said, _ = await florist.post("voice/status", ended(about))
+    assert (status, json.loads(said)["detail"]) == (
+        403,
+        f"{stranger.sid} (Florist) is another merchant's account, and {BAKERY} is a number of bakery",
+    )
+    await web.says(f"holdfast twilio accounts add {stranger.sid} --merchant bakery")
     assert len(await kept(pool)) == before
+
+
+RUNG = f"https://down.example.com/hooks/twilio/voice/dial?tried={quote(DESK)}&target={quote(DESK)}&region=US&place=1"
+
+
+@pytest.fixture
+async def desks(web, twilio, pool) -> tuple[str, str]:
+    """Whom the bakery rings, once the door knows of them."""
+    owner = await merchants.insert(pool, NewMerchant("bakery", "Bakery"))
+    await number_store.put(pool, [NewNumber(BAKERY, owner.id, "US")])
+    greeting = f"Welcome {sid('')}"  # an older snapshot may have the same number
+    await voice_store.put_plans(pool, {BAKERY: plan(DESK, MOBILE, greeting=greeting)}, changed_by="ana")
+    async with asyncio.timeout(10):
+        while greeting.encode() not in (await twilio.post("voice", call()))[1]:
+            await asyncio.sleep(0.05)
+    await until_kept(pool, 1)
+    return DESK, MOBILE
+
+
+def fallen_back(url: str, **more: str) -> dict[str, str]:
+    """What Twilio asks at the number's fallback address."""
+    return call(CallStatus="in-progress") | {"ErrorCode": "11200", "ErrorUrl": url} | more
+
+
+async def until_answered(pool, about: dict[str, str]) -> str:
+    """What the call's row says that it was told."""
+    async with asyncio.timeout(20):
+        while not (said := await pool.fetchval("SELECT answer FROM call WHERE sid = $1", about["CallSid"])):
+            await asyncio.sleep(0.05)
+    return str(said)
+
+
+async def test_a_fallback_after_a_leg_goes_on_with_the_next_one_and_greets_nobody_again(twilio, pool, desks):
+    for more in ({}, {"DialCallStatus": "no-answer"}):
+        about = fallen_back(RUNG, **more)
+        status, body, _ = await twilio.post("voice", about)
+        assert (status, verbs(body), MOBILE.encode() in body) == (200, ["Dial"], True)
+        assert await until_answered(pool, about) == f"dial {MOBILE}"
+    leg = await pool.fetchrow("SELECT target, outcome FROM leg WHERE call_sid = $1", about["CallSid"])
+    assert tuple(leg) == (DESK, "no-answer")
+
+
+async def test_a_fallback_after_a_conversation_ends_the_call_as_one_that_was_answered(twilio, pool, desks):
+    about = fallen_back(RUNG, DialCallStatus="completed", DialCallDuration="61")
+    assert verbs((await twilio.post("voice", about))[1]) == ["Hangup"]
+    await until_answered(pool, about)
+    assert (await twilio.post("voice/status", ended(about)))[0] == 204
+    async with asyncio.timeout(20):
+        while (found := await pool.fetchrow("SELECT outcome, answered_by FROM call WHERE sid = $1", about["CallSid"]))[
+            0
+        ] is None:
+            await asyncio.sleep(0.05)
+    assert tuple(found) == ("person", DESK)
+
+
+async def test_a_fallback_after_a_message_thanks_and_rings_nobody(twilio, pool, desks):
+    about = fallen_back("https://down.example.com/hooks/twilio/voice/recorded")
+    assert verbs((await twilio.post("voice", about))[1]) == ["Say", "Hangup"]
+    assert await until_answered(pool, about) == "over: message left"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://down.example.com/hooks/twilio/voice", "https://elsewhere.example/voice", "https://[", "?"]
+)
+async def test_a_fallback_of_a_calls_first_question_begins_it(twilio, pool, desks, url):
+    body = (await twilio.post("voice", fallen_back(url)))[1]
+    assert (verbs(body), DESK.encode() in body) == (["Say", "Dial"], True)
 
 
 @pytest.mark.parametrize(

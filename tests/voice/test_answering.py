@@ -142,6 +142,19 @@ def test_after_a_message_the_caller_is_thanked(tmp_path):
     assert answer.line is not None
 
 
+@pytest.mark.parametrize("duration", ["0", "00"])
+def test_a_recording_without_anything_in_it_is_no_message(tmp_path, duration):
+    answer = answerer(tmp_path).recorded(asked(RecordingSid="RE1", RecordingDuration=duration), {})
+    assert (names(answer), answer.said) == (["Say", "Hangup"], "over: the caller hung up")
+    assert verbs(answer)[0].text == "We have not heard a message. Goodbye."
+
+
+@pytest.mark.parametrize("duration", ["1", "120", "", "x", "-0"])
+def test_any_other_recording_is_a_message(tmp_path, duration):
+    answer = answerer(tmp_path).recorded(asked(RecordingSid="RE1", RecordingDuration=duration), {})
+    assert answer.said == "over: message left"
+
+
 def test_a_number_that_is_not_ours_gets_an_announcement(tmp_path):
     answer = answerer(tmp_path).incoming(asked(To="+14155550999"), {})
     assert (names(answer), answer.said, answer.line) == (["Say", "Hangup"], "announcement: unknown number", None)

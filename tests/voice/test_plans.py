@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.voice.model import Opening, Plan, PlanTarget, VoiceError
+from holdfast.voice.number_files import COLUMNS
 from holdfast.voice.plans import checked_plan, document_of, plan_of, read_plan
-from holdfast.voice.service import COLUMNS
 from tests.processes import REPO
 from tests.voice.lines import DESK, MOBILE
 

@@ -4,6 +4,7 @@ import json
 import re
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from holdfast.levers import store as levers
@@ -14,9 +15,10 @@ from holdfast.merchants.files import Rejected
 from holdfast.merchants.model import COMPANY, MerchantError, NewMerchant
 from holdfast.twilio import store as accounts
 from holdfast.twilio.model import Account, TwilioError
-from holdfast.voice import service, store
+from holdfast.voice import number_files, service, store
 from holdfast.voice.explaining import explain, sentence
 from holdfast.voice.model import Opening, Plan, PlanTarget, UnknownError, VoiceError
+from holdfast.voice.plans import PlanChange
 from holdfast.voice.reach import Reach, reach
 from holdfast.voice.service import Imported, Row, Wanted
 from tests.voice.lines import BAKERY, DESK, MOBILE, NIGHTLY, NOON, plan
@@ -44,7 +46,7 @@ async def test_a_number_is_added_where_it_is_with_its_plan(pool, bakery):
 
 
 async def test_what_is_not_said_of_a_number_stays(pool, bakery):
-    await accounts.put(pool, Account(SUB, "Sub", bakery, "x" * 32))
+    await accounts.put(pool, Account(SUB, "Sub", COMPANY, "x" * 32))
     await put(pool, region="US-west", account=SUB, sid=PN, stands_in=True, plan=plan(DESK))
     number, is_new = await put(pool, merchant=None)
     assert not is_new
@@ -84,6 +86,26 @@ async def test_a_number_that_cannot_be_is_refused_with_the_reason(pool, bakery, 
     with pytest.raises(error, match=message):
         await put(pool, **said)
     assert await number_store.numbers(pool) == []
+
+
+async def test_a_number_cannot_be_of_another_merchants_account(pool, bakery):
+    gym = await merchants.insert(pool, NewMerchant("gym", "The Gym"))
+    await accounts.put(pool, Account(SUB, "The Gym's own", gym.id, "x" * 32))
+    because = re.escape(
+        f"Twilio account {SUB} (The Gym's own), which is another merchant's: its calls would be refused"
+    )
+    for merchant in ("bakery", ""):
+        with pytest.raises(VoiceError, match=because):
+            await put(pool, merchant=merchant, account=SUB)
+    await put(pool, merchant="gym", account=SUB)
+    for merchant in ("bakery", ""):
+        with pytest.raises(VoiceError, match=because):
+            await put(pool, merchant=merchant)
+    assert (await put(pool, merchant="bakery", account=MAIN))[0].account is None
+    _, rejected = await load(pool, [Row(2, Wanted(BAKERY, "bakery", account=SUB)), Row(3, Wanted(LONDON, "bakery"))])
+    assert [(one.line, "another merchant's" in one.reason) for one in rejected] == [(2, True)]
+    await accounts.put(pool, Account(SUB, "The company's", COMPANY, "x" * 32))
+    assert (await put(pool, merchant="bakery", account=SUB))[0].account == SUB
 
 
 async def test_two_numbers_cannot_have_the_same_sid(pool, bakery):
@@ -126,7 +148,7 @@ async def test_a_number_that_plans_ring_already_is_added_only_where_that_leads_n
 def rows(tmp_path, text: str, name: str = "n.csv"):
     path = tmp_path / name
     path.write_text(text)
-    return list(service.read_file(path))
+    return list(number_files.read_file(path))
 
 
 FILE = """\
@@ -135,6 +157,9 @@ phone,merchant,region,stands_in,targets,rings,time_zone,greeting,hours
 mon-fri 09:00-17:00; sat 10:00-12:00
 +442079460100,,,,,,,,
 """
+
+
+HOURS = (Opening(("mon", "tue", "wed", "thu", "fri"), "09:00", "17:00"), Opening(("sat",), "10:00", "12:00"))
 
 
 def test_numbers_are_read_with_their_plans(tmp_path):
@@ -146,17 +171,16 @@ def test_numbers_are_read_with_their_plans(tmp_path):
             "bakery",
             "US-west",
             stands_in=True,
-            plan=Plan(
-                (PlanTarget(DESK, 30), PlanTarget("sip:desk@example.com", 30)),
-                (Opening(("mon", "tue", "wed", "thu", "fri"), "09:00", "17:00"), Opening(("sat",), "10:00", "12:00")),
-                "Europe/Berlin",
-                "Hello",
+            plan=PlanChange(
+                (DESK, "sip:desk@example.com"),
+                30,
+                {"hours": HOURS, "time_zone": "Europe/Berlin", "greeting": "Hello"},
             ),
         ),
     )
     assert company == Row(3, Wanted(LONDON, ""))
     as_json = rows(tmp_path, json.dumps({"phone": BAKERY, "merchant": "bakery", "targets": DESK}), "n.jsonl")
-    assert as_json == [Row(1, Wanted(BAKERY, "bakery", plan=plan(DESK)))]
+    assert as_json == [Row(1, Wanted(BAKERY, "bakery", plan=PlanChange((DESK,))))]
 
 
 def test_every_row_that_cannot_be_taken_says_where_and_why(tmp_path):
@@ -168,7 +192,6 @@ def test_every_row_that_cannot_be_taken_says_where_and_why(tmp_path):
         "+1 415 555 0100,bakery,,,,,,,\n"
         f"+14155550101,bakery,,{PN},,,,,\n"
         "+14155550102,bakery,,,AC1,,,,\n"
-        "+14155550103,bakery,,,,,Hello,,\n"
         "+14155550104,bakery,,,,+14155550111,,soon,\n"
         "+14155550105,bakery,,,,+14155550111,,,mon\n"
         "+14155550106,bakery,,,,desk,,,\n"
@@ -181,10 +204,9 @@ def test_every_row_that_cannot_be_taken_says_where_and_why(tmp_path):
         5: "+14155550100 was on line 4 already",
         6: f"{PN} was on line 4 already",
         7: "is not an account's SID",
-        8: "has greeting but no targets",
-        9: "rings is a number of seconds, not 'soon'",
-        10: "'mon' is no opening",
-        11: "target 1: 'desk' is not a phone number",
+        8: "rings is a number of seconds, not 'soon'",
+        9: "'mon' is no opening",
+        10: "target 1: 'desk' is not a phone number",
     }.items():
         assert part in said.pop(line)
     assert said == {}
@@ -210,6 +232,65 @@ async def test_all_rows_are_taken_or_none(pool, bakery, tmp_path):
     assert await load(pool, found) == (Imported(2, added=2, plans=1), [])
     assert await load(pool, found) == (Imported(2), [])
     assert [one.region for one in await number_store.numbers(pool)] == ["US-west", "GB"]
+    assert (await store.plans(pool, [BAKERY]))[BAKERY] == Plan(
+        (PlanTarget(DESK, 30), PlanTarget("sip:desk@example.com", 30)), HOURS, "Europe/Berlin", "Hello"
+    )
+
+
+CAREFUL = Plan(
+    (PlanTarget(DESK, 45, "office"), PlanTarget(MOBILE, 10)),
+    HOURS,
+    "Europe/Berlin",
+    "Hello",
+    "Closed",
+    "Speak",
+    voicemail_seconds=90,
+    transcribe=True,
+    language="de-DE",
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "expected"),
+    [
+        ("", "", {}),
+        ("targets", f"sip:a@b.example {DESK}", {"targets": ("sip:a@b.example", DESK)}),
+        ("targets,rings", f"{DESK},30", {"targets": (DESK,), "rings": 30}),
+        ("rings", "30", {"rings": 30}),
+        ("greeting,hours", "Moin,", {"greeting": "Moin"}),
+        ("hours", "sat 10:00-12:00", {"hours": HOURS[1:]}),
+    ],
+)
+async def test_a_file_changes_of_a_plan_only_what_it_says(pool, bakery, tmp_path, header, row, expected):
+    await put(pool, plan=CAREFUL, region="US-west")
+    found = rows(tmp_path, f"phone,merchant,{header}\n{BAKERY},bakery,{row}\n".replace(",\n", "\n"))
+    assert (await load(pool, found))[1] == []
+    known = {one.address: one for one in CAREFUL.targets}
+    targets = [known.get(one, PlanTarget(one)) for one in expected.pop("targets", known)]
+    rings = expected.pop("rings", None)
+    if rings is not None:
+        targets = [msgspec.structs.replace(one, rings=rings) for one in targets]
+    changed = msgspec.structs.replace(CAREFUL, targets=tuple(targets), **expected)
+    assert await store.plans(pool, [BAKERY]) == {BAKERY: changed}
+    (number,) = await number_store.numbers(pool)
+    assert number.region == "US-west"
+
+
+async def test_what_a_file_says_of_a_plan_that_is_not_there_needs_targets(pool, bakery, tmp_path):
+    found = rows(tmp_path, f"phone,merchant,greeting,rings\n{BAKERY},bakery,Hello,10\n")
+    _, (rejected,) = await load(pool, found, dry_run=True)
+    assert (rejected.line, "has rings, greeting but no targets" in rejected.reason) == (2, True)
+    await put(pool, plan=plan(DESK))
+    found = rows(tmp_path, f"phone,merchant,time_zone\n{BAKERY},bakery,the moon\n")
+    _, (rejected,) = await load(pool, found)
+    assert "'the moon' is not a time zone" in rejected.reason
+
+
+async def test_json_lines_that_do_not_say_whose_a_number_is_leave_it_where_it_is(pool, bakery, tmp_path):
+    await put(pool)
+    found = rows(tmp_path, json.dumps({"phone": BAKERY, "targets": DESK}), "n.jsonl")
+    assert (await load(pool, found))[1] == []
+    assert (await number_store.numbers(pool))[0].merchant_id == bakery
 
 
 async def test_a_file_of_many_numbers_is_taken_in_pieces(pool, bakery):

@@ -20,8 +20,9 @@ from holdfast.merchants.numbers import e164
 from holdfast.voice import service
 from holdfast.voice.hours import in_words
 from holdfast.voice.model import Plan, PlanTarget
+from holdfast.voice.number_files import COLUMNS, read_file
 from holdfast.voice.plans import document_of, read_plan
-from holdfast.voice.service import COLUMNS, Imported, Known, Wanted
+from holdfast.voice.service import Imported, Known, Wanted
 
 app = typer.Typer()
 
@@ -165,11 +166,11 @@ def load(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the file.")] = False,
     json: Json = False,
 ) -> None:
-    """Add or change many numbers, with their call plans where the file has targets. All rows or none."""
+    """Add or change many numbers, with what the file says of their call plans. All rows or none."""
 
     async def body(pool: Pool, settings: Settings) -> tuple[Imported, list[Rejected], int]:
         try:
-            found = list(service.read_file(file))
+            found = list(read_file(file))
         except OSError as error:
             raise CommandError(f"cannot read {file}: {error.strerror}") from None
         except MerchantError as error:

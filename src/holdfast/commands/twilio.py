@@ -17,7 +17,9 @@ from holdfast.merchants.model import COMPANY
 from holdfast.twilio import store
 from holdfast.twilio.model import Account
 from holdfast.twilio.service import checked, checked_sid
+from holdfast.voice import service
 
+_SHOWN_NUMBERS = 10
 app = typer.Typer()
 accounts_app = typer.Typer()
 app.add_typer(accounts_app, name="accounts", help="Subaccounts; the main one is in the settings.", no_args_is_help=True)
@@ -32,7 +34,8 @@ def add(
     sid: Sid,
     name: Annotated[str | None, typer.Option(help="What it is called.")] = None,
     merchant: Annotated[
-        str | None, typer.Option("--merchant", "-m", metavar="KEY", help="Whose it is; the company's unless given.")
+        str | None,
+        typer.Option("--merchant", "-m", metavar="KEY", help="Whose it is; the company's ('') unless given."),
     ] = None,
     signing_key: Annotated[
         list[str] | None,
@@ -53,10 +56,15 @@ def add(
     async def body(pool: Pool, settings: Settings) -> bool:
         if sid == settings.twilio_account_sid:
             raise CommandError(f"{sid} is the account of the settings (HOLDFAST_TWILIO_ACCOUNT_SID) already")
-        owner = await find(pool, merchant) if merchant is not None else None
+        owner = await find(pool, merchant) if merchant else None
         there = next((one for one in await store.accounts(pool) if one.sid == sid), None)
         called = name or (there.name if there is not None else owner.name if owner is not None else sid)
-        owner_id = owner.id if owner is not None else there.merchant_id if there is not None else COMPANY
+        owner_id = owner.id if owner is not None else COMPANY
+        if there is not None and merchant is None:
+            owner_id = there.merchant_id
+        others = await service.others_numbers(pool, sid, owner_id)
+        if others:
+            raise CommandError(_breaks(sid, others))
         kept = signing if signing or there is None else there.signing
         return await store.put(pool, checked(Account(sid, called, owner_id, token, kept)))
 
@@ -65,6 +73,15 @@ def add(
         terminal.print_json({"sid": sid, "added": added})
         return
     terminal.say(f"Account {sid} {'added' if added else 'changed'}; what it signs is accepted within a second.")
+
+
+def _breaks(sid: str, others: list[str]) -> str:
+    named = ", ".join(others[:_SHOWN_NUMBERS]) + (", …" if len(others) > _SHOWN_NUMBERS else "")
+    return (
+        f"{len(others)} of its numbers are not that merchant's, and their calls would be refused: {named}. "
+        "Say first whose they are (holdfast numbers set … --merchant KEY) or which account has them (--account AC…); "
+        f"or let {sid} be the company's (--merchant ''), which may have anybody's numbers"
+    )
 
 
 @accounts_app.command("list")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import structlog
@@ -19,7 +19,7 @@ from holdfast.twilio.model import Account
 from holdfast.twilio.signature import Claim, Fields, SignatureError, Signed, Verifier, claim
 from holdfast.voice.answering import LAST_RESORT, Answer, Answerer
 from holdfast.voice.callbacks import PATH, callback, recording_kind
-from holdfast.voice.model import CallbackKind
+from holdfast.voice.model import Callback, CallbackKind, Line
 from holdfast.voice.recorder import NotKeptError, Recorder
 
 log = structlog.get_logger()
@@ -34,6 +34,8 @@ _KEPT = (b"content-type", b"user-agent", b"i-twilio-idempotency-token")
 _LONGEST_KEPT = 1024
 LAST_SAID = "voicemail: last resort"
 """What a call was told when anything of ours failed."""
+_PLACES = frozenset(("To", "From", "CallSid", "resource_sid"))
+"""What says of an alert which call or number it is about."""
 _NO_ACCOUNT = "HOLDFAST_TWILIO_ACCOUNT_SID and HOLDFAST_TWILIO_AUTH_TOKEN are not set: nothing can be verified"
 _seconds = SECONDS.series("twilio")
 
@@ -67,7 +69,7 @@ class _Request:
     target: str
     """Path and query as they came."""
     params: dict[str, str]
-    query: dict[str, str]
+    query: Mapping[str, str]
     signed: Signed
     claimed: Claim
     headers: dict[str, str]
@@ -78,7 +80,8 @@ class TwilioDoor:
     """The ASGI endpoint of all paths in `PATHS`. Nothing that is not verified is answered from plans, or written.
 
     Calls: 200 with TwiML. The rest: 204 once it is committed or synced to disk, 503 with Retry-After where neither can
-    be done. 400 not to be read, 403 bad signature, 405, 413, 503 while no account is set. Refusals are problem details.
+    be done. 400 not to be read, 403 bad signature or another merchant's number, 405, 413, 503 while no account is set.
+    Refusals are problem details.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class TwilioDoor:
         body = await self._bodies.read(receive, length, path.largest)
         raw_query: bytes = scope["query_string"]
         target = scope["raw_path"].decode("latin-1") + (f"?{raw_query.decode('latin-1')}" if raw_query else "")
-        query = dict(_form(raw_query, "the query"))
+        query: Mapping[str, str] = dict(_form(raw_query, "the query"))
         fields: Fields
         if method == "GET":
             fields, signed, body = tuple(query.items()), Signed(target), raw_query
@@ -136,13 +139,15 @@ class TwilioDoor:
             claimed = claim(headers.get(SIGNATURE), headers.get(SETTINGS))
         except SignatureError as error:
             raise _forged(error) from None
+        params = dict(fields)
+        path, query = _asked_first(path, params, query)
         kept = {
             name.decode("latin-1"): value.decode("latin-1")[:_LONGEST_KEPT]
             for name, value in headers.items()
             if name in _KEPT or name.startswith(b"x-twilio-")
         }
         kept[PATH] = f"{method} {target}"
-        return _Request(path, target, dict(fields), query, signed, claimed, kept, body)
+        return _Request(path, target, params, query, signed, claimed, kept, body)
 
     def _verified(self, request: _Request) -> Account:
         subaccounts = self._accounts()
@@ -158,7 +163,7 @@ class TwilioDoor:
         line = self._answerer.line(request.params)
         if line is not None and account.merchant_id not in (COMPANY, line.merchant_id):
             # Its token is the merchant's own: with it, calls of others' numbers could be made up.
-            raise _forged(SignatureError(f"{account.sid} is another merchant's account than that of {line.phone}"))
+            raise _wrong_merchant(account, line)
         return account
 
     def _claimed_accounts(self, request: _Request, subaccounts: Mapping[str, Account]) -> list[Account]:
@@ -233,7 +238,25 @@ class TwilioDoor:
             body=request.body,
             answered=answered,
         )
+        if kind == "debugger":
+            made = self._placed(made, account)
         return (await self._recorder.keep(made, in_call=request.path.part is not None)).value
+
+    def _placed(self, alert: Callback, account: Account) -> Callback:
+        """The alert, without the number that it names where that is not of the account's merchant.
+
+        Twilio signs what is in the payload with the account's token, and that is the merchant's own.
+        """
+        phone = alert.params.get("To")
+        if account.merchant_id == COMPANY or phone is None:
+            return alert
+        line = self._answerer.line(alert.params)
+        if line is not None and line.merchant_id == account.merchant_id:
+            return alert
+        if line is not None:
+            log.warning("twilio.alert_of_another", account=account.sid, alert=alert.params.get("Sid"), number=phone)
+        kept = {name: value for name, value in alert.params.items() if name not in _PLACES}
+        return msgspec.structs.replace(alert, params=kept, call_sid=None)
 
 
 def _headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -242,6 +265,26 @@ def _headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     for name, value in headers:
         found.setdefault(name, value)
     return found
+
+
+def _asked_first(path: _Path, params: Mapping[str, str], query: Mapping[str, str]) -> tuple[_Path, Mapping[str, str]]:
+    """What a call is really about that comes to us as a fallback: Twilio says in ErrorUrl which address failed.
+
+    An address of ours that failed in mid-call says how far the call is; to begin anew would greet once more, and ring
+    who was rung or has talked. The signature covers the field. Source:
+    https://www.twilio.com/docs/usage/webhooks/voice-webhooks#fallback-urls
+    """
+    if path.part != "incoming" or not params.get("ErrorUrl"):
+        return path, query
+    try:
+        failed = urlsplit(params["ErrorUrl"])
+        theirs = dict(parse_qsl(failed.query, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+    except ValueError:
+        return path, query
+    asked = PATHS.get(failed.path)
+    if asked is None or asked.part is None:
+        return path, query
+    return asked, {**query, **theirs}
 
 
 def _content(content_type: bytes, body: bytes, target: str) -> tuple[Fields, Signed]:
@@ -289,3 +332,17 @@ def _malformed(why: str) -> Refused:
 def _forged(error: SignatureError) -> Refused:
     log.warning("twilio.bad_signature", reason=str(error))
     return Refused(403, "bad_signature", str(error))
+
+
+def _wrong_merchant(account: Account, line: Line) -> Refused:
+    whose = line.merchant or "the company"
+    why = f"{account.sid} ({account.name}) is another merchant's account, and {line.phone} is a number of {whose}"
+    log.error(
+        "twilio.wrong_merchant",
+        account=account.sid,
+        number=line.phone,
+        reason=why,
+        help=f"if that is its account at Twilio: holdfast twilio accounts add {account.sid} --merchant "
+        f"{line.merchant or repr('')}, or holdfast numbers set {line.phone} --merchant KEY; else its token is misused",
+    )
+    return Refused(403, "wrong_merchant", why)

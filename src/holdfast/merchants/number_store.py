@@ -19,6 +19,12 @@ async def by_phones(db: Executor, phones: Sequence[str]) -> dict[str, Number]:
     return {row["phone"]: Number(*row) for row in rows}
 
 
+async def of_account(db: Executor, sid: str) -> list[Number]:
+    """Those of a subaccount, by phone."""
+    rows = await db.fetch(f"SELECT {_NUMBER} FROM number WHERE account = $1 ORDER BY phone", sid)
+    return [Number(*row) for row in rows]
+
+
 async def numbers(
     db: Executor,
     *,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from holdfast.voice import twiml
-from holdfast.voice.folding import is_test
+from holdfast.voice.folding import is_test, number
 from holdfast.voice.model import Announce, Decision, Dial, Line, Over, TakeMessage
 from holdfast.voice.routing import decide
 from holdfast.voice.signals import ANSWERS
@@ -13,6 +13,8 @@ from holdfast.voice.snapshot import Snapshots
 
 LAST_RESORT = twiml.LAST_RESORT
 """What to answer when anything of ours fails."""
+HUNG_UP = "the caller hung up"
+"""What `call_store.derive` takes for a call that was abandoned."""
 _GONE = frozenset(("completed", "canceled", "busy", "failed", "no-answer"))
 """States of a call in which nobody listens any more."""
 
@@ -39,7 +41,7 @@ class Answerer:
         self._clock = clock
 
     def incoming(self, params: Mapping[str, str], query: Mapping[str, str]) -> Answer:
-        """A call begins; or Twilio asks again, at a fallback address, what to do with it."""
+        """A call begins; or its first question failed, and Twilio asks at the fallback address."""
         return self._decided(params, query)
 
     def dialed(self, params: Mapping[str, str], query: Mapping[str, str]) -> Answer:
@@ -47,13 +49,15 @@ class Answerer:
         if params.get("DialCallStatus") in ("completed", "answered"):
             return self._told(params, query, Over("answered"))
         if params.get("DialCallStatus") == "canceled" or params.get("CallStatus") in _GONE:
-            return self._told(params, query, Over("the caller hung up"))
+            return self._told(params, query, Over(HUNG_UP))
         return self._decided(params, query)
 
     def recorded(self, params: Mapping[str, str], query: Mapping[str, str]) -> Answer:
-        """A message was left."""
-        _count(query, "over", "message left")
-        return Answer(twiml.thanks(), "over: message left", self.line(params))
+        """A message was left; or a recording was begun that holds nothing, which `folding` takes for no message."""
+        is_empty = number(params.get("RecordingDuration"), most=0) == 0
+        why, told = (HUNG_UP, twiml.no_message()) if is_empty else ("message left", twiml.thanks())
+        _count(query, "over", why)
+        return Answer(told, f"over: {why}", self.line(params))
 
     def _decided(self, params: Mapping[str, str], query: Mapping[str, str]) -> Answer:
         decision = decide(

@@ -159,7 +159,7 @@ class OurDoors(_Detector):
     """Our own fault: Twilio cannot use what our doors answer, or we cannot take what it says."""
 
     _BROKEN = frozenset({"away", "no_account", "last_resort", "not_kept", "error"})
-    _STRANGE = frozenset({"bad_signature", "unknown_key", "unknown_account"})
+    _STRANGE = frozenset({"bad_signature", "wrong_merchant", "unknown_key", "unknown_account"})
 
     def __init__(self, settings: TwilioSettings) -> None:
         self._settings = settings

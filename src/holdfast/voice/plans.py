@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,6 +58,34 @@ def checked_plan(plan: Plan) -> Plan:
         raise VoiceError(f"{plan.language[:40]!r} is not a language: write en-US, en-GB, de-DE …")
     _voicemail(plan)
     return msgspec.structs.replace(plan, targets=targets)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """What is said of a plan, and nothing of what else is in it. `rings`: of all targets. `fields`: the others."""
+
+    targets: tuple[str, ...] = ()
+    rings: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, before: Plan | None) -> Plan:
+        """The plan as it is then; a target that stays keeps its region and ring time. Raises VoiceError."""
+        plan = before if before is not None else Plan()
+        known = {target.address: target for target in plan.targets}
+        targets = tuple(known.get(one, PlanTarget(one)) for one in self.targets) or plan.targets
+        if not targets:
+            given = [*(("rings",) if self.rings is not None else ()), *self.fields]
+            raise VoiceError(f"has {', '.join(given)} but no targets: name who is to be rung, separated by spaces")
+        if self.rings is not None:
+            targets = tuple(msgspec.structs.replace(target, rings=self.rings) for target in targets)
+        return checked_plan(msgspec.structs.replace(plan, targets=targets, **self.fields))
+
+
+def checked_change(change: PlanChange) -> PlanChange:
+    """The change, its targets in E.164, as far as can be seen without the plan. Raises VoiceError."""
+    if not change.targets:
+        return change
+    return replace(change, targets=tuple(target.address for target in change.of(None).targets))
 
 
 def _target(place: int, target: PlanTarget) -> PlanTarget:

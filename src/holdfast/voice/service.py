@@ -1,44 +1,24 @@
 """Numbers and their plans: adding, changing, importing and explaining them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
-from holdfast.merchants.files import Fields, Rejected, read_rows
-from holdfast.merchants.model import COMPANY, MerchantError
+from holdfast.merchants.files import Rejected
+from holdfast.merchants.model import COMPANY
 from holdfast.merchants.numbers import NewNumber, Number, checked_region, e164, region_of, time_zone_of
 from holdfast.twilio import store as accounts
-from holdfast.twilio.model import TwilioError
+from holdfast.twilio.model import Account
 from holdfast.twilio.service import NUMBER, checked_sid
 from holdfast.voice import store
-from holdfast.voice.hours import read_opening
-from holdfast.voice.model import Plan, PlanTarget, UnknownError, VoiceError
-from holdfast.voice.plans import checked_plan
+from holdfast.voice.model import Plan, UnknownError, VoiceError
+from holdfast.voice.plans import PlanChange, checked_change, checked_plan
 
-COLUMNS = (
-    "phone",
-    "merchant",
-    "region",
-    "stands_in",
-    "account",
-    "sid",
-    "targets",
-    "rings",
-    "hours",
-    "time_zone",
-    "greeting",
-    "closed_greeting",
-    "voicemail_greeting",
-    "language",
-)
-_OF_PLANS = COLUMNS[COLUMNS.index("rings") :]
-_YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0", "")
 _CHUNK = 1000
 
 
@@ -52,7 +32,8 @@ class Wanted:
     account: str | None = None
     sid: str | None = None
     stands_in: bool | None = None
-    plan: Plan | None = None
+    plan: Plan | PlanChange | None = None
+    """A whole plan, or what is said of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,68 +99,10 @@ def checked(wanted: Wanted) -> Wanted:
         raise VoiceError(f"{wanted.sid[:60]!r} is not a number's SID at Twilio: PN and 32 digits from 0 to f")
     if wanted.account is not None:
         checked_sid(wanted.account)
-    return replace(wanted, phone=phone, plan=checked_plan(wanted.plan) if wanted.plan is not None else None)
-
-
-def read_file(path: Path) -> Iterator[Row | Rejected]:
-    """The numbers of a CSV (with a header line) or JSON lines file, in order. Raises MerchantError, OSError.
-
-    A row that cannot be taken comes as Rejected, and so does a number that was there before.
-    """
-    seen: dict[str, int] = {}
-    for line, fields in read_rows(path, COLUMNS, ("phone", "merchant")):
-        yield fields if isinstance(fields, Rejected) else _row(line, fields, seen)
-
-
-def _row(line: int, fields: Fields, seen: dict[str, int]) -> Row | Rejected:
-    try:
-        wanted = checked(
-            Wanted(
-                fields.get("phone", ""),
-                fields.get("merchant", ""),
-                fields.get("region") or None,
-                fields.get("account") or None,
-                fields.get("sid") or None,
-                _switch(fields.get("stands_in", ""), "stands_in") if fields.get("stands_in") else None,
-                _plan(fields),
-            )
-        )
-    except (MerchantError, TwilioError, VoiceError) as error:
-        return Rejected(line, str(error))
-    for name in (wanted.phone, wanted.sid):
-        if name is not None and seen.setdefault(name, line) != line:
-            return Rejected(line, f"{name} was on line {seen[name]} already")
-    return Row(line, wanted)
-
-
-def _plan(fields: Fields) -> Plan | None:
-    targets = fields.get("targets", "").split()
-    if not targets:
-        given = [name for name in _OF_PLANS if fields.get(name)]
-        if given:
-            raise VoiceError(f"has {', '.join(given)} but no targets: name who is to be rung, separated by spaces")
-        return None
-    rings = fields.get("rings") or "20"
-    if not rings.isdecimal() or len(rings) > 6:
-        raise VoiceError(f"rings is a number of seconds, not {rings[:40]!r}")
-    hours = tuple(read_opening(one) for one in fields.get("hours", "").split(";") if one.strip())
-    return Plan(
-        tuple(PlanTarget(one, int(rings)) for one in targets),
-        hours,
-        fields.get("time_zone") or None,
-        fields.get("greeting") or None,
-        fields.get("closed_greeting") or None,
-        fields.get("voicemail_greeting") or None,
-        language=fields.get("language") or Plan().language,
-    )
-
-
-def _switch(text: str, name: str) -> bool:
-    if text.lower() in _YES:
-        return True
-    if text.lower() in _NO:
-        return False
-    raise VoiceError(f"{name} is yes or no, not {text[:40]!r}")
+    plan = wanted.plan
+    if plan is not None:
+        plan = checked_plan(plan) if isinstance(plan, Plan) else checked_change(plan)
+    return replace(wanted, phone=phone, plan=plan)
 
 
 async def import_rows(
@@ -198,14 +121,15 @@ async def import_rows(
             rejected.append(item)
     async with pool.acquire() as connection, connection.transaction():
         news = await _looked_up(connection, rows, rejected, main)
+        plans = await _plans(connection, rows, rejected)
         if rejected or dry_run:
             return Imported(len(rows)), sorted(rejected, key=lambda one: one.line)
         result = Imported(len(rows))
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
             added, changed = await _put(connection, news[start : start + _CHUNK], _to_main(chunk, main))
-            plans = {row.wanted.phone: row.wanted.plan for row in chunk if row.wanted.plan}
-            put = await store.put_plans(connection, plans, changed_by=by) if plans else 0
+            theirs = {row.wanted.phone: plans[row.wanted.phone] for row in chunk if row.wanted.phone in plans}
+            put = await store.put_plans(connection, theirs, changed_by=by) if theirs else 0
             result = Imported(len(rows), result.added + added, result.changed + changed, result.plans + put)
         await _no_circles(connection, [row.wanted.phone for row in rows])
     return result, []
@@ -226,11 +150,11 @@ async def put(pool: Pool, wanted: Wanted, *, by: str, main: str | None, new: boo
         rejected: list[Rejected] = []
         rows = [Row(1, wanted)]
         news = await _looked_up(connection, rows, rejected, main)
+        plans = await _plans(connection, rows, rejected)
         if rejected:
             raise VoiceError(rejected[0].reason)
         await _put(connection, news, _to_main(rows, main))
-        if wanted.plan is not None:
-            await store.put_plans(connection, {wanted.phone: wanted.plan}, changed_by=by)
+        await store.put_plans(connection, plans, changed_by=by)
         await _no_circles(connection, [wanted.phone])
         number = await number_store.find(connection, wanted.phone)
     assert number is not None
@@ -284,7 +208,7 @@ async def _looked_up(
     """Rows as they are stored; those that name what is not there are rejected."""
     there = await number_store.by_phones(db, [row.wanted.phone for row in rows])
     ids = await merchants.ids(db, sorted({row.wanted.merchant for row in rows if row.wanted.merchant}))
-    known = {account.sid for account in await accounts.accounts(db)}
+    known = {account.sid: account for account in await accounts.accounts(db)}
     news = []
     for row in rows:
         wanted, before = row.wanted, there.get(row.wanted.phone)
@@ -301,8 +225,46 @@ async def _looked_up(
                 )
             )
         else:
-            news.append(_new(wanted, before, ids.get(wanted.merchant or "", COMPANY), main))
+            new = _new(wanted, before, ids.get(wanted.merchant or "", COMPANY), main)
+            kept = before.account if before is not None and wanted.account is None else None
+            account = known.get(new.account or kept or "")
+            if account is not None and account.merchant_id not in (COMPANY, new.merchant_id):
+                rejected.append(Rejected(row.line, _of_another(new.phone, account)))
+            else:
+                news.append(new)
     return news
+
+
+def _of_another(phone: str, account: Account) -> str:
+    return (
+        f"{phone} cannot be of Twilio account {account.sid} ({account.name}), which is another merchant's: its calls "
+        "would be refused, since a merchant's own token speaks of that merchant's numbers alone. Name the account that "
+        f"has the number (--account), or whose the account is: `holdfast twilio accounts add {account.sid} --merchant "
+        "KEY`, '' for the company"
+    )
+
+
+async def others_numbers(db: Pool | Connection, sid: str, merchant_id: int) -> list[str]:
+    """Numbers of this account that could not be called if it were this merchant's; the company's may have any."""
+    if merchant_id == COMPANY:
+        return []
+    return [one.phone for one in await number_store.of_account(db, sid) if one.merchant_id != merchant_id]
+
+
+async def _plans(db: Connection, rows: Sequence[Row], rejected: list[Rejected]) -> dict[str, Plan]:
+    """The plans that rows give, by phone: what is said of one is merged with what is there, or the row rejected."""
+    before = await store.plans(db, [row.wanted.phone for row in rows if isinstance(row.wanted.plan, PlanChange)])
+    found: dict[str, Plan] = {}
+    for row in rows:
+        match row.wanted.plan:
+            case Plan() as plan:
+                found[row.wanted.phone] = plan
+            case PlanChange() as change:
+                try:
+                    found[row.wanted.phone] = change.of(before.get(row.wanted.phone))
+                except VoiceError as error:
+                    rejected.append(Rejected(row.line, str(error)))
+    return found
 
 
 def _new(wanted: Wanted, before: Number | None, merchant_id: int, main: str | None) -> NewNumber:

@@ -56,6 +56,14 @@ def thanks() -> bytes:
     return _written(response)
 
 
+def no_message() -> bytes:
+    """After a recording that holds nothing, should the caller still be there."""
+    response = VoiceResponse()
+    response.say(GOODBYE, language=OURS)
+    response.hangup()
+    return _written(response)
+
+
 def tried_in(query: Mapping[str, str]) -> tuple[str, ...]:
     """The addresses that were rung, from the query of an address that was written here."""
     return tuple(query.get("tried", "").split()[:MOST_TARGETS])
