@@ -278,7 +278,7 @@ async def test_a_test_call_is_kept_and_counts_nowhere(pool):
 
 async def test_a_leg_of_a_test_call_counts_in_no_health(pool):
     """Also where who calls says it, and where it is known only once the leg is there."""
-    one = Keeper(pool, Announcer(Catalogue(), lambda _: None), clock=lambda: NOW + 60, test_callers=(CALLER,))
+    one = Keeper(pool, Announcer(lambda _: None), clock=lambda: NOW + 60, test_callers=(CALLER,))
     legs, at = dict(LEGS.values), datetime.fromtimestamp(NOW + 60, UTC)
     for second in range(6):
         about = call()
@@ -427,7 +427,7 @@ async def test_an_alert_is_kept_and_counted_once_with_the_number_that_it_is_abou
 
 
 async def test_an_alert_about_another_programs_address_is_that_ones(pool):
-    keeping = Keeper(pool, Announcer(Catalogue(), lambda _: None), clock=lambda: NOW, public=("https://ours.example",))
+    keeping = Keeper(pool, Announcer(lambda _: None), clock=lambda: NOW, public=("https://ours.example",))
     before = count(ALERTS, "other", "voice", "11200")
     for url in ("https://sms.example/in", "https://ours.example/hooks/twilio/voice"):
         payload = json.dumps({"error_code": 11200, "webhook": {"request": {"url": url, "parameters": {}}}})
