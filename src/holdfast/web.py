@@ -27,7 +27,7 @@ from holdfast.db.pool import Pool
 from holdfast.delivery import signals as delivery_signals
 from holdfast.desk import open_desk
 from holdfast.gateway.calls import Calls
-from holdfast.gateway.protocol import BoundedProtocol, HotDoor
+from holdfast.gateway.protocol import BoundedProtocol, HotDoor, raise_file_limit
 from holdfast.gateway.receiving import Message, Receive, Scope, Send
 from holdfast.gateway.stripe import StripeDoor
 from holdfast.health.board import Board
@@ -218,7 +218,7 @@ async def _hang_up(server: _Server) -> None:
 def _config(app: Doors, hot: Mapping[bytes, HotDoor]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=cast(type[BoundedProtocol], partial(BoundedProtocol, hot=hot)),
+        http=cast(type[BoundedProtocol], partial(BoundedProtocol, hot=hot, most_connections=raise_file_limit())),
         proxy_headers=False,  # addresses of senders are not used
         ws="none",
         lifespan="off",
@@ -228,7 +228,7 @@ def _config(app: Doors, hot: Mapping[bytes, HotDoor]) -> uvicorn.Config:
         date_header=False,
         timeout_keep_alive=60,
         timeout_graceful_shutdown=GRACE,
-        limit_concurrency=8192,
+        limit_concurrency=None,  # it refuses calls as well; see BoundedProtocol
         backlog=2048,
     )
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +24,7 @@ from holdfast.queue.model import Stage
 from holdfast.voice import call_store, health, health_store
 from holdfast.voice.keeping import SETTLING, Keeper
 from holdfast.voice.model import Callback
+from holdfast.voice.recorder import NOT_NOW
 from holdfast.voice.signals import ALERTS, CALLS, LEGS
 from holdfast.voice.voicemails import Announcer
 from tests.servers import clear
@@ -404,6 +406,16 @@ async def test_old_calls_go(pool):
     async with pool.acquire() as connection:
         assert await call_store.prune(connection, datetime.fromtimestamp(NOW - 1, UTC), 100) == 0
         assert await call_store.prune(connection, datetime.fromtimestamp(NOW + 100, UTC), 100) == 4
+
+
+async def test_a_server_that_only_reads_is_no_store_for_callbacks(pool, database_url):
+    await keeper(pool).probe()
+    mark = "&" if "?" in database_url else "?"
+    reading = await create_pool(f"{database_url}{mark}default_transaction_read_only=on", size=1, name="tests")
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError) as raised:
+        await keeper(reading).probe()
+    await reading.close()
+    assert isinstance(raised.value, NOT_NOW)
 
 
 def test_ids_are_the_same_for_the_same_request():

@@ -31,11 +31,20 @@ class Shelf:
         self.opened.set()
         self.error: Exception | None = None
         self.poison: str | None = None
+        self.hangs_alone = False
+        self.deadlocks_alone = 0
+        self.tried_alone = 0
 
     async def store(self, batch: Sequence[Callback]) -> list[bool]:
         await self.opened.wait()
         if self.error is not None:
             raise self.error
+        if len(batch) == 1 and self.hangs_alone:
+            self.tried_alone += 1
+            await asyncio.Event().wait()
+        if len(batch) == 1 and self.deadlocks_alone:
+            self.deadlocks_alone -= 1
+            raise asyncpg.DeadlockDetectedError("deadlock")
         if any(one.event_id == self.poison for one in batch):
             raise asyncpg.DataError("it is not to be stored")
         self.batches.append(len(batch))
@@ -148,6 +157,28 @@ async def test_one_that_the_store_refuses_does_not_take_its_company_with_it(worl
     kept = await asyncio.gather(*(world.recorder.keep(one, in_call=False) for one in callbacks))
     assert kept == [Kept.NEW] * 4 + [Kept.REFUSED] + [Kept.NEW] * 4
     assert len(list((tmp_path / "spool" / REFUSED).iterdir())) == 1
+    assert world.recorder.store_answers
+
+
+async def test_a_store_that_hangs_over_one_keeps_no_other_waiting(hasty):
+    callbacks = [news() for _ in range(9)]
+    hasty.shelf.poison, hasty.shelf.hangs_alone = callbacks[0].event_id, True
+    kept = await asyncio.gather(*(hasty.recorder.keep(one, in_call=False) for one in callbacks))
+    assert set(kept) == {Kept.SPOOLED}
+    async with asyncio.timeout(10):
+        while hasty.recorder.store_answers:
+            await asyncio.sleep(0.01)
+    assert hasty.shelf.tried_alone == 1
+    hasty.shelf.hangs_alone = False
+    await hasty.recorder.probe()
+    assert await hasty.recorder.keep(news(), in_call=False) is Kept.NEW
+
+
+async def test_one_that_got_in_anothers_way_when_stored_alone_is_tried_again(world, tmp_path):
+    callbacks = [news() for _ in range(3)]
+    world.shelf.poison, world.shelf.deadlocks_alone = callbacks[0].event_id, 1
+    kept = await asyncio.gather(*(world.recorder.keep(one, in_call=False) for one in callbacks))
+    assert kept == [Kept.REFUSED, Kept.NEW, Kept.NEW]
     assert world.recorder.store_answers
 
 

@@ -16,7 +16,6 @@ from holdfast.loops import repeat
 from holdfast.merchants.model import COMPANY
 from holdfast.twilio.model import Account
 from holdfast.twilio.signature import Verifier, key_pairs
-from holdfast.voice import store as voice_store
 from holdfast.voice.answering import Answerer
 from holdfast.voice.keeping import Keeper
 from holdfast.voice.recorder import Drainer, Recorder
@@ -36,7 +35,6 @@ class Calls:
     def __init__(self, settings: Settings, pool: Pool, general: Pool) -> None:
         """Takes the snapshot on disk at once. `pool` stores callbacks and does nothing else."""
         self.changed = asyncio.Event()
-        self._pool = pool
         self._general = general
         self._turned: TurnedLevers | None = None
         """None: not read yet."""
@@ -45,10 +43,9 @@ class Calls:
         self._spool = Spool(settings.data_dir)
         announcer = Announcer(self._time_zone_of)
         tests = (settings.twilio_test_number,) if settings.twilio_test_number is not None else ()
-        self._keeper = Keeper(
-            pool, announcer, test_callers=tests, public=(settings.public, *settings.former_public_urls)
-        )
-        self._recorder = Recorder(self._keeper.store, self._probe, self._spool)
+        public = (settings.public, *settings.former_public_urls)
+        self._keeper = Keeper(pool, announcer, test_callers=tests, public=public)
+        self._recorder = Recorder(self._keeper.store, self._keeper.probe, self._spool)
         self._drainer = Drainer(self._keeper.store, self._spool, lambda: self._recorder.store_answers)
         main = main_account(settings)
         if main is None:
@@ -87,9 +84,6 @@ class Calls:
 
     async def _refresh(self) -> int:
         return await self._snapshots.refresh(self._general, self._turned)
-
-    async def _probe(self) -> object:
-        return await voice_store.version(self._pool)
 
     def _accounts(self) -> Mapping[str, Account] | None:
         return self._snapshots.current.accounts if self._snapshots.age() is not None else None

@@ -21,6 +21,12 @@ PREFIX = "twilio."
 """Before a callback's kind, its event's type."""
 
 
+async def only_reads(db: Pool) -> bool:
+    """Whether nothing can be written now: on a standby, or for its settings. Raises what `AWAY` lists."""
+    found: bool = await db.fetchval("SELECT current_setting('transaction_read_only')::bool FROM voice_version")
+    return found
+
+
 async def add_events(db: Connection, callbacks: Sequence[Callback]) -> set[str]:
     """Store callbacks (no id twice) verbatim, as done when they came: nothing routes them. Returns the new event ids.
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
+import asyncpg
 import structlog
 
 from holdfast.db.pool import Connection, Pool
@@ -63,6 +64,11 @@ class Keeper:
         self._count(ended, legs)
         count_alerts(alerts)
         return new
+
+    async def probe(self) -> None:
+        """Raises what `recorder.NOT_NOW` lists while callbacks cannot be stored, as on a server that only reads."""
+        if await store.only_reads(self._pool):
+            raise asyncpg.ReadOnlySQLTransactionError("the server only reads")
 
     async def _merge(self, db: Connection, changes: Changes) -> tuple[list[str], list[LegChange]]:
         """The sids of the calls that ended now, and the legs that are new."""

@@ -106,7 +106,7 @@ class Recorder:
         call_patience: Patience = CALL_PATIENCE,
         patience: Patience = PATIENCE,
     ) -> None:
-        """`probe` raises while the store is away."""
+        """`probe` raises while the store is away, or takes nothing."""
         self._store = store
         self._probe = probe
         self._spool = spool
@@ -251,13 +251,14 @@ class Recorder:
                 _tell(entry, Kept.NEW if is_new else Kept.DUPLICATE)
 
     async def _one_by_one(self, batch: list[_Entry]) -> None:
-        for entry in batch:
+        for place, entry in enumerate(batch):
             try:
-                (is_new,) = await self._store([entry.callback])
+                (is_new,) = await _within(self._patience.commit, store_all(self._store, [entry.callback]))
                 _tell(entry, Kept.NEW if is_new else Kept.DUPLICATE)
             except NOT_NOW as error:
                 self._away(error)
-                _fail([entry])
+                _fail(batch[place:])
+                return
             except Exception as error:  # noqa: BLE001 - whatever it was, it is not lost
                 await self._refused(entry, error)
 
@@ -317,7 +318,7 @@ class Drainer:
 
     async def _drain_one(self, callback: Callback) -> None:
         try:
-            await self._store([callback])
+            await store_all(self._store, [callback])
         except NOT_NOW:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, it is not lost
