@@ -14,7 +14,7 @@ from holdfast.signals.shares import bounds
 from holdfast.twilio import store as accounts_store
 from holdfast.twilio.client import TwilioClient
 from holdfast.twilio.model import TwilioApiError, TwilioError
-from holdfast.voice import impact_store, repoint_store, testing_store
+from holdfast.voice import health_store, impact_store, repoint_store, testing_store
 from holdfast.voice.addresses import behind
 from holdfast.voice.isolation import isolation
 from holdfast.voice.real_calls import RealCaller
@@ -29,6 +29,8 @@ ASIDE = timedelta(hours=1)
 TOLERATED = 0.02
 """Share of calls by which it may be worse than usual: that is not to be told from chance."""
 AGAIN = timedelta(seconds=20)
+LATELY = timedelta(minutes=15)
+"""Where a call flow cannot be tested, the calls of so long say whether calls are answered."""
 FOR_LONG = timedelta(weeks=4)
 _VOICE = frozenset(lever.name for lever in VOICE)
 _SHOWN = 20
@@ -47,6 +49,8 @@ async def try_calls(run: Run, *, count: int = 5, real: int = 1) -> Outcome:
         flows = await _walked(run, numbers)
     except CannotTestError as error:
         return Failed(f"call flows cannot be tested: {error}")
+    if flows[0].unreachable:
+        return await _not_from_here(run, flows[0], numbers[:real])
     evidence: dict[str, Any] = {"flows": [_flow(one) for one in flows]}
     wrong = [one for one in flows if one.problem]
     if wrong:
@@ -56,6 +60,20 @@ async def try_calls(run: Run, *, count: int = 5, real: int = 1) -> Outcome:
     if run.settings.twilio_test_number is None:
         return Done(f"{said}. Nobody was really called: HOLDFAST_TWILIO_TEST_NUMBER is not set", evidence)
     return await _also_really(run, run.settings.twilio_test_number, numbers[:real], said, evidence)
+
+
+async def _not_from_here(run: Run, tried: Flow, numbers: list[Number]) -> Outcome:
+    """Our door cannot be reached from this host, which says nothing of Twilio: a real call does, or those that came."""
+    said = f"call flows cannot be tested from here ({tried.steps[0].problem})"
+    evidence: dict[str, Any] = {"flows": [_flow(tried)]}
+    if run.settings.twilio_test_number is not None and numbers:
+        return await _also_really(run, run.settings.twilio_test_number, numbers, said, evidence)
+    calls = await health_store.calls(run.pool, run.now - LATELY, run.now)
+    evidence |= {"calls": calls.ended, "calls_failed": calls.failed}
+    seen = f"of {calls.ended} calls that ended in the last {lasted(LATELY)}, {calls.failed} failed"
+    if calls.ended and calls.failed * 2 < calls.ended:
+        return NotApplicable(f"{said}; {seen}", evidence)
+    return Failed(f"{said}, and real calls do not show that it answers: {seen}", evidence)
 
 
 async def _also_really(run: Run, calling: str, numbers: list[Number], said: str, evidence: dict[str, Any]) -> Outcome:
@@ -81,18 +99,24 @@ async def _sample(run: Run, count: int) -> list[Number]:
 
 
 async def _walked(run: Run, numbers: list[Number]) -> list[Flow]:
-    """At our public URL; where that cannot be reached from here, at the door itself. Raises CannotTestError."""
+    """At our public URL; where that cannot be reached from here, at the door itself; never none.
+
+    Where neither can be reached, there is one flow that says so. Raises CannotTestError.
+    """
     accounts = {one.sid: one for one in await accounts_store.accounts(run.pool)}
     public = await _all_flows(run, numbers, accounts, None)
     local = f"http://{run.settings.listen}"
-    if local != run.settings.public and all("cannot be reached" in one.problem for one in public):
-        return await _all_flows(run, numbers, accounts, local)
-    return public
+    if not public[0].unreachable or local == run.settings.public:
+        return public
+    here = await _all_flows(run, numbers, accounts, local)
+    return public if here[0].unreachable else here
 
 
 async def _all_flows(run: Run, numbers: list[Number], accounts: dict[str, Any], at: str | None) -> list[Flow]:
+    """None after the first where that one cannot be reached: for each, seconds would be waited."""
     async with Walker(run.settings, accounts, at) as walker:
-        return [await walker.call(number) for number in numbers]
+        first = await walker.call(numbers[0])
+        return [first] if first.unreachable else [first, *[await walker.call(number) for number in numbers[1:]]]
 
 
 def _flow(one: Flow) -> dict[str, Any]:
