@@ -4,12 +4,23 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+from holdfast.db.pool import Pool
 from holdfast.durations import lasted
 from holdfast.levers import store as levers
 from holdfast.levers.model import VOICE
 from holdfast.merchants import number_store
 from holdfast.merchants.numbers import Number
-from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, Waiting, action
+from holdfast.runbooks.actions import (
+    REGISTRY,
+    Done,
+    Failed,
+    Mitigation,
+    NotApplicable,
+    Outcome,
+    Run,
+    Waiting,
+    action,
+)
 from holdfast.signals.shares import bounds
 from holdfast.twilio import store as accounts_store
 from holdfast.twilio.client import TwilioClient
@@ -31,7 +42,6 @@ TOLERATED = 0.02
 AGAIN = timedelta(seconds=20)
 LATELY = timedelta(minutes=15)
 """Where a call flow cannot be tested, the calls of so long say whether calls are answered."""
-FOR_LONG = timedelta(weeks=4)
 _VOICE = frozenset(lever.name for lever in VOICE)
 _SHOWN = 20
 
@@ -176,10 +186,10 @@ def _share(part: int, whole: int) -> float:
 # Our own fault: the public URL has moved
 
 
-@action("voice.repoint", expires=FOR_LONG, listed=True, patience=timedelta(minutes=30))
+@action("voice.repoint", expires=timedelta(weeks=4), listed=True, patience=timedelta(minutes=30))
 async def repoint(run: Run, *, batch: int = 20) -> Outcome:
     """Let Twilio call our present public URL for numbers that still have a former one; old addresses are kept."""
-    mine = f"incident {run.incident.id}"
+    mine = _mover(run.incident.id)
     try:
         async with await _twilio(run) as twilio:
             repointer = _repointer(run, twilio)
@@ -222,18 +232,33 @@ async def _(run: Run) -> str:
 
 @repoint.verify
 async def _(run: Run) -> bool:
-    found = await repoint_store.by_actor(run.pool, f"incident {run.incident.id}")
+    found = await repoint_store.by_actor(run.pool, _mover(run.incident.id))
     return found is not None and found.state == "done"
 
 
 @repoint.undo
 async def _(run: Run) -> str:
-    found = await repoint_store.by_actor(run.pool, f"incident {run.incident.id}")
+    found = await repoint_store.by_actor(run.pool, _mover(run.incident.id))
     if found is None or found.state == "undone":
         return "nothing was moved"
     async with await _twilio(run) as twilio:
         undone = await _repointer(run, twilio).undo(found.id, now=run.now)
     return f"{undone.undone} of {undone.numbers} numbers have their former addresses, or were left to who changed them"
+
+
+@REGISTRY.ledger
+async def moves_under_way(pool: Pool, incident_id: int) -> list[Mitigation]:
+    """The incident's move of numbers, as long as some are neither moved, left nor moved back: then it is as it is."""
+    found = await repoint_store.by_actor(pool, _mover(incident_id))
+    if found is None or found.state != "under way":
+        return []
+    what = f"{found.done} of {found.numbers} numbers are moved to {found.base}, the others are not"
+    return [Mitigation(what, found.actor, found.began_at, None, "holdfast voice repoint undo")]
+
+
+def _mover(incident_id: int) -> str:
+    """Who moves numbers for an incident."""
+    return f"incident {incident_id}"
 
 
 async def _twilio(run: Run) -> TwilioClient:
