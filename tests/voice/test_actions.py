@@ -1,11 +1,15 @@
 """What the runbook of an outage does about calls: sees, leads round, takes messages, tries, and watches."""
 
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from holdfast.config import Settings
+from holdfast.drills.twilio import EmulatedTwilio
 from holdfast.health.model import Finding
 from holdfast.health.restoration import watch_restoration
 from holdfast.incidents import store as incidents
@@ -404,19 +408,62 @@ async def test_call_flows_cannot_be_tested_without_numbers_or_token(pool, run, n
     assert (type(outcome), "HOLDFAST_TWILIO_ACCOUNT_SID" in outcome.said) == (Failed, True)
 
 
+def at_door(url, listen="127.0.0.1:9") -> Settings:
+    account = "AC" + "1" * 32
+    return Settings(
+        _env_file=None, public_url=url, listen=listen, twilio_account_sid=account, twilio_auth_token="token"
+    )
+
+
 async def test_a_flow_that_goes_wrong_is_named_with_its_step(pool, run, now):
     await bakery(pool, one="desk", two="mobile")
     await kept.call(pool, "missed", phone=TWO, at=now - 5 * MINUTE)
-    away = Settings(
-        _env_file=None,
-        twilio_account_sid="AC" + "1" * 32,
-        twilio_auth_token="token",
-        public_url="http://127.0.0.1:9",
-        listen="127.0.0.1:9",
-    )
-    outcome = await try_calls.run(replace(run, settings=away), count=1)
+    async with EmulatedTwilio() as something:
+        outcome = await try_calls.run(replace(run, settings=at_door(something.url)), count=1)
     assert isinstance(outcome, Failed)
-    assert outcome.said.startswith(f"a call to {TWO} goes wrong at step 1, /hooks/twilio/voice: http://127.0.0.1:9")
+    assert outcome.said.startswith(f"a call to {TWO} goes wrong at step 1, /hooks/twilio/voice: it answered 401")
+
+
+async def test_what_cannot_be_reached_from_here_is_no_failure_where_calls_are_seen_to_be_answered(pool, run, now):
+    await bakery(pool, one="desk")
+    away = replace(run, settings=at_door("http://127.0.0.1:9"))
+    outcome = await try_calls.run(away)
+    assert (type(outcome), "real calls do not show that it answers" in outcome.said) == (Failed, True)
+    for became in ("person", "voicemail", "failed"):
+        await kept.call(pool, became, at=now - 5 * MINUTE)
+    outcome = await try_calls.run(away)
+    assert isinstance(outcome, NotApplicable)
+    assert outcome.said.startswith("call flows cannot be tested from here (http://127.0.0.1:9 cannot be reached")
+    assert "of 3 calls that ended in the last 15 min, 1 failed" in outcome.said
+    for _ in range(3):
+        await kept.call(pool, "failed", at=now - 5 * MINUTE)
+    assert isinstance(await try_calls.run(away), Failed)
+
+
+async def test_where_our_own_public_url_drops_packets_the_door_itself_is_tried(pool, run, now, monkeypatch):
+    """As where a router does not send packets back to where they come from."""
+    monkeypatch.setattr("holdfast.voice.testing.CONNECTS", 0.2)
+    await bakery(pool, one="desk", two="mobile")
+    with dropping() as url:
+        outcome = await try_calls.run(replace(run, settings=at_door(url)))
+        assert (type(outcome), f"{url} cannot be reached" in outcome.said) == (Failed, True)
+        async with EmulatedTwilio() as door:
+            here = at_door(url, listen=door.url.removeprefix("http://"))
+            outcome = await try_calls.run(replace(run, settings=here))
+    assert "it answered 401" in outcome.said, "the door itself was asked"
+
+
+@contextmanager
+def dropping() -> Iterator[str]:
+    """An address where nobody takes connections, and nobody refuses them."""
+    with socket.socket() as full, ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        yield f"http://127.0.0.1:{full.getsockname()[1]}"
 
 
 async def test_nothing_is_left_once_calls_go_as_usual_for_a_while(pool, run, now):

@@ -5,13 +5,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from holdfast.actions import registry
 from holdfast.config import Settings
 from holdfast.drills.twilio import EmulatedTwilio
 from holdfast.drills.twilio_faults import Rule, TwilioFaults
 from holdfast.incidents import store as incidents
 from holdfast.merchants import number_store
 from holdfast.merchants.numbers import NewNumber
-from holdfast.runbooks.actions import Done, Failed, NotApplicable, Run, Waiting
+from holdfast.runbooks.actions import Done, Failed, Mitigation, NotApplicable, Run, Waiting
+from holdfast.runbooks.ledger import in_force
+from holdfast.twilio.client import TwilioClient
+from holdfast.voice.repoint_store import Row
+from holdfast.voice.repointing import Repointer, Survey
 from holdfast.voice.trial_actions import repoint
 from tests.levers.incidents import opened
 
@@ -66,6 +71,27 @@ async def test_undoing_brings_the_former_addresses_back(run, twilio):
     assert (await said(repoint.undoes, run)).startswith("1 of 1 numbers have their former addresses")
     assert twilio.number(PHONE).voice_url == OLD + DOOR
     assert await said(repoint.undoes, run) == "nothing was moved"
+
+
+async def test_a_move_is_in_the_incidents_ledger_while_it_is_under_way(pool, run, twilio):
+    assert await ledger(pool, run) == []
+    survey = Survey(NEW, (Row(PHONE, twilio.number(PHONE).sid, None, {}, {"voice_url": NEW + DOOR}),), (), {}, {})
+    twilio.faults = TwilioFaults.of(Rule("api_error", status=400))
+    async with TwilioClient(twilio.account_sid, twilio.auth_token, twilio.url, tries=1) as client:
+        await Repointer(pool, client, [OLD]).begin(survey, actor=f"incident {run.incident.id}", now=run.now)
+    assert isinstance(await repoint.run(run), Failed)
+    (found,) = await ledger(pool, run)
+    assert (found.what, found.since) == (f"0 of 1 numbers are moved to {NEW}, the others are not", run.now)
+    assert found.undo == "holdfast voice repoint undo"
+    assert await ledger(pool, replace(run, incident=replace(run.incident, id=run.incident.id + 1))) == []
+    twilio.faults = TwilioFaults()
+    twilio.number(PHONE).voice_url = ""
+    assert isinstance(await repoint.run(run), Done)
+    assert await ledger(pool, run) == []
+
+
+async def ledger(pool, run) -> list[Mitigation]:
+    return await in_force(pool, registry(), run.incident, [])
 
 
 async def test_while_twilio_does_not_answer_nobody_is_asked(pool, run, twilio):

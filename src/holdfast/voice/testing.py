@@ -33,6 +33,8 @@ CALLER = "+15005550006"
 """A number that Twilio keeps for tests. Source: https://www.twilio.com/docs/iam/test-credentials"""
 PATIENCE = 15.0
 """Seconds after which Twilio gives up. Source: https://www.twilio.com/docs/voice/twiml"""
+CONNECTS = 5.0
+"""Seconds within which a connection stands: where packets are dropped, nobody says that nothing is reached."""
 MOST_STEPS = 30
 MESSAGE_SECONDS = 5
 Seen = Callable[["Step"], None]
@@ -44,7 +46,10 @@ class CannotTestError(VoiceError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One request to our door. `told`: what we said had happened; `verbs`: what the call is told to do."""
+    """One request to our door. `told`: what we said had happened; `verbs`: what the call is told to do.
+
+    `unreachable`: not even a connection stood.
+    """
 
     door: str
     told: str
@@ -52,6 +57,18 @@ class Step:
     seconds: float
     verbs: tuple[Verb, ...] = ()
     problem: str = ""
+    unreachable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What our door answered, or why there is no answer: `problem`, and whether not even a connection stood."""
+
+    seconds: float
+    status: int | None = None
+    body: bytes = b""
+    problem: str = ""
+    unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,11 @@ class Flow:
             if step.problem:
                 return f"step {number}, {step.door}: {step.problem}"
         return ""
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether the door cannot be reached from here, which says nothing of whether Twilio reaches it."""
+        return bool(self.steps) and self.steps[0].unreachable
 
     @property
     def said(self) -> str:
@@ -109,7 +131,7 @@ class Walker:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE))
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE, sock_connect=CONNECTS))
         return self
 
     async def __aexit__(
@@ -141,10 +163,8 @@ class Walker:
             )
         return sid, token
 
-    async def ask(
-        self, target: str, params: dict[str, str], signing: RequestValidator
-    ) -> tuple[int | None, bytes, float, str]:
-        """POST as Twilio does; (status, body, seconds, why there is no answer)."""
+    async def ask(self, target: str, params: dict[str, str], signing: RequestValidator) -> _Answer:
+        """POST as Twilio does."""
         assert self._session is not None, "use Walker as `async with`"
         signature = signing.compute_signature(self._public + target, params)
         began = time.perf_counter()
@@ -156,11 +176,16 @@ class Walker:
                 allow_redirects=False,
             ) as answer:
                 body = await answer.read()
-                return answer.status, body, time.perf_counter() - began, ""
+                return _Answer(time.perf_counter() - began, answer.status, body)
+        except aiohttp.ClientSSLError as error:
+            unreachable, problem = False, f"TLS with {self.base} failed: {type(error).__name__}"
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            unreachable, problem = True, f"{self.base} cannot be reached: {type(error).__name__}"
         except TimeoutError:
-            return None, b"", time.perf_counter() - began, f"no answer within {PATIENCE:g} s: Twilio would give up"
+            unreachable, problem = False, f"no answer within {PATIENCE:g} s: Twilio would give up"
         except (aiohttp.ClientError, OSError) as error:
-            return None, b"", time.perf_counter() - began, f"{self.base} cannot be reached: {type(error).__name__}"
+            unreachable, problem = False, f"{self.base} gives no answer: {type(error).__name__}"
+        return _Answer(time.perf_counter() - began, problem=problem, unreachable=unreachable)
 
 
 class _Walk:
@@ -201,7 +226,8 @@ class _Walk:
             if step.problem:
                 break
             target, told, more = self._follow(step)
-        await self._ended(max(1, round(time.monotonic() - began)))
+        if not self._steps[0].unreachable:
+            await self._ended(max(1, round(time.monotonic() - began)))
         course = self._course
         ends: Ends = (
             "person"
@@ -218,17 +244,19 @@ class _Walk:
 
     async def _ask(self, target: str, told: str, more: dict[str, str]) -> Step:
         asked = _as_test(target)
-        status, body, seconds, problem = await self._tester.ask(asked, self._call | more, self._signing)
+        answer = await self._tester.ask(asked, self._call | more, self._signing)
         verbs: tuple[Verb, ...] = ()
-        if not problem and status != 200:
-            problem = f"it answered {status}{_detail(body)}"
+        problem = answer.problem
+        if not problem and answer.status != 200:
+            problem = f"it answered {answer.status}{_detail(answer.body)}"
         elif not problem:
             try:
-                verbs = tuple(read(body))
+                verbs = tuple(read(answer.body))
             except TwimlError as error:
                 problem = f"its TwiML cannot be followed: {error}"
             problem = problem or _wrong(verbs)
-        step = Step(urlsplit(target).path, told, status, seconds, verbs, problem)
+        door = urlsplit(target).path
+        step = Step(door, told, answer.status, answer.seconds, verbs, problem, answer.unreachable)
         self._add(step)
         return step
 
@@ -269,11 +297,12 @@ class _Walk:
     async def _ended(self, seconds: int) -> None:
         """Tell the door that the call is over, so that it does not seem to go on for ever."""
         params = self._call | {"CallStatus": "completed", "CallDuration": str(seconds), "SequenceNumber": "0"}
-        status, body, took, problem = await self._tester.ask(_as_test(STATUS), params, self._signing)
-        if not problem and status is not None and status >= 300:
-            problem = f"it answered {status}{_detail(body)}"
+        answer = await self._tester.ask(_as_test(STATUS), params, self._signing)
+        problem = answer.problem
+        if not problem and answer.status is not None and answer.status >= 300:
+            problem = f"it answered {answer.status}{_detail(answer.body)}"
         if not any(step.problem for step in self._steps):  # else the same is wrong here again
-            self._add(Step(STATUS, "the call is over", status, took, (), problem))
+            self._add(Step(STATUS, "the call is over", answer.status, answer.seconds, (), problem))
 
     def _spoil(self, problem: str) -> None:
         self._add(Step(INCOMING, "", None, 0.0, (), problem))

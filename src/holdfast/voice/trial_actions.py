@@ -5,18 +5,29 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
+from holdfast.db.pool import Pool
 from holdfast.durations import lasted
 from holdfast.levers.actions import last_turns
 from holdfast.levers.model import VOICE
 from holdfast.merchants import number_store
 from holdfast.merchants.numbers import Number
 from holdfast.runbooks import store as steps
-from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, Waiting, action
+from holdfast.runbooks.actions import (
+    REGISTRY,
+    Done,
+    Failed,
+    Mitigation,
+    NotApplicable,
+    Outcome,
+    Run,
+    Waiting,
+    action,
+)
 from holdfast.signals.shares import bounds
 from holdfast.twilio import store as accounts_store
 from holdfast.twilio.client import TwilioClient
 from holdfast.twilio.model import TwilioApiError, TwilioError
-from holdfast.voice import impact_store, repoint_store, testing_store
+from holdfast.voice import health_store, impact_store, repoint_store, testing_store
 from holdfast.voice.addresses import behind
 from holdfast.voice.isolation import isolation
 from holdfast.voice.real_calls import RealCaller
@@ -31,7 +42,8 @@ ASIDE = timedelta(hours=1)
 TOLERATED = 0.02
 """Share of calls by which it may be worse than usual: that is not to be told from chance."""
 AGAIN = timedelta(seconds=20)
-FOR_LONG = timedelta(weeks=4)
+LATELY = timedelta(minutes=15)
+"""Where a call flow cannot be tested, the calls of so long say whether calls are answered."""
 _SHOWN = 20
 _USUAL_SHARE = "usual_share"
 
@@ -49,6 +61,8 @@ async def try_calls(run: Run, *, count: int = 5, real: int = 1) -> Outcome:
         flows = await _walked(run, numbers)
     except CannotTestError as error:
         return Failed(f"call flows cannot be tested: {error}")
+    if flows[0].unreachable:
+        return await _not_from_here(run, flows[0], numbers[:real])
     evidence: dict[str, Any] = {"flows": [_flow(one) for one in flows]}
     wrong = [one for one in flows if one.problem]
     if wrong:
@@ -58,6 +72,20 @@ async def try_calls(run: Run, *, count: int = 5, real: int = 1) -> Outcome:
     if run.settings.twilio_test_number is None:
         return Done(f"{said}. Nobody was really called: HOLDFAST_TWILIO_TEST_NUMBER is not set", evidence)
     return await _also_really(run, run.settings.twilio_test_number, numbers[:real], said, evidence)
+
+
+async def _not_from_here(run: Run, tried: Flow, numbers: list[Number]) -> Outcome:
+    """Our door cannot be reached from this host, which says nothing of Twilio: a real call does, or those that came."""
+    said = f"call flows cannot be tested from here ({tried.steps[0].problem})"
+    evidence: dict[str, Any] = {"flows": [_flow(tried)]}
+    if run.settings.twilio_test_number is not None and numbers:
+        return await _also_really(run, run.settings.twilio_test_number, numbers, said, evidence)
+    calls = await health_store.calls(run.pool, run.now - LATELY, run.now)
+    evidence |= {"calls": calls.ended, "calls_failed": calls.failed}
+    seen = f"of {calls.ended} calls that ended in the last {lasted(LATELY)}, {calls.failed} failed"
+    if calls.ended and calls.failed * 2 < calls.ended:
+        return NotApplicable(f"{said}; {seen}", evidence)
+    return Failed(f"{said}, and real calls do not show that it answers: {seen}", evidence)
 
 
 async def _also_really(run: Run, calling: str, numbers: list[Number], said: str, evidence: dict[str, Any]) -> Outcome:
@@ -83,18 +111,24 @@ async def _sample(run: Run, count: int) -> list[Number]:
 
 
 async def _walked(run: Run, numbers: list[Number]) -> list[Flow]:
-    """At our public URL; where that cannot be reached from here, at the door itself. Raises CannotTestError."""
+    """At our public URL; where that cannot be reached from here, at the door itself; never none.
+
+    Where neither can be reached, there is one flow that says so. Raises CannotTestError.
+    """
     accounts = {one.sid: one for one in await accounts_store.accounts(run.pool)}
     public = await _all_flows(run, numbers, accounts, None)
     local = f"http://{run.settings.listen}"
-    if local != run.settings.public and all("cannot be reached" in one.problem for one in public):
-        return await _all_flows(run, numbers, accounts, local)
-    return public
+    if not public[0].unreachable or local == run.settings.public:
+        return public
+    here = await _all_flows(run, numbers, accounts, local)
+    return public if here[0].unreachable else here
 
 
 async def _all_flows(run: Run, numbers: list[Number], accounts: dict[str, Any], at: str | None) -> list[Flow]:
+    """None after the first where that one cannot be reached: for each, seconds would be waited."""
     async with Walker(run.settings, accounts, at) as walker:
-        return [await walker.call(number) for number in numbers]
+        first = await walker.call(numbers[0])
+        return [first] if first.unreachable else [first, *[await walker.call(number) for number in numbers[1:]]]
 
 
 def _flow(one: Flow) -> dict[str, Any]:
@@ -159,10 +193,10 @@ async def _usual_share(run: Run) -> float:
 # Our own fault: the public URL has moved
 
 
-@action("voice.repoint", expires=FOR_LONG, listed=True, patience=timedelta(minutes=30))
+@action("voice.repoint", expires=timedelta(weeks=4), listed=True, patience=timedelta(minutes=30))
 async def repoint(run: Run, *, batch: int = 20) -> Outcome:
     """Let Twilio call our present public URL for numbers that still have a former one; old addresses are kept."""
-    mine = f"incident {run.incident.id}"
+    mine = _mover(run.incident.id)
     try:
         async with await _twilio(run) as twilio:
             repointer = _repointer(run, twilio)
@@ -205,18 +239,33 @@ async def _(run: Run) -> str:
 
 @repoint.verify
 async def _(run: Run) -> bool:
-    found = await repoint_store.by_actor(run.pool, f"incident {run.incident.id}")
+    found = await repoint_store.by_actor(run.pool, _mover(run.incident.id))
     return found is not None and found.state == "done"
 
 
 @repoint.undo
 async def _(run: Run) -> str:
-    found = await repoint_store.by_actor(run.pool, f"incident {run.incident.id}")
+    found = await repoint_store.by_actor(run.pool, _mover(run.incident.id))
     if found is None or found.state == "undone":
         return "nothing was moved"
     async with await _twilio(run) as twilio:
         undone = await _repointer(run, twilio).undo(found.id, now=run.now)
     return f"{undone.undone} of {undone.numbers} numbers have their former addresses, or were left to who changed them"
+
+
+@REGISTRY.ledger
+async def moves_under_way(pool: Pool, incident_id: int) -> list[Mitigation]:
+    """The incident's move of numbers, as long as some are neither moved, left nor moved back: then it is as it is."""
+    found = await repoint_store.by_actor(pool, _mover(incident_id))
+    if found is None or found.state != "under way":
+        return []
+    what = f"{found.done} of {found.numbers} numbers are moved to {found.base}, the others are not"
+    return [Mitigation(what, found.actor, found.began_at, None, "holdfast voice repoint undo")]
+
+
+def _mover(incident_id: int) -> str:
+    """Who moves numbers for an incident."""
+    return f"incident {incident_id}"
 
 
 async def _twilio(run: Run) -> TwilioClient:
