@@ -44,6 +44,7 @@ from holdfast.service import Database, after, background, common_loops, pool, re
 from holdfast.signals.registry import REGISTRY, Distribution
 from holdfast.signals.system import System
 from holdfast.signals.totals import CONTENT_TYPE, Totals
+from holdfast.voice import returning
 from holdfast.watch.channels import open_channels
 from holdfast.watch.guard import Guard
 from holdfast.watch.telling import Teller
@@ -169,7 +170,12 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             after(prepared, repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned)),
             after(
                 prepared,
-                repeat("drive_ramps", partial(driver.drive, general, settings), every=driver.EVERY, stop=stop),
+                repeat(
+                    "drive_ramps",
+                    partial(driver.drive, general, settings, of_line=returning.failing),
+                    every=driver.EVERY,
+                    stop=stop,
+                ),
             ),
             after(prepared, repeat("guard_watch", lambda: guard.tick(general), every=5.0, stop=stop)),
             after(prepared, repeat("tell_alerts", lambda: teller.tick(general), every=2.0, stop=stop)),

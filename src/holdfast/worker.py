@@ -32,6 +32,7 @@ from holdfast.service import Database, background, common_loops, pool, resize, s
 from holdfast.signals import rollup
 from holdfast.signals.registry import REGISTRY, Gauge
 from holdfast.signals.system import System
+from holdfast.voice import returning
 
 log = structlog.get_logger()
 
@@ -125,7 +126,12 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             repeat("settle_deliveries", deliverer.settle, every=POLL, stop=never, wake=deliverer.ended),
             repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned),
             repeat("expire_levers", partial(expire, general), every=EVERY, stop=stop),
-            repeat("drive_ramps", partial(driver.drive, general, settings), every=driver.EVERY, stop=stop),
+            repeat(
+                "drive_ramps",
+                partial(driver.drive, general, settings, of_line=returning.failing),
+                every=driver.EVERY,
+                stop=stop,
+            ),
             repeat("renew_leases", deliverer.renew, every=5.0, stop=stop),
             repeat(
                 "retention",

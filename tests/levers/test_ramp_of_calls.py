@@ -10,15 +10,18 @@ from holdfast.levers.model import Target
 from holdfast.levers.turning import Turner
 from holdfast.merchants.names import Names
 from holdfast.signals import readings
+from holdfast.voice.returning import failing
 from tests.signals.measured import WEB, WORKER, alive, counts, level, measured
+from tests.voice import calls as kept
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 SETTINGS = Settings(_env_file=None)
-SIP = "target:sip:desk@example.com"
+DESK = "sip:desk@example.com"
+SIP = f"target:{DESK}"
 ILL = f"calls.ill.{SIP}"
 
 
-async def looks(pool, seconds, *, ill=(), watched=True):
+async def looks(pool, seconds, *, ill=(), watched=True, of_line=None):
     """A look every five seconds while a thousand other calls go well; `ill`: what is said to be."""
     for when in seconds:
         now = NOON + timedelta(seconds=when)
@@ -29,7 +32,7 @@ async def looks(pool, seconds, *, ill=(), watched=True):
         await measured(pool, now, "call_legs", counts(US__answered=1000, US__failed=1))
         for one in ill:
             await measured(pool, now, "voice_ill", level(0.4, *one.split(":", 1)), source=WORKER)
-        await driver.drive(pool, SETTINGS, now)
+        await driver.drive(pool, SETTINGS, now, of_line=of_line)
 
 
 async def percent(pool, target=SIP):
@@ -67,6 +70,36 @@ async def test_without_calls_at_night_it_comes_to_its_end(pool, ramp):
     found = await ramp_store.ramp(pool, ramp.id)
     assert found is not None
     assert (found.state, await percent(pool)) == ("done", 0)
+
+
+async def test_only_what_failed_since_the_last_step_speaks_against_it(pool, ramp):
+    """Calls go round it: what failed before is all that anybody knows of it, and old."""
+    await kept.legs(pool, DESK, "F" * 40, region="office", at=NOON - timedelta(minutes=3))
+    await looks(pool, range(0, 70, 5), ill=[SIP], of_line=failing)
+    assert await percent(pool) == 75
+    await kept.legs(pool, DESK, "F" * 5, region="office", at=NOON + timedelta(seconds=62))
+    await kept.legs(pool, "sip:other@example.com", "A" * 90, region="office", at=NOON + timedelta(seconds=62))
+    await looks(pool, range(70, 90, 5), of_line=failing)
+    assert await percent(pool) == 90
+
+
+async def test_what_still_rings_it_and_fails_keeps_it_from_beginning(pool, ramp):
+    await kept.legs(pool, DESK, "F" * 5, region="office", at=NOON - timedelta(seconds=20))
+    await looks(pool, range(0, 30, 5), of_line=failing)
+    assert await percent(pool) == 100
+    await looks(pool, range(30, 60, 5), of_line=failing)
+    assert await percent(pool) == 90
+
+
+@pytest.mark.parametrize("line", [SIP, "region:office", f"number:{kept.PHONE}"])
+async def test_a_line_is_judged_by_its_own_calls(pool, line):
+    await kept.legs(pool, DESK, "FFFF", region="office", at=NOON)
+    await kept.legs(pool, "sip:other@example.com", "A" * 50, region="shop", phone=kept.OTHER, at=NOON)
+    async with pool.acquire() as connection:
+        before, after = NOON - timedelta(seconds=1), NOON + timedelta(minutes=1)
+        assert await failing(connection, Target.read(line), before, after) > 0.35
+        assert await failing(connection, Target.read(line), after, after) == 0
+        assert await failing(connection, Target.read("region:shop"), before, after) == 0
 
 
 async def test_that_others_are_ill_does_not_hold_it(pool, ramp):

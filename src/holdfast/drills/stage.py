@@ -98,7 +98,7 @@ def failing_region(twilio: EmulatedTwilio) -> Scene:
         begins=f"Twilio puts nobody through in {call_town.EAST} now. Watch where the calls go.",
         ends=f"Twilio puts calls through in {call_town.EAST} again.",
         cause="Twilio could not put calls through in one region; calls there rang nobody.",
-        lessons="Calls went round the region within a minute. Shops in one region only had to take messages.",
+        lessons="Calls went round the region within a minute. Shops with nobody elsewhere took messages.",
         item="Give every shop somebody in a second region",
     )
 

@@ -3,6 +3,7 @@
 Any process may, as often as it likes: a ramp is a row, and a step is taken with the row in hand. A crash undoes it all.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import structlog
@@ -13,7 +14,7 @@ from holdfast.db.pool import Connection, Pool
 from holdfast.levers import ramp_store, store
 from holdfast.levers.connections import refuse_too_many
 from holdfast.levers.model import RefusedError, Target, Value
-from holdfast.levers.ramp import Decision, Ramp, decide
+from holdfast.levers.ramp import LINE, SETTLES, Decision, Ramp, decide
 from holdfast.levers.service import CHANNEL
 from holdfast.signals import readings
 
@@ -22,8 +23,15 @@ log = structlog.get_logger()
 EVERY = 5.0
 
 
-async def drive(pool: Pool, settings: Settings, now: datetime | None = None) -> int:
-    """One look at all running ramps; returns 0, there is nothing more to do now."""
+OfLine = Callable[[Connection, Target, datetime, datetime], Awaitable[float]]
+"""Of the calls of a line in (since, until], the share that failed, at the least, if it is ill; else 0."""
+
+
+async def drive(pool: Pool, settings: Settings, now: datetime | None = None, *, of_line: OfLine | None = None) -> int:
+    """One look at all running ramps; returns 0, there is nothing more to do now.
+
+    `of_line` tells how the very line of a ramp goes since its last step; without, it is read from signals.
+    """
     if not await ramp_store.any_running(pool):
         return 0
     moved = False
@@ -35,10 +43,19 @@ async def drive(pool: Pool, settings: Settings, now: datetime | None = None) -> 
         wanted = {guard.reading.name: guard.reading for ramp in ramps for guard in ramp.plan.guards}
         found = await readings.take(connection, wanted.values(), at)
         for ramp in ramps:
-            moved |= await _look(connection, settings, ramp, decide(ramp, found, at), at)
+            own = await _own_line(connection, ramp, of_line, at) if of_line is not None else {}
+            moved |= await _look(connection, settings, ramp, decide(ramp, {**found, **own}, at), at)
     if moved:
         await hint(pool, CHANNEL)
     return 0
+
+
+async def _own_line(db: Connection, ramp: Ramp, of_line: OfLine, now: datetime) -> dict[str, float]:
+    """What the guard of its own line reads. Before the first step only what still rings it tells of it."""
+    since = ramp.since if ramp.moved is not None else now - SETTLES
+    names = {guard.reading.name for guard in ramp.plan.guards}
+    lines = {f"{LINE}{target}": target for target in ramp.plan.targets if f"{LINE}{target}" in names}
+    return {name: await of_line(db, target, since, now) for name, target in lines.items()}
 
 
 async def _look(db: Connection, settings: Settings, ramp: Ramp, decision: Decision, now: datetime) -> bool:

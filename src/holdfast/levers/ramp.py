@@ -86,7 +86,9 @@ DEFAULT_GUARDS: Mapping[str, tuple[str, ...]] = {
 _OTHERWISE = ("database.round_trip<0.1", "event_loop.lag<0.5")
 
 
-_LINE_IS_WELL = "calls.ill.{}<20%"
+LINE = "calls.ill."
+"""Begins the reading of a line: `calls.ill.region:US`."""
+_LINE_IS_WELL = f"{LINE}{{}}<20%"
 """What is ill fails for more than a third (`voice.health.LIMIT`): that is clearly worse, as soon as it is known."""
 
 
