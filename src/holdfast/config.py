@@ -61,6 +61,7 @@ class Settings(BaseSettings):
 
     twilio_account_sid: str | None = None
     twilio_auth_token: SecretStr | None = None
+    twilio_former_auth_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     twilio_signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     twilio_test_number: str | None = None
     twilio_api_url: str = "https://api.twilio.com"
@@ -109,6 +110,7 @@ class Settings(BaseSettings):
         "team_channels",
         "alert_webhooks",
         "former_public_urls",
+        "twilio_former_auth_tokens",
         "twilio_signing_keys",
         mode="before",
     )

@@ -200,11 +200,38 @@ async def test_a_subaccount_is_added_from_stdin_listed_and_removed_and_its_token
     listed = json.loads(await done("twilio", "accounts", "list", "--json"))
     assert listed == {
         "main": None,
-        "accounts": [{"sid": SUB, "name": "Bakery's own", "merchant": "bakery", "signing_keys": 1}],
+        "accounts": [{"sid": SUB, "name": "Bakery's own", "merchant": "bakery", "signing_keys": 1, "old_tokens": 0}],
     }
     assert await done("twilio", "accounts", "remove", SUB, "-y") == f"Account {SUB} removed.\n"
     status, _, err = await run("twilio", "accounts", "remove", SUB, "-y")
     assert (status, f"there is no account {SUB}" in err) == (1, True)
+
+
+async def test_a_token_is_rotated_with_the_old_one_kept_until_it_is_dropped(pool, done, refused):
+    tokens = [letter * 32 for letter in "abc"]
+
+    async def kept() -> tuple[str, tuple[str, ...]]:
+        (account,) = await accounts.accounts(pool)
+        return account.auth_token, account.former_tokens
+
+    add = ("twilio", "accounts", "add", SUB)
+    assert "no old token" in await refused(*add, "--keep-old", account_token=tokens[0])
+    assert "no old token" in await refused(*add, "--drop-old")
+    assert "give one of them" in await refused(*add, "--drop-old", "--keep-old", account_token=tokens[0])
+    await done(*add, account_token=tokens[0])
+    await done(*add, "--keep-old", account_token=tokens[0])
+    assert await kept() == (tokens[0], ())
+    shown = await done(*add, "--keep-old", account_token=tokens[1])
+    assert await kept() == (tokens[1], (tokens[0],))
+    await done(*add, "--keep-old", account_token=tokens[2])
+    await done(*add, "--name", "Sub", account_token=tokens[2])
+    assert await kept() == (tokens[2], (tokens[0], tokens[1]))
+    shown += await done("twilio", "accounts", "list")
+    (listed,) = json.loads(await done("twilio", "accounts", "list", "--json"))["accounts"]
+    assert (listed["name"], listed["old_tokens"]) == ("Sub", 2)
+    await done(*add, "--drop-old")
+    assert await kept() == (tokens[2], ())
+    assert not any(token in shown for token in tokens)
 
 
 async def test_an_account_does_not_become_a_merchants_while_it_has_anothers_numbers(pool, done, refused, bakery):

@@ -258,6 +258,25 @@ async def test_an_account_that_is_none_of_ours_is_told_so(twilio, pool):
     assert "none of ours" in json.loads(body)["detail"]
 
 
+async def test_while_a_token_is_rotated_both_sign(database_url, session, pool, tmp_path):
+    new, subs_old = "the-new-token-of-main", "token-of-the-bakery"
+    theirs = Account("AC" + "2" * 32, "Bakery", 0, "the-new-token-of-it", {}, (subs_old,))
+    await accounts.put(pool, theirs)
+    rotating = {"twilio_auth_token": new, "twilio_former_auth_tokens": f"{TOKEN}, another-former-token"}
+    async with door(database_url, str(tmp_path), **rotating) as web:
+        await web.answers()
+        about = call(AccountSid=theirs.sid)
+        async with asyncio.timeout(10):
+            while (await Twilio(session, web.url, token=subs_old).post("voice", about))[0] != 200:
+                await asyncio.sleep(0.05)
+        assert (await Twilio(session, web.url, token=theirs.auth_token).post("voice", about))[0] == 200
+        for token, status in ((new, 200), (TOKEN, 200), ("another-former-token", 200), (subs_old, 403)):
+            assert (await Twilio(session, web.url, token=token).post("voice", call()))[0] == status, token
+        await until_empty(tmp_path)
+        everything = "\n".join(web.log)
+        assert not any(token in everything for token in (new, TOKEN, subs_old, theirs.auth_token))
+
+
 async def test_a_subaccount_signs_with_its_own_token(web, session, pool):
     theirs = Account("AC" + "2" * 32, "Bakery", 1, "token-of-the-bakery", {"key-1": "shared"})
     await accounts.put(pool, theirs)

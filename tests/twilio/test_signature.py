@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -90,6 +91,24 @@ def test_a_shared_key_signs_with_sha256():
 def test_token_and_shared_key_do_not_stand_in_for_each_other(secret, algorithm, settings):
     made = RequestValidator(secret).compute_signature(BASE + TARGET, {}, algorithm).encode()
     assert not accepts(Verifier([BASE]), claim(made, settings), Signed(TARGET))
+
+
+@pytest.mark.parametrize("token", ["token-1", "token-0", "token-00"])
+@given(bases, targets, forms)
+def test_a_token_that_is_rotated_is_verified_beside_the_present_one(token, base, target, fields):
+    rotating = replace(MAIN, former_tokens=("token-00", "token-0"))
+    made = RequestValidator(token).compute_signature(base + target, multi(fields)).encode()
+    assert Verifier([base]).verify(Claim(made), Signed(target, fields), [OTHER, rotating]) is rotating
+    assert accepts(Verifier([base]), Claim(made), Signed(target, fields)) == (token == MAIN.auth_token)
+
+
+def test_a_former_token_signs_with_sha1_alone_and_an_empty_one_nothing():
+    rotating = replace(MAIN, former_tokens=("token-0", ""))
+    for token, algorithm in (("token-0", "HMAC_SHA256"), ("", "HMAC_SHA1")):
+        made = RequestValidator(token).compute_signature(BASE + TARGET, {}, algorithm).encode()
+        claimed = claim(made, f"key=key-1,algorithm={algorithm}".encode())
+        assert not accepts(Verifier([BASE]), claimed, Signed(TARGET), rotating)
+    assert "token-0" not in repr(rotating)
 
 
 def test_an_account_without_a_token_signs_nothing_by_token():

@@ -27,7 +27,9 @@ from holdfast.voice.snapshot import Snapshots
 from tests.voice.lines import BAKERY, DESK, NOON, plan
 
 NONE = levers.Snapshot()
-SUBACCOUNT = Account("AC" + "1" * 32, "The Bakery", 1, "token-of-the-bakery", {"key": "secret-of-it"})
+SUBACCOUNT = Account(
+    "AC" + "1" * 32, "The Bakery", 1, "token-of-the-bakery", {"key": "secret-of-it"}, ("its-old-token",)
+)
 HOURS = (Opening(("mon",), "09:00", "17:00"),)
 
 

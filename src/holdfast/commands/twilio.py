@@ -43,6 +43,12 @@ def add(
             metavar="KEY_ID", help="A shared key that Twilio signs with; its secret is asked for. Repeatable."
         ),
     ] = None,
+    keep_old: Annotated[
+        bool, typer.Option("--keep-old", help="Also accept what the token that was there signs: while it is rotated.")
+    ] = False,
+    drop_old: Annotated[
+        bool, typer.Option("--drop-old", help="Accept the present token alone; it is not asked for.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Add a subaccount, or change one: its token is asked for, or read from stdin, or from HOLDFAST_ACCOUNT_TOKEN.
@@ -50,7 +56,9 @@ def add(
     Without a terminal, stdin has the token on its first line, and the secret of each signing key on one more.
     """
     checked_sid(sid)
-    token = os.environ.get(TOKEN) or _secret("Auth token")
+    if keep_old and drop_old:
+        raise CommandError("--keep-old is for the beginning of a rotation, --drop-old for its end: give one of them")
+    token = "" if drop_old else os.environ.get(TOKEN) or _secret("Auth token")
     signing = {key: _secret(f"Secret of {key}") for key in signing_key or ()}
 
     async def body(pool: Pool, settings: Settings) -> bool:
@@ -66,13 +74,25 @@ def add(
         if others:
             raise CommandError(_breaks(sid, others))
         kept = signing if signing or there is None else there.signing
-        return await store.put(pool, checked(Account(sid, called, owner_id, token, kept)))
+        if there is None and (keep_old or drop_old):
+            raise CommandError(f"there is no account {sid} yet, and no old token: leave --keep-old and --drop-old out")
+        now = there.auth_token if there is not None and drop_old else token
+        former = _former(there, now, keep_old=keep_old) if not drop_old else ()
+        return await store.put(pool, checked(Account(sid, called, owner_id, now, kept, former)))
 
     added = with_store(body)
     if json:
         terminal.print_json({"sid": sid, "added": added})
         return
     terminal.say(f"Account {sid} {'added' if added else 'changed'}; what it signs is accepted within a second.")
+
+
+def _former(there: Account | None, token: str, *, keep_old: bool) -> tuple[str, ...]:
+    """Tokens that go on verifying beside the new one."""
+    if there is None:
+        return ()
+    old = (*there.former_tokens, there.auth_token) if keep_old else there.former_tokens
+    return tuple(one for one in dict.fromkeys(old) if one != token)
 
 
 def _breaks(sid: str, others: list[str]) -> str:
@@ -88,24 +108,25 @@ def _breaks(sid: str, others: list[str]) -> str:
 def listing(json: Json = False) -> None:
     """List accounts; tokens are never shown."""
 
-    async def body(pool: Pool, settings: Settings) -> tuple[list[Account], dict[int, str], str | None]:
+    async def body(pool: Pool, settings: Settings) -> tuple[list[Account], dict[int, str], str | None, int]:
         found = await store.accounts(pool)
         keys = await merchants.keys(pool, [one.merchant_id for one in found])
-        return found, keys, settings.twilio_account_sid if settings.twilio_auth_token is not None else None
+        main = settings.twilio_account_sid if settings.twilio_auth_token is not None else None
+        return found, keys, main, len(settings.twilio_former_auth_tokens)
 
-    found, keys, main = with_store(body)
-    rows = [(one.sid, one.name, keys.get(one.merchant_id), len(one.signing)) for one in found]
+    found, keys, main, old = with_store(body)
+    rows = [(one.sid, one.name, keys.get(one.merchant_id), len(one.signing), len(one.former_tokens)) for one in found]
     if json:
-        shown = [dict(zip(("sid", "name", "merchant", "signing_keys"), row, strict=True)) for row in rows]
+        shown = [dict(zip(("sid", "name", "merchant", "signing_keys", "old_tokens"), row, strict=True)) for row in rows]
         terminal.print_json({"main": main, "accounts": shown})
         return
     if main is None:
         terminal.note("No main account: set HOLDFAST_TWILIO_ACCOUNT_SID and HOLDFAST_TWILIO_AUTH_TOKEN.")
     else:
-        rows.insert(0, (main, "(main, of the settings)", None, 0))
+        rows.insert(0, (main, "(main, of the settings)", None, 0, old))
     terminal.print_table(
-        ("SID", "NAME", "MERCHANT", "SIGNING KEYS"),
-        ((sid, name, key or "(company)", count) for sid, name, key, count in rows),
+        ("SID", "NAME", "MERCHANT", "SIGNING KEYS", "OLD TOKENS"),
+        ((sid, name, key or "(company)", *counts) for sid, name, key, *counts in rows),
         empty="No accounts. Set the main one in the settings; subaccounts: holdfast twilio accounts add AC…",
     )
 

@@ -96,7 +96,8 @@ class Calls:
 def main_account(settings: Settings) -> Account | None:
     """The account of the settings; None without its token: nothing of it can be verified."""
     sid, token = settings.twilio_account_sid, settings.twilio_auth_token
-    if sid is None or (token is None and not settings.twilio_signing_keys):
+    former = tuple(one.get_secret_value() for one in settings.twilio_former_auth_tokens)
+    if sid is None or (token is None and not former and not settings.twilio_signing_keys):
         return None
     keys = key_pairs(pair.get_secret_value() for pair in settings.twilio_signing_keys)
-    return Account(sid, "main", COMPANY, token.get_secret_value() if token is not None else "", keys)
+    return Account(sid, "main", COMPANY, token.get_secret_value() if token is not None else "", keys, former)

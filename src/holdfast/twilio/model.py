@@ -30,7 +30,8 @@ class TwilioApiError(Exception):
 class Account:
     """A Twilio account: the company's (merchant_id 0) or a merchant's own. The token signs, and is a password.
 
-    `signing`: shared keys that Twilio may sign with instead, key id to secret.
+    `signing`: shared keys that Twilio may sign with instead, key id to secret. `former_tokens` only verify: while a
+    token is rotated, Twilio signs with one of two, and says nowhere which.
     """
 
     sid: str
@@ -38,6 +39,7 @@ class Account:
     merchant_id: int
     auth_token: str = field(repr=False)
     signing: Mapping[str, str] = field(default_factory=dict, repr=False)
+    former_tokens: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

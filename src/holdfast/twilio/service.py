@@ -24,7 +24,7 @@ def checked(account: Account) -> Account:
     checked_sid(account.sid)
     if not is_name(account.name):
         raise TwilioError(f"account {account.sid} needs a name of 1 to 200 printable characters")
-    if not TOKEN.fullmatch(account.auth_token):
+    if not all(TOKEN.fullmatch(token) for token in (account.auth_token, *account.former_tokens)):
         raise TwilioError(
             "this is not an auth token: it is 32 letters and digits; copy it from the account's page in Twilio's "
             "console"

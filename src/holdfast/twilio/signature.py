@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import product
 from urllib.parse import parse_qs, urlsplit
 
 from holdfast.twilio.model import Account
@@ -76,10 +77,7 @@ class Verifier:
         contents = [(base + signed.target + _joined(signed)).encode() for base in self._bases]
         found: Account | None = None
         for account in asked:
-            secret = _secret(account, claimed)
-            if secret is None:
-                continue
-            for content in contents:
+            for secret, content in product(_secrets(account, claimed), contents):
                 made = base64.b64encode(hmac.digest(secret.encode(), content, _DIGESTS[claimed.algorithm]))
                 if hmac.compare_digest(made, claimed.signature):
                     found = account
@@ -88,11 +86,12 @@ class Verifier:
         return found
 
 
-def _secret(account: Account, claimed: Claim) -> str | None:
-    """The token signs with SHA1 only, the shared keys with SHA256: neither stands in for the other."""
+def _secrets(account: Account, claimed: Claim) -> list[str]:
+    """The tokens sign with SHA1 only, the shared keys with SHA256: neither stands in for the other."""
     if claimed.algorithm == "HMAC_SHA1":
-        return account.auth_token or None
-    return account.signing.get(claimed.key) if claimed.key else None
+        return [token for token in (account.auth_token, *account.former_tokens) if token]
+    secret = account.signing.get(claimed.key) if claimed.key else None
+    return [secret] if secret is not None else []
 
 
 def _why(claimed: Claim, asked: Sequence[Account]) -> str:
@@ -102,7 +101,7 @@ def _why(claimed: Claim, asked: Sequence[Account]) -> str:
         return "it is signed with a key that is none of ours: add it to HOLDFAST_TWILIO_SIGNING_KEYS, or to the account"
     return (
         "the signature does not fit: is HOLDFAST_PUBLIC_URL the address that Twilio calls, and the account's token the "
-        "present one?"
+        "present one? While it is rotated, both must be known: docs/settings.md"
     )
 
 

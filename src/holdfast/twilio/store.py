@@ -8,7 +8,7 @@ from holdfast.db.pool import Connection, Pool
 from holdfast.twilio.model import Account
 
 Executor = Connection | Pool
-_ACCOUNT = "sid, name, merchant_id, auth_token, signing"
+_ACCOUNT = "sid, name, merchant_id, auth_token, signing, former_tokens"
 
 
 async def accounts(db: Executor) -> list[Account]:
@@ -20,9 +20,10 @@ async def put(db: Executor, account: Account) -> bool:
     """Add an account, or change the one with its sid; whether it is new."""
     added: bool = await db.fetchval(
         """
-        INSERT INTO twilio_account (sid, name, merchant_id, auth_token, signing) VALUES ($1, $2, $3, $4, $5::jsonb)
+        INSERT INTO twilio_account (sid, name, merchant_id, auth_token, signing, former_tokens)
+        VALUES ($1, $2, $3, $4, $5::jsonb, $6)
         ON CONFLICT (sid) DO UPDATE SET name = excluded.name, merchant_id = excluded.merchant_id,
-            auth_token = excluded.auth_token, signing = excluded.signing
+            auth_token = excluded.auth_token, signing = excluded.signing, former_tokens = excluded.former_tokens
         RETURNING xmax = 0
         """,
         account.sid,
@@ -30,6 +31,7 @@ async def put(db: Executor, account: Account) -> bool:
         account.merchant_id,
         account.auth_token,
         json.dumps(dict(account.signing)),
+        list(account.former_tokens),
     )
     return added
 
@@ -39,5 +41,5 @@ async def remove(db: Executor, sid: str) -> bool:
 
 
 def _account(row: asyncpg.Record) -> Account:
-    signing = row["signing"]
-    return Account(row["sid"], row["name"], row["merchant_id"], row["auth_token"], json.loads(signing))
+    signing, former = json.loads(row["signing"]), tuple(row["former_tokens"])
+    return Account(row["sid"], row["name"], row["merchant_id"], row["auth_token"], signing, former)

@@ -18,12 +18,15 @@ CREATE TABLE twilio_account (
     merchant_id bigint NOT NULL,
     auth_token  text NOT NULL,
     signing     jsonb NOT NULL DEFAULT '{}',
+    former_tokens text[] NOT NULL DEFAULT '{}',
     created_at  timestamptz NOT NULL DEFAULT now()
 )
 ;
 COMMENT ON TABLE twilio_account IS 'Subaccounts; the main account is in the settings. merchant_id 0: the company''s own'
 ;
 COMMENT ON COLUMN twilio_account.signing IS 'Shared keys that Twilio may sign with instead of the token, key id to secret'
+;
+COMMENT ON COLUMN twilio_account.former_tokens IS 'Tokens that still verify, and are used for nothing else'
 ;
 CREATE TABLE number (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
