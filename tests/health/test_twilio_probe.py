@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 import structlog
-from structlog.testing import capture_logs
+from structlog.testing import LogCapture
 
 from holdfast.config import Settings
 from holdfast.drills.twilio import EmulatedTwilio
@@ -151,7 +151,7 @@ async def test_a_subaccounts_debugger_is_asked_with_its_own_token(twilio, pool):
 
 
 async def test_alerts_about_other_programs_addresses_are_kept_apart_whether_polled_or_pushed(twilio, pool):
-    ours, former, moved = "https://ours.example/edge", "https://former.example", "https://moved.example"
+    ours, former, moved = "https://ours.example", "https://former.example", "https://moved.example"
     await pool.execute("INSERT INTO repoint (base, actor, began_at) VALUES ($1, 'ann', $2)", moved, NOW)
     urls = (
         f"{ours}/hooks/twilio/voice",
@@ -176,7 +176,9 @@ async def test_alerts_about_other_programs_addresses_are_kept_apart_whether_poll
 
 
 async def test_a_subaccount_that_refuses_us_blinds_none_of_the_others_and_is_told(twilio, pool, monkeypatch):
-    monkeypatch.setattr(polling, "log", structlog.get_logger())  # not yet bound to what other tests configured
+    logs = LogCapture()
+    every_level = structlog.make_filtering_bound_logger(0)
+    monkeypatch.setattr(polling, "log", structlog.wrap_logger(None, processors=[logs], wrapper_class=every_level))
     broken, well = "AC" + "5" * 32, "AC" + "6" * 32
     for sid in (broken, well):
         twilio.add_subaccount(sid, "sub-token")
@@ -186,16 +188,16 @@ async def test_a_subaccount_that_refuses_us_blinds_none_of_the_others_and_is_tol
     now = datetime.now(UTC) + timedelta(seconds=2)
     async with probing(twilio, pool) as probe:
         assert [one.status for one in probe.debuggers()] == ["unknown"], "not asked yet"
-        with capture_logs() as logs:
-            assert [await probe.debugger(now + second) for second in SECONDS] == [1, 0, 0]
+        assert [await probe.debugger(now + second) for second in SECONDS] == [1, 0, 0]
         (found,) = probe.debuggers()
         assert (found.key, found.status, found.observed) == ("twilio:debugger", "warn", 1)
         assert f"1 of 3 accounts cannot be asked, such as that of {broken}" in found.output
-        assert [(one["event"], one["account"]) for one in logs] == [("debugger.cannot_be_asked", broken)], "said once"
+        assert [(one["event"], one["account"]) for one in logs.entries] == [("debugger.cannot_be_asked", broken)], (
+            "said once"
+        )
         await pool.execute("UPDATE twilio_account SET auth_token = 'sub-token'")
-        with capture_logs() as logs:
-            assert await probe.debugger(now + timedelta(hours=2)) == 1, "from where it was left"
-        assert [one["event"] for one in logs] == ["debugger.answers_again"]
+        assert await probe.debugger(now + timedelta(hours=2)) == 1, "from where it was left"
+        assert [one["event"] for one in logs.entries[1:]] == ["debugger.answers_again"]
         assert [one.status for one in probe.debuggers()] == ["pass"]
 
 

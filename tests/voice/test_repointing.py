@@ -18,7 +18,7 @@ from holdfast.twilio.model import Account
 from holdfast.voice import repoint_store
 from holdfast.voice.repointing import Repointer, RepointError, Survey, addresses
 
-OLD, NEW = "https://old.example", "https://new.example/edge"
+OLD, NEW = "https://old.example", "https://new.example"
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 DOOR = "/hooks/twilio/voice"
 SUB = "AC" + "5" * 32

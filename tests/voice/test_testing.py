@@ -40,9 +40,12 @@ def settings(url: str, **given) -> Settings:
 
 
 async def bakery(pool, *targets: str, account: str | None = None) -> Number:
-    owner = await merchants.insert(pool, NewMerchant("bakery", "Bakery", None, None))
-    await number_store.put(pool, [NewNumber(BAKERY, owner.id, "US", account)])
-    await store.put_plans(pool, {BAKERY: Plan(tuple(PlanTarget(one) for one in targets))}, changed_by="ann")
+    """All at once: the web process may read in between, and would answer a call in mid-course without its plan."""
+    async with pool.acquire() as connection, connection.transaction():
+        owner = await merchants.insert(connection, NewMerchant("bakery", "Bakery", None, None))
+        await number_store.put(connection, [NewNumber(BAKERY, owner.id, "US", account)])
+        plan = Plan(tuple(PlanTarget(one) for one in targets))
+        await store.put_plans(connection, {BAKERY: plan}, changed_by="ann")
     found = await number_store.find(pool, BAKERY)
     assert found is not None
     return found

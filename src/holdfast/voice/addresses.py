@@ -23,6 +23,7 @@ def behind(url: str, bases: Iterable[str]) -> str | None:
 def base_of(text: str) -> str | None:
     """A public URL without what may not be in it; None if the text is none."""
     parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        return None
+    is_whole = parts.scheme in ("http", "https") and bool(parts.hostname)
+    if not is_whole or parts.path not in ("", "/") or parts.query or parts.fragment:
+        return None  # a path would get lost: what we answer names addresses from the host on
     return text.strip().rstrip("/")

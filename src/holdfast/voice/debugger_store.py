@@ -70,7 +70,9 @@ async def keep(db: Executor, alerts: Sequence[DebuggerAlert], public: Sequence[s
                    WHERE starts_with(g.url, ours.base || $10::text)),
                g.said
         FROM given g
-        LEFT JOIN call c ON c.sid = g.resource
+        -- A merchant's own account says nothing of others' calls.
+        LEFT JOIN call c ON c.sid = g.resource AND (c.account = g.account OR NOT EXISTS (
+            SELECT FROM twilio_account t WHERE t.sid = g.account AND t.merchant_id <> 0))
         LEFT JOIN LATERAL (
             SELECT target, region FROM leg WHERE call_sid = c.sid AND g.code BETWEEN 13000 AND 32999
             ORDER BY (outcome = 'failed') DESC, place DESC LIMIT 1
