@@ -36,7 +36,7 @@ class Patience:
     written: float = 0.0
 
 
-CALL_PATIENCE = Patience(0.010, 0.008, 1.0)
+CALL_PATIENCE = Patience(0.007, 0.005, 1.0)
 """Of calls: answered within 20 ms, whatever store and disk do, unless the kernel takes no more to write either."""
 PATIENCE = Patience(2.0, 5.0)
 """Of what nobody on the phone waits for; Twilio gives up after 15 s."""
