@@ -171,7 +171,9 @@ async def test_a_store_that_hangs_over_one_keeps_no_other_waiting(hasty):
     assert hasty.shelf.tried_alone == 1
     hasty.shelf.hangs_alone = False
     await hasty.recorder.probe()
-    assert await hasty.recorder.keep(news(), in_call=False) is Kept.NEW
+    async with asyncio.timeout(10):  # that it was late is remembered for a moment
+        while await hasty.recorder.keep(news(), in_call=False) is not Kept.NEW:
+            await asyncio.sleep(0.02)
 
 
 async def test_one_that_got_in_anothers_way_when_stored_alone_is_tried_again(world, tmp_path):
