@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -144,6 +146,39 @@ async def test_a_voicemail_is_kept(twilio, pool):
     await until_kept(pool, 3)
     row = await pool.fetchrow("SELECT * FROM voicemail")
     assert (row["sid"], row["phone"], row["seconds"]) == (recorded["RecordingSid"], BAKERY, 42)
+
+
+async def test_a_storm_of_callbacks_repeated_and_in_any_order_comes_to_the_right_state(twilio, pool):
+    calls = [call() for _ in range(40)]
+    sent = []
+    for about in calls:
+        rung = about | {"CallStatus": "in-progress", "DialCallStatus": "busy", "DialCallSid": sid("CA")}
+        sent += [
+            ("voice", about),
+            (f"voice/dial?tried=%2B1&target={DESK.replace('+', '%2B')}&region=US&place=1", rung),
+            ("recording", recording(about)),
+            ("voice/status", ended(about)),
+        ]
+    storm = sent * 5
+    random.Random(7).shuffle(storm)
+    at_once = asyncio.Semaphore(50)
+
+    async def post(path: str, params: dict[str, str]) -> int:
+        async with at_once:
+            status: int = (await twilio.post(path, params))[0]
+            return status
+
+    statuses = await asyncio.gather(*(post(path, params) for path, params in storm))
+    assert set(statuses) == {200, 204}
+    await until_kept(pool, len(sent) + len(calls))  # and a message of ours about each voicemail
+    kinds = ("call.incoming", "call.dialed", "call.recording", "call.status")
+    expected = [*(f"twilio.{kind}" for kind in kinds), "voicemail.received"]
+    assert Counter(await kept(pool)) == dict.fromkeys(expected, len(calls))
+    rows = await pool.fetch("SELECT sid, status, outcome FROM call")
+    assert {tuple(row) for row in rows} == {(about["CallSid"], "completed", "voicemail") for about in calls}
+    legs = await pool.fetch("SELECT call_sid, target, outcome FROM leg")
+    assert {tuple(row) for row in legs} == {(about["CallSid"], DESK, "busy") for about in calls}
+    assert len(legs) == await pool.fetchval("SELECT count(*) FROM voicemail") == len(calls)
 
 
 async def test_who_hangs_up_at_the_tone_has_abandoned_the_call(twilio, pool):
