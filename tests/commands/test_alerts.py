@@ -12,7 +12,7 @@ from holdfast.queue.model import Lane
 from holdfast.watch import store
 from holdfast.watch.model import Alert, Evidence
 from tests.inbox.events import event, new
-from tests.processes import command, command_here, running
+from tests.processes import command, running
 
 ALERT = Alert(
     key="webhook-backlog/route",
@@ -25,14 +25,6 @@ ALERT = Alert(
     opened_at=datetime.now(UTC) - timedelta(minutes=2),
     evidence=(Evidence("oldest critical event waits", 75.0, 20.0, "s", "promise"),),
 )
-
-
-@pytest.fixture
-def run(database_url, pool):
-    async def runner(*arguments: str) -> tuple[int, str, str]:
-        return await command_here(*arguments, database_url=database_url)
-
-    return runner
 
 
 async def test_while_nothing_is_wrong_the_list_says_so_and_that_nobody_watches(run):

@@ -2,19 +2,8 @@
 
 import json
 
-import pytest
-
-from tests.processes import command_here
 from tests.voice.stored import two_calls
 from tests.voice.twilio import BAKERY, CALLER, DESK
-
-
-@pytest.fixture
-def run(database_url, pool):
-    async def runner(*arguments: str) -> tuple[int, str, str]:
-        return await command_here(*arguments, database_url=database_url)
-
-    return runner
 
 
 async def sids(run, *arguments: str) -> list[str]:

@@ -5,29 +5,11 @@ import json
 import pytest
 
 from holdfast.twilio import store as accounts
-from tests.processes import command, command_here
+from tests.processes import command
 from tests.voice.lines import BAKERY, DESK, MOBILE
 
 SUB = "AC" + "1" * 32
 TOKEN = "0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture
-def run(database_url, pool):
-    async def runner(*arguments: str, **settings: str) -> tuple[int, str, str]:
-        return await command_here(*arguments, **{"database_url": database_url, **settings})
-
-    return runner
-
-
-@pytest.fixture
-def done(run):
-    async def runner(*arguments: str, **settings: str) -> str:
-        status, out, err = await run(*arguments, **settings)
-        assert status == 0, out + err
-        return str(out)
-
-    return runner
 
 
 @pytest.fixture

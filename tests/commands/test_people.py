@@ -8,17 +8,8 @@ import pytest
 from holdfast.incidents import people, people_store, service, store
 from holdfast.incidents.model import WEEK
 from tests.incidents.shop import Shop, desk_of
-from tests.processes import command_here
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def run(database_url, pool):
-    async def runner(*arguments: str) -> tuple[int, str, str]:
-        return await command_here(*arguments, database_url=database_url)
-
-    return runner
 
 
 async def test_before_anybody_is_added_it_says_what_that_means_and_what_to_do(run):

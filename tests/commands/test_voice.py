@@ -5,16 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.processes import command_here
 from tests.voice.calls import PHONE, alert, legs
-
-
-@pytest.fixture
-def run(database_url, pool):
-    async def runner(*arguments: str) -> tuple[int, str, str]:
-        return await command_here(*arguments, database_url=database_url)
-
-    return runner
 
 
 def lately():

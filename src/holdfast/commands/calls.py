@@ -1,6 +1,7 @@
 """`holdfast calls …` and `holdfast voicemails …`"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, get_args
 
 import typer
@@ -45,14 +46,7 @@ def list_calls(
         raise typer.BadParameter(f"{outcome!r} is not an outcome: write one of {', '.join(OUTCOMES)}")
 
     async def body(pool: Pool, _settings: Settings) -> tuple[list[Call], Keys]:
-        chosen = Filter(
-            await _merchant_id(pool, merchant),
-            number,
-            outcome,
-            caller,
-            read_optional_time(since),
-            read_optional_time(until),
-        )
+        chosen = replace(await _filter(pool, merchant, number, caller, since, until), outcome=outcome)
         found = await store.calls(pool, chosen, limit=limit, before=before)
         return found, await merchants.keys(pool, [one.merchant_id for one in found])
 
@@ -161,14 +155,7 @@ def list_voicemails(
     """List voicemails, newest first."""
 
     async def body(pool: Pool, _settings: Settings) -> tuple[list[Voicemail], Keys]:
-        chosen = Filter(
-            await _merchant_id(pool, merchant),
-            number,
-            None,
-            caller,
-            read_optional_time(since),
-            read_optional_time(until),
-        )
+        chosen = await _filter(pool, merchant, number, caller, since, until)
         found = await store.voicemails(pool, chosen, limit=limit, before=before)
         return found, await merchants.keys(pool, [one.merchant_id for one in found])
 
@@ -225,5 +212,8 @@ def _fields(message: Voicemail, keys: Keys) -> tuple[tuple[str, object], ...]:
     )
 
 
-async def _merchant_id(pool: Pool, key: str | None) -> int | None:
-    return (await find(pool, key)).id if key is not None else None
+async def _filter(
+    pool: Pool, merchant: str | None, number: str | None, caller: str | None, since: str | None, until: str | None
+) -> Filter:
+    owner = (await find(pool, merchant)).id if merchant is not None else None
+    return Filter(owner, number, None, caller, read_optional_time(since), read_optional_time(until))

@@ -12,9 +12,8 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from aiohttp import web
-
 from holdfast.drills.pacing import YIELD_EVERY, discard, paced
+from holdfast.drills.serving import serve
 from holdfast.drills.stripe_api import READABLE, ApiSetup, StripeApi
 from holdfast.drills.stripe_faults import StripeEmulatorError, StripeFaults
 from holdfast.drills.stripe_objects import Json, ObjectMaker
@@ -89,18 +88,13 @@ class EmulatedStripe:
         self._api = StripeApi(setup, random.Random(seed + 2))  # noqa: S311 - as above
         self._host, self._port = host, port
         self._stack = AsyncExitStack()
-        self._address: tuple[str, int] | None = None
+        self._url: str | None = None
 
     async def __aenter__(self) -> Self:
-        runner = web.AppRunner(self._api.application(), access_log=None, shutdown_timeout=1.0)
         async with AsyncExitStack() as stack:
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, self._host, self._port).start()
+            self._url = await serve(stack, self._api.application(), self._host, self._port)
             await stack.enter_async_context(self._sender)
             self._stack = stack.pop_all()
-        address = runner.addresses[0]
-        self._address = (str(address[0]), int(address[1]))
         return self
 
     async def __aexit__(
@@ -111,10 +105,9 @@ class EmulatedStripe:
     @property
     def url(self) -> str:
         """The base address of the API, without a path. StripeEmulatorError when not open."""
-        if self._address is None:
+        if self._url is None:
             raise StripeEmulatorError("the emulated Stripe has no address yet: use it with `async with`")
-        host, port = self._address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._url
 
     @property
     def status_url(self) -> str:

@@ -11,9 +11,8 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from aiohttp import web
-
 from holdfast.drills.pacing import discard, paced
+from holdfast.drills.serving import serve
 from holdfast.drills.status_page import ComponentStatus, Incident, Indicator
 from holdfast.drills.twilio_api import STATUS_PATH, ApiSetup, TwilioApi
 from holdfast.drills.twilio_api_traffic import TrafficApi
@@ -96,21 +95,16 @@ class EmulatedTwilio:
         setup = ApiSetup(self._exchange, self._status, rate_limit, random.Random(seed + 3))  # noqa: S311 - as above
         self._api = TwilioApi(setup, TrafficApi(self._switch, self._texts).routes())
         self._stack = AsyncExitStack()
-        self._address: tuple[str, int] | None = None
+        self._url: str | None = None
 
     async def __aenter__(self) -> Self:
-        runner = web.AppRunner(self._api.application(), access_log=None, shutdown_timeout=1.0)
         async with AsyncExitStack() as stack:
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, self._host, self._port).start()
+            self._url = await serve(stack, self._api.application(), self._host, self._port)
             await stack.enter_async_context(self._poster)
             for ending in (self._callbacks.close, self._texts.close, self._switch.close):
                 stack.push_async_callback(ending)
             stack.push_async_callback(_cancelled, asyncio.create_task(self._noise()))
             self._stack = stack.pop_all()
-        address = runner.addresses[0]
-        self._address = (str(address[0]), int(address[1]))
         return self
 
     async def __aexit__(
@@ -121,10 +115,9 @@ class EmulatedTwilio:
     @property
     def url(self) -> str:
         """The base address of all APIs, without a path. TwilioEmulatorError when not open."""
-        if self._address is None:
+        if self._url is None:
             raise TwilioEmulatorError("the emulated Twilio has no address yet: use it with `async with`")
-        host, port = self._address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._url
 
     @property
     def status_url(self) -> str:

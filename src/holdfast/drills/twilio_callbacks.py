@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from holdfast.drills.tasks import Tasks
 from holdfast.drills.twilio_faults import Effect, Facts, TwilioFaults
 from holdfast.drills.twilio_webhooks import Answer, Ask, WebhookPoster
 
@@ -40,7 +41,7 @@ class Callbacks:
         self._faults = faults
         self._rng = rng
         self._slots = asyncio.Semaphore(concurrency)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._last: dict[str, asyncio.Task[None]] = {}
 
     def send(self, callback: Callback) -> None:
@@ -59,13 +60,10 @@ class Callbacks:
 
     async def settled(self) -> None:
         """Wait until all are through."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.settled()
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     def _strike(self, callback: Callback, effect: Effect) -> bool:
         return self._faults().struck(self._rng, callback.facts, effect) is not None
@@ -84,9 +82,7 @@ class Callbacks:
             return
         key = callback.resource_sid
         before = self._last.get(key) if in_order else None
-        task = asyncio.create_task(self._deliver(callback, delay, before))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._tasks.begin(self._deliver(callback, delay, before))
         if in_order:
             self._last[key] = task
             task.add_done_callback(lambda done: self._forget(key, done))

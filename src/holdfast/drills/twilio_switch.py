@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from holdfast.drills.tasks import Tasks
 from holdfast.drills.twilio_calls import CallOver, Document, Executor, LiveCall, Plan
 from holdfast.drills.twilio_dial import dial
 from holdfast.drills.twilio_exchange import CallResult, Exchange, Step
@@ -51,7 +52,7 @@ class Switch:
     history: int
     results: deque[CallResult] = field(init=False)
     live: dict[str, LiveCall] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    _tasks: Tasks = field(default_factory=Tasks)
     _placed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,19 +71,13 @@ class Switch:
         if self.full:
             call.close()
             raise TwilioEmulatorError(f"{self.concurrency} calls are under way: raise `call_concurrency` or wait")
-        task = asyncio.create_task(call)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._tasks.begin(call)
 
     async def settled(self) -> None:
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.settled()
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     async def incoming(self, from_: str, number: Number, caller: Caller) -> CallResult:
         """A call from outside to one of our numbers."""

@@ -4,12 +4,12 @@ Sources: https://www.twilio.com/docs/messaging/api/message-resource, /messaging/
 https://help.twilio.com/articles/223134027 (opt-out words on long codes).
 """
 
-import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from holdfast.drills.tasks import Tasks
 from holdfast.drills.twilio_callbacks import Callback
 from holdfast.drills.twilio_debugger import text_of
 from holdfast.drills.twilio_exchange import API_VERSION, Exchange
@@ -63,7 +63,7 @@ class Texts:
 
     exchange: Exchange
     most: int
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: Tasks = field(default_factory=Tasks)
     _count: int = 0
 
     def send(self, account: str, params: Mapping[str, str], direction: str = "outbound-api") -> Message:
@@ -89,9 +89,7 @@ class Texts:
             status_callback=params.get("StatusCallback", ""),
         )
         exchange.state.messages.add(message)
-        task = asyncio.create_task(self._carry(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.begin(self._carry(message))
         return message
 
     async def receive(
@@ -126,13 +124,10 @@ class Texts:
         return TextResult(message.sid, kind, answer.status, error, replies)
 
     async def settled(self) -> None:
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.settled()
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     def _dice(self) -> random.Random:
         self._count += 1

@@ -50,7 +50,7 @@ class Calls:
         main = main_account(settings)
         if main is None:
             log.info("twilio.no_account", settings="HOLDFAST_TWILIO_ACCOUNT_SID, HOLDFAST_TWILIO_AUTH_TOKEN")
-        verifier = Verifier((settings.public, *settings.former_public_urls))
+        verifier = Verifier(public)
         door = TwilioDoor(
             Answerer(self._snapshots), self._recorder, verifier=verifier, main=main, accounts=self._accounts
         )

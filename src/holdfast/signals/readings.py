@@ -23,8 +23,8 @@ _NEW = 15
 """Seconds within which somebody must have said what is so now."""
 LONGEST = timedelta(days=400)
 _LINE = re.compile(r"calls\.ill\.((?:region|number|target)):([!-~]{1,260})", re.ASCII)
-_MOST_ILL = 50
-"""Lines that are named as ill at a time (`voice.health`): where so many are, one that is not named may be ill too."""
+MOST_ILL = 50
+"""Lines that are named as ill at a time: in an outage thousands may be. Then one that is not named may be ill too."""
 _LANES = ("critical", "standard", "bulk")
 _POOLS = (
     "web.inbox",
@@ -273,7 +273,7 @@ def _ill(kind: str, key: str) -> _Of:
         said = view.now("voice_ill", kind, key)
         if said is not None:
             return said
-        return 0.0 if view.works("watch") and view.now_named("voice_ill") < _MOST_ILL else None
+        return 0.0 if view.works("watch") and view.now_named("voice_ill") < MOST_ILL else None
 
     return ill
 

@@ -215,13 +215,7 @@ async def _(run: Run) -> str:
 async def _scope(run: Run, scope: str, settle: timedelta) -> list[Target] | Outcome:
     """What to turn it for, or why nothing is to be turned."""
     if scope != "auto":
-        try:
-            target = await _named(run, scope)
-        except LeverError as error:
-            return Failed(str(error))
-        return (
-            [target] if await _is_off(run, VOICEMAIL_ONLY, target) else NotApplicable(f"it is so for {scope} already")
-        )
+        return await _chosen(run, VOICEMAIL_ONLY, scope)
     last = max(last_moved(await _changes(run)).values(), default=None)
     if last is not None and run.now - last < settle:
         return _not_yet(run, "calls were just led round what fails: it is watched whether that is enough", {})
@@ -310,13 +304,7 @@ async def _showing(run: Run, scope: str) -> list[Target] | Outcome:
     if not any(one.stands_in for one in numbers):
         return NotApplicable("no number may stand in for another: `holdfast numbers` says which may")
     if scope != "auto":
-        try:
-            target = await _named(run, scope)
-        except LeverError as error:
-            return Failed(str(error))
-        return (
-            [target] if await _is_off(run, CALLER_ID_POOL, target) else NotApplicable(f"it is so for {scope} already")
-        )
+        return await _chosen(run, CALLER_ID_POOL, scope)
     kinds: list[HealthKind] = ["number"]
     ill = [one.key for one in await health(run.pool, run.now, kinds=kinds) if one.verdict == "ill"]
     regions = sorted({one.region for one in numbers if one.phone in ill})
@@ -342,6 +330,15 @@ async def _turn_all(run: Run, lever: Lever, targets: Sequence[Target], lasts: ti
         shown.append({"lever": lever.name, "for": str(target) or "all", "touches": str(touched)})
     whom = "; ".join(f"{one['for']}: {one['touches']}" for one in shown[:5])
     return Done(f"{said} ({whom})", {"turned": shown})
+
+
+async def _chosen(run: Run, lever: Lever, scope: str) -> list[Target] | Outcome:
+    """What a scope other than auto means, unless the lever is turned for it already."""
+    try:
+        target = await _named(run, scope)
+    except LeverError as error:
+        return Failed(str(error))
+    return [target] if await _is_off(run, lever, target) else NotApplicable(f"it is so for {scope} already")
 
 
 async def _drafted(run: Run, lever: Lever, targets: list[Target] | Outcome, lasts: timedelta, said: str) -> str:

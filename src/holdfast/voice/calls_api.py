@@ -85,35 +85,13 @@ class Voicemails(BaseModel):
     next: str | None
 
 
-class Alert(BaseModel):
-    """What Twilio's Debugger said."""
-
-    sid: str
-    at: datetime
-    level: str
-    code: int
-    said: str
-    url: str | None
-
-
-class Received(BaseModel):
-    """A callback as it came, and what was answered."""
-
-    event_id: str
-    kind: str
-    at: datetime
-    address: str
-    answered: str | None
-    body: str
-
-
 class Story(Call):
     """A call with all that is known of it."""
 
     legs: list[Leg]
     voicemails: list[Voicemail]
-    alerts: list[Alert]
-    callbacks: list[Received]
+    alerts: list[store.AlertOfCall]
+    callbacks: list[store.Received]
 
 
 def router(pool: Pool) -> APIRouter:

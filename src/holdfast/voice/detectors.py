@@ -355,8 +355,6 @@ class DebuggerAlerts(_Detector):
         ]
 
 
-_NOT_ANSWERED = "of Twilio's requests not answered as they should"
-_NOT_SIGNED = "of Twilio's requests with a signature that is not right"
 _WHY: Mapping[str, str] = {
     "region": "Several targets in it, called from several numbers, cannot be reached; other regions can.",
     "number": "What is called for it fails, and the same targets work for others.",

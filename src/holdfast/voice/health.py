@@ -29,6 +29,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from holdfast.db.pool import Pool
+from holdfast.signals.readings import MOST_ILL
 from holdfast.signals.shares import bounds
 from holdfast.voice import health_store as store
 from holdfast.voice.health_store import LegCount
@@ -41,8 +42,6 @@ SHORT: Final = (timedelta(minutes=4), timedelta(minutes=1))
 _LOOK_BACK: Final = timedelta(days=3)
 """For when failures began: a target that nobody will repair over the weekend is no news on Monday."""
 _CEILING: Final = 3.5
-MOST_ILL: Final = 50
-"""Lines that the gauge names, and of which it is looked up since when: in an outage, thousands may be ill."""
 KINDS: Final[tuple[HealthKind, ...]] = ("region", "number", "target")
 
 

@@ -74,26 +74,9 @@ class Code(BaseModel):
     example: str
 
 
-class Alert(BaseModel):
-    """An alert, with what it is about as far as that is known."""
-
-    sid: str
-    account: str
-    at: datetime
-    level: str
-    code: int
-    resource: str | None
-    phone: str | None
-    region: str | None
-    target: str | None
-    url: str | None
-    is_foreign: bool
-    said: str
-
-
 class Alerts(BaseModel):
     codes: list[Code]
-    alerts: list[Alert]
+    alerts: list[debugger_store.KeptAlert]
 
 
 def router(pool: Pool) -> APIRouter:
