@@ -115,11 +115,18 @@ async def clear(pool: Pool) -> None:
     """Empty every table that holds something (each costs files), and set the lane table back."""
     tables = await pool.fetch(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
-        "AND tablename NOT IN ('alembic_version', 'catalogue_version', 'lane_rule', 'voice_version')"
+        "AND tablename NOT IN ('alembic_version', 'catalogue_version', 'consent_head', 'lane_rule', 'voice_version')"
     )
     looks = " UNION ALL ".join(f"SELECT '{row[0]}' WHERE EXISTS (SELECT FROM {row[0]})" for row in tables)
     names = ", ".join(row[0] for row in await pool.fetch(looks))
-    if names:
-        await pool.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")  # some tables refuse it by a trigger
+        if names:
+            await connection.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+        await connection.execute("UPDATE consent_head SET seq = 0, hash = decode(repeat('00', 32), 'hex')")
+        await connection.execute(
+            "INSERT INTO messaging_policy (merchant_id, opens, closes, most_per_day, most_per_week, provider_answers) "
+            "VALUES (0, '08:00', '21:00', 3, 10, true) ON CONFLICT DO NOTHING"
+        )
     await pool.execute("UPDATE catalogue_version SET version = version + 1")
     await pool.execute("UPDATE voice_version SET version = version + 1")

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     twilio_api_url: str = "https://api.twilio.com"
     twilio_status_url: str = "https://status.twilio.com/api/v2/summary.json"
 
+    stop_scope: Literal["merchant", "company"] = "merchant"
+    erasure_key: SecretStr | None = None
+
     smtp_url: SecretStr | None = None
     mail_from: str = "Holdfast <holdfast@localhost>"
 
@@ -207,6 +210,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 "write at least 16 letters, digits and signs, without spaces; for example what "
                 "`python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` prints"
+            )
+        return value
+
+    @field_validator("erasure_key")
+    @classmethod
+    def _erasure_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError(
+                "write at least 32 characters; for example what "
+                "`python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` prints, and keep them"
             )
         return value
 

@@ -14,3 +14,7 @@ class Lock(IntEnum):
     INCIDENTS = 0x4846_0000_0006
     REPOINT = 0x4846_0000_0010
     """And the number after it, for beginning one."""
+
+
+CUSTOMER = 0x4847_0000_0000_0000
+"""And a customer's id after it: see `consent.customers.lock`."""

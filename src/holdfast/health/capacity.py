@@ -30,6 +30,8 @@ LOOKBACK = timedelta(hours=1)
 _WINDOW = timedelta(minutes=1)
 _STOPPED = 3
 """Slots without any work done, after which the rate of the last minute is of the past."""
+NOTIFYING = (Stage.ROUTE, Stage.DELIVER)
+"""The stages that an event goes through until somebody is notified; texts have a queue of their own."""
 _DONE = {Stage.ROUTE: "events_routed", Stage.DELIVER: "deliveries_settled"}
 _NOW = (
     "system_cpu_ratio",
@@ -107,7 +109,7 @@ class Capacity:
 
 def judge(seen: Observed, within: timedelta = WITHIN) -> Capacity:
     """The arithmetic: no clock, no store."""
-    route, deliver = stages = tuple(forecast(stage, seen.flows, seen.weights.get(stage)) for stage in Stage)
+    route, deliver = stages = tuple(forecast(stage, seen.flows, seen.weights.get(stage)) for stage in NOTIFYING)
     found = limits(
         stages,
         workers=seen.workers,
@@ -240,7 +242,7 @@ async def observe(pool: Pool, settings: Settings, now: datetime | None = None) -
         at,
         count,
         flow,
-        {stage: _weights(levers, stage) for stage in Stage},
+        {stage: _weights(levers, stage) for stage in NOTIFYING},
         tuple(await _turned(pool, settings, flow, now)),
         paces,
         await machine(pool, at),
@@ -278,7 +280,7 @@ async def _best(pool: Pool, at: datetime) -> dict[Stage, float] | None:
     stored = await signals.read(pool, MINUTE, at - LOOKBACK, at, list(_DONE.values()))
     if not stored:
         return None
-    best: dict[Stage, float] = dict.fromkeys(Stage, 0.0)
+    best: dict[Stage, float] = dict.fromkeys(NOTIFYING, 0.0)
     for one in stored:
         frame = Frame.of([one], one.bucket.at)
         for stage, name in _DONE.items():

@@ -178,7 +178,7 @@ class StepRow:
         return self.state in FINISHED
 
 
-ObligationKind = Literal["acknowledge", "update", "action", "review"]
+ObligationKind = Literal["acknowledge", "update", "action", "review", "reply"]
 
 
 @dataclass(frozen=True, slots=True)

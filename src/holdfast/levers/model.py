@@ -222,6 +222,12 @@ CALLER_ID_POOL = Lever(
     low=0,
     high=100,
 )
+MESSAGING = Lever(
+    "messaging.texts",
+    "What becomes of texts: normal; hold: taken, and they wait; refuse: not taken, and those that wait go on waiting.",
+    ("", "merchant"),
+    choices=("normal", "hold", "refuse"),
+)
 VOICE = (VOICEMAIL_ONLY, AVOID, CALLER_ID_POOL)
 """The levers that calls are answered by."""
 LEVERS: Mapping[str, Lever] = {
@@ -237,6 +243,7 @@ LEVERS: Mapping[str, Lever] = {
         PROCESSES,
         POOL,
         *VOICE,
+        MESSAGING,
     )
 }
 

@@ -2,3 +2,4 @@
 
 ROUTE = "holdfast_route"
 DELIVER = "holdfast_deliver"
+SEND = "holdfast_send"

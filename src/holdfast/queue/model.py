@@ -13,6 +13,8 @@ class Stage(IntEnum):
     """Route the event whose `seq` is the work's `ref`."""
     DELIVER = 2
     """Send the delivery whose `id` is the work's `ref`."""
+    SEND = 3
+    """Send the text (`message`) whose `id` is the work's `ref`."""
 
 
 class Lane(IntEnum):

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, quote, urlsplit
@@ -27,6 +28,7 @@ from holdfast.twilio.model import (
     TwilioCall,
     TwilioError,
     TwilioNumber,
+    TwilioText,
 )
 
 TWILIO: Final = "https://api.twilio.com"
@@ -157,6 +159,54 @@ class TwilioClient:
         path = self._path(account, f"Calls/{quote(sid)}")
         return _call(await self._ask("POST", self._api, path, account, form={"Status": "completed"}))
 
+    async def send_text(
+        self,
+        to: str,
+        from_: str,
+        body: str,
+        *,
+        status_callback: str | None = None,
+        account: str | None = None,
+        timeout: float | None = None,
+    ) -> TwilioText:
+        """Send a text. `from_`: one of our numbers, or a messaging service (MG…). `timeout`: seconds for all of it.
+
+        It is asked once: Twilio takes no idempotency key for texts. An error without `never_sent` and without a status
+        below 500 leaves open whether it was taken.
+        """
+        form = {"To": to, "Body": body}
+        form["MessagingServiceSid" if from_.startswith("MG") else "From"] = from_
+        if status_callback is not None:
+            form["StatusCallback"] = status_callback
+        path = self._path(account, "Messages")
+        async with asyncio.timeout(timeout):
+            return _text(await self._ask("POST", self._api, path, account, form=form, tries=1))
+
+    async def texts(
+        self,
+        since: datetime,
+        until: datetime | None = None,
+        *,
+        to: str | None = None,
+        from_: str | None = None,
+        account: str | None = None,
+    ) -> AsyncIterator[TwilioText]:
+        """Texts since then, newest first, in both directions.
+
+        Of all people, those that were sent; with `to`, those that were only made as well, as Twilio filters by the time
+        of sending alone.
+        """
+        query = {"PageSize": str(PAGE)}
+        if to is None:
+            query |= {"DateSent>": _written(since)} | ({"DateSent<": _written(until)} if until is not None else {})
+        query |= {name: value for name, value in (("To", to), ("From", from_)) if value is not None}
+        async for row in self._listed(self._path(account, "Messages"), "messages", account, query):
+            text = _text(row)
+            if to is not None and text.created_at < since:
+                return
+            if until is None or text.created_at <= until:
+                yield text
+
     async def alerts(
         self, since: datetime, until: datetime, level: str | None = None, account: str | None = None
     ) -> AsyncIterator[DebuggerAlert]:
@@ -174,8 +224,10 @@ class TwilioClient:
     def _path(self, account: str | None, what: str) -> str:
         return f"/2010-04-01/Accounts/{quote(account or self.account_sid)}/{what}.json"
 
-    async def _listed(self, path: str | None, key: str, account: str | None) -> AsyncIterator[dict[str, Any]]:
-        query = {"PageSize": str(PAGE)}
+    async def _listed(
+        self, path: str | None, key: str, account: str | None, query: Mapping[str, str] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        query = query or {"PageSize": str(PAGE)}
         while path is not None:
             page = await self._ask("GET", self._api, path, account, query=query)
             for row in page.get(key) or []:
@@ -197,17 +249,20 @@ class TwilioClient:
         query: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
         again: bool = True,
+        tries: int | None = None,
     ) -> dict[str, Any]:
         """`again`: whether it may be tried again although Twilio may have done it."""
+        most = tries or self._tries
         asked = _Asked(method, base, path, self._auth(account), query or None, form)
-        for attempt in range(1, self._tries + 1):
+        for attempt in range(1, most + 1):
             try:
                 return await self._once(asked)
             except _RefusedError as refused:
                 error = refused.error
                 pause = refused.pause if refused.pause is not None else 0.25 * 2**attempt
                 may = error.retry and (again or error.status == _TOO_MANY or refused.never_sent)
-                if not may or attempt == self._tries or pause > LONGEST_PAUSE:
+                if not may or attempt == most or pause > LONGEST_PAUSE:
+                    error.never_sent, error.pause = refused.never_sent, refused.pause
                     raise error from None
             await asyncio.sleep(pause)
         raise AssertionError("unreachable")
@@ -333,6 +388,32 @@ def _call(row: Mapping[str, Any]) -> TwilioCall:
         seconds=int(seconds) if seconds not in (None, "") else None,
         answered_by=row.get("answered_by"),
     )
+
+
+def _text(row: Mapping[str, Any]) -> TwilioText:
+    code = row.get("error_code")
+    created = _rfc2822(row.get("date_created"))
+    return TwilioText(
+        sid=str(row["sid"]),
+        account=str(row.get("account_sid") or ""),
+        to=str(row.get("to") or ""),
+        from_=str(row.get("from") or ""),
+        body=str(row.get("body") or ""),
+        status=str(row.get("status") or ""),
+        direction=str(row.get("direction") or ""),
+        error_code=int(code) if code is not None and str(code).isdigit() else None,
+        created_at=created or datetime.now(UTC),
+        sent_at=_rfc2822(row.get("date_sent")),
+        service=row.get("messaging_service_sid") or None,
+    )
+
+
+def _rfc2822(text: object) -> datetime | None:
+    """Times of the 2010 API, such as Thu, 24 Aug 2023 05:01:45 +0000."""
+    try:
+        return parsedate_to_datetime(str(text)).astimezone(UTC) if text else None
+    except ValueError:
+        return None
 
 
 def _alert(row: Mapping[str, Any]) -> DebuggerAlert:

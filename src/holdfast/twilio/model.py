@@ -14,8 +14,12 @@ class TwilioApiError(Exception):
     """Twilio did not do what it was asked; the message says what it answered.
 
     `status` is the HTTP status, None where there was no answer; `code` Twilio's own, such as 20003, None if it gave
-    none; `retry` whether asking again later may help.
+    none; `retry` whether asking again later may help. `never_sent`: it certainly did not reach Twilio; `pause`: seconds
+    that Twilio wants us to wait.
     """
+
+    never_sent: bool = False
+    pause: float | None = None
 
     def __init__(
         self, message: str, *, status: int | None = None, code: int | None = None, retry: bool = False
@@ -73,6 +77,25 @@ class TwilioCall:
     from_: str
     seconds: int | None
     answered_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TwilioText:
+    """A text as Twilio has it. `direction`: inbound, outbound-api, outbound-call or outbound-reply. `from_` may be a
+    messaging service's number, or empty until one is chosen. `sent_at` is None until it was sent.
+    """
+
+    sid: str
+    account: str
+    to: str
+    from_: str
+    body: str
+    status: str
+    direction: str
+    error_code: int | None
+    created_at: datetime
+    sent_at: datetime | None
+    service: str | None
 
 
 @dataclass(frozen=True, slots=True)

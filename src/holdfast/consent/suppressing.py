@@ -1,0 +1,89 @@
+"""Blocks people, and lifts blocks: always beside a row of the ledger where it is the person's wish.
+
+Who may still be sending to them is not asked here: see `messaging.stopping`, which callers use.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from holdfast.consent import customers, ledger, store
+from holdfast.consent.model import (
+    EVERY_MERCHANT,
+    WISHES,
+    Block,
+    Entry,
+    Purpose,
+    Source,
+    Suppression,
+    UnknownError,
+)
+from holdfast.db.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A suppression in force; `is_new`: it was not before."""
+
+    id: int
+    customer_id: int
+    merchant_id: int
+    reason: str
+    is_new: bool
+
+
+async def suppress(db: Connection, blocks: Sequence[Block], now: datetime) -> list[Made]:
+    """In the caller's transaction, customers locked. One that is in force already stays, and is returned."""
+    await customers.lock(db, [block.customer_id for block in blocks])
+    return [Made(*row) for row in await store.suppress(db, blocks, now)]
+
+
+async def lift(db: Connection, suppression_id: int, *, actor: str, why: str, now: datetime) -> Suppression:
+    """By hand. Raises UnknownError."""
+    found = await store.suppression(db, suppression_id)
+    if found is None or found.lifted_at is not None:
+        raise UnknownError(f"there is no suppression {suppression_id} in force")
+    await customers.lock(db, [found.customer_id])
+    await store.lift(db, [suppression_id], actor=actor, why=why, now=now)
+    after = await store.suppression(db, suppression_id)
+    assert after is not None
+    return after
+
+
+async def resubscribe(
+    db: Connection,
+    customer_id: int,
+    merchant_id: int,
+    source: Source,
+    now: datetime,
+    *,
+    actor: str,
+    why: str,
+    purposes: Sequence[tuple[Purpose, str | None]],
+    origin: str | None = None,
+    detail: dict[str, str] | None = None,
+) -> list[int]:
+    """The person comes back to one merchant by their own deed: grants for these (purpose, disclosure), and what their
+    own wish blocked of this merchant is open again. Blocks that are nobody's wish stay. Returns the grants' rows.
+    """
+    await customers.lock(db, [customer_id])
+    grants = [
+        Entry(
+            customer_id,
+            merchant_id,
+            "grant",
+            purpose,
+            source,
+            now,
+            actor,
+            disclosure=disclosure,
+            origin=origin,
+            detail=detail or {},
+        )
+        for purpose, disclosure in purposes
+    ]
+    seqs = await ledger.append(db, grants, now)
+    live = [one for one in await store.suppressions_of(db, customer_id, live_only=True) if one.reason in WISHES]
+    await store.lift(db, [one.id for one in live if one.merchant_id == merchant_id], actor=actor, why=why, now=now)
+    await store.except_merchant(db, [one.id for one in live if one.merchant_id == EVERY_MERCHANT], merchant_id)
+    return seqs

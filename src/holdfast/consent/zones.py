@@ -1,0 +1,36 @@
+"""Which time zones a person may be in, by their number: quiet hours are kept in every one of them.
+
+Source: https://github.com/google/libphonenumber (time zones by prefix)
+"""
+
+from functools import lru_cache
+from zoneinfo import available_timezones
+
+_SPECIFIC = 6
+"""A prefix of more zones than this says only the country's code, as toll-free and mobile ones do."""
+_NORTH_AMERICA = ("America/New_York", "Pacific/Honolulu")
+"""Where it is early first and last, of the states."""
+
+
+@lru_cache(maxsize=100_000)
+def zones_of(phone: str) -> tuple[str, ...]:
+    """IANA names, at least one, for an E.164 number."""
+    from phonenumbers.tzdata import (  # a map that costs memory, and only some need it
+        TIMEZONE_DATA,
+        TIMEZONE_LONGEST_PREFIX,
+    )
+
+    digits = phone.removeprefix("+")
+    prefixes = (digits[:length] for length in range(TIMEZONE_LONGEST_PREFIX, 0, -1))
+    found = next((TIMEZONE_DATA[prefix] for prefix in prefixes if prefix in TIMEZONE_DATA), ())
+    known = tuple(zone for zone in found if zone in _known())
+    if 0 < len(known) <= _SPECIFIC:
+        return known
+    if digits.startswith("1"):
+        return _NORTH_AMERICA
+    return (known[0], known[-1]) if known else ("UTC",)
+
+
+@lru_cache(maxsize=1)
+def _known() -> frozenset[str]:
+    return frozenset(available_timezones())

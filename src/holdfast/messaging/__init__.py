@@ -1,0 +1,1 @@
+"""Texts: the gate that every one of them passes, sending them, and what people text back."""

@@ -1,0 +1,82 @@
+"""The gate: every text that is to be sent passes it twice, when it is asked for and when it is taken to be sent.
+
+The first time it is recorded with what decided, and refused where it may not be sent. The second time is what holds: a
+suppression that was committed before always wins, since both are done under the customer's lock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import asyncpg
+
+from holdfast.consent import customers
+from holdfast.consent.keys import PhoneKey
+from holdfast.db.pool import Connection, Pool
+from holdfast.messaging import gate_store as store
+from holdfast.messaging.model import Ask, Decision, Rule
+
+SENDING = timedelta(seconds=8)
+"""How long whoever took a text may go on trying to hand it to Twilio: a stop is acknowledged only after that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Whether a text may go out now. `later`: not before `at`; None: when the lever allows it."""
+
+    id: int
+    verdict: Literal["send", "later", "cancelled", "expired"]
+    rule: Rule
+    at: datetime | None
+
+
+async def decide(pool: Pool, asks: Sequence[Ask], key: PhoneKey, *, now: datetime | None = None) -> list[Decision]:
+    """Decide and record all of them in one transaction. No two may have the same merchant and key.
+
+    `now` None: the store's clock. Raises KeyMissingError and what `AWAY` lists; then nothing is recorded.
+    """
+    async with pool.acquire() as db, db.transaction():
+        return await decide_in(db, asks, key, now=now)
+
+
+async def decide_in(db: Connection, asks: Sequence[Ask], key: PhoneKey, *, now: datetime | None) -> list[Decision]:
+    """The same in the caller's transaction."""
+    people = await customers.ensure(db, [one.to for one in asks], key, now or datetime.now().astimezone())
+    ids = [people[one.to].id for one in asks]
+    decided: dict[int, Decision] = {}
+    places = list(range(len(asks)))
+    while places:  # whoever is missing lost to somebody else with the same key, who has committed by now
+        rows = await store.decide(db, [asks[place] for place in places], [ids[place] for place in places], now=now)
+        decided |= {places[row["n"]]: _decision(row) for row in rows}
+        places = [place for place in places if place not in decided]
+    return [decided[place] for place in range(len(asks))]
+
+
+async def begin_sending(
+    pool: Pool, ids: Sequence[int], *, lasts: timedelta = SENDING, now: datetime | None = None
+) -> dict[int, Leave]:
+    """Ask for leave to send these texts now, of which none can have reached Twilio. What is missing is settled already.
+
+    Whoever gets it must have handed the text to Twilio, or given it up, before `lasts` is over.
+    """
+    owners = await store.owners(pool, ids)
+    async with pool.acquire() as db, db.transaction():
+        await customers.lock(db, owners.values())
+        rows = await store.begin_sending(db, sorted(owners), lasts, now=now)
+    return {row["id"]: Leave(row["id"], row["verdict"], row["rule"], row["opening"]) for row in rows}
+
+
+def _decision(row: asyncpg.Record) -> Decision:
+    return Decision(
+        id=row["id"],
+        state=row["state"],
+        rule=row["rule"],
+        consent_seq=row["consent_seq"],
+        suppression_id=row["suppression_id"],
+        reason=row["reason"],
+        send_at=row["send_at"],
+        held_by=row["held_by"],
+        is_repeat=row["is_repeat"],
+        is_conflict=row["is_conflict"],
+    )
