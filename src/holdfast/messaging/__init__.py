@@ -1,0 +1,1 @@
+"""Texts to and from the people that merchants write to, and what they wish."""
