@@ -115,10 +115,15 @@ ASIDES = tuple(
             "(?:error|warning|voice|voicemail|thank you|check engine) (?:messages?|alerts?|lights?|notifications?)",
             "(?:a|an|the|your|my) (?:message|notification|alert|text) (?:saying|that says|says|said|about|that)",
         ),
+        "an answer that did not come": (
+            "(?:no one|nobody|noone|hasnt|havent|not|has anyone|never) (?:has |have |ever |anyone |even )?"
+            "(?:called|texted|contacted|answered|messaged|replied|responded)(?: me| us)?(?: back)?",
+            "(?:<msg>|times) ~3 no (?:answer|reply|response|luck)|no (?:answer|reply|response|luck)",
+        ),
         "another spam": (
             "(?:to|in|into|my|the|your) (?:the |my )?(?:spam|junk)(?: folder| mail| box)?(?= [.,?]|$| and| so|"
             " got| again)",
-            "(?:spam|junk) (?:folder|mail|filter|removal|pickup|haul|hauling|musubi|sandwich|fried|and eggs|rice|"
+            "(?:spam|junk) (?:calls|folder|mail|filter|removal|pickup|haul|hauling|musubi|sandwich|fried|and eggs|rice|"
             "sushi|call blocker)",
         ),
         "not agreed to a charge": (
@@ -129,6 +134,7 @@ ASIDES = tuple(
             "transaction|withdrawal|work|repair|[0-9]+[a-z]*|pay|item|items|color|size)",
         ),
         "a question of sense": (
+            "no (?:quiero|queria|quisiera) (?:molestar|interrumpir)(?: pero)?",
             "(?:dont|do not|please dont|never) forget(?: ~3 (?:number|contact))?",
             "(?:no|tampoco) (?:~1 )?(?:puedo|pude|podemos|pueden|puede|podia|podria|olviden?|olvides?|pudieron|"
             "dude[ns]?|alcance|tarden)(?: a| en)?(?: (?:~1 )?<manden>)?",

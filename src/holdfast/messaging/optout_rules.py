@@ -71,7 +71,7 @@ RULES = tuple(
                 "<not> (?:~1 )?(?:want|wanna|wish|care|need|like) (?:to )?(?:~1 )?(?:receive|get|getting|hear|"
                 "receiving|be on|be part)"
                 "(?: ~3 (?:these|this|you|from|anymore|any|list|your|more|anything|texts))",
-                "<not> (?:want|wanna|need) (?:these|this|them|any of (?:this|these)|it|anything) (?:anymore|"
+                "<not> (?:want|wanna|need) (?:these|this|them|any of (?:this|these)|anything) (?:anymore|"
                 "any more|from you)",
                 "<not> (?:~1 )?(?:receive|get|hear from) (?:~2 )?(?:anymore|any more|<msg>)",
                 "<not> want (?:these|any of these|any of this)",
@@ -125,6 +125,15 @@ RULES = tuple(
                 "let me (?:be|live)(?: [.,]|$)",
                 "leave me (?:be|out of)|left alone|(?:bother|bug|text|annoy|harass|spam) (?:someone|"
                 "somebody) else|get (?:~1 )?out of my (?:phone|inbox|messages)|take (?:the|a) hint|no means no",
+            ),
+        ),
+        "easy with it": (
+            0.75,
+            (
+                "(?:chill|ease up|ease off|lay off|easy|cool it|back off|slow down|calm down) "
+                "(?:~1 )?(?:with|on) (?:~2 )?<msg>",
+                "(?:if|when) (?:~2 )?(?:get|receive|got|see) (?:just )?(?:one|another|1) (?:~1 )?<msg>",
+                "(?:relent|back off|lay off)(?: [.,]|$)",
             ),
         ),
         "curses": (
@@ -201,7 +210,7 @@ RULES = tuple(
             0.2,
             (
                 "who (?:~2 )?(?:is|are|r|dis) (?:this|you|dis|these|it)",
-                "whos this|who dis|new phone",
+                "whos this|who dis|new phone who",
                 "(?:im|i am) not (?!sure|able|going)[a-z]+",
                 "(?:dont|do not) know you",
             ),
@@ -337,7 +346,8 @@ RULES = tuple(
                 "(?:what time|how much|how late|how long|when do|when does|are you open|do you (?:have|take|"
                 "sell)|hours|address|price|"
                 "in stock|available|a que hora|cuanto cuesta|tienen|horario)",
-                "(?:something came up|sick|cant make it|tomorrow|today|tonight|next week|this week|reschedule|"
+                "(?:something came up|sick|kid|kids|strep|covid|emergency|rebook|babysitter|flight|delayed|can we do|another day|"
+                "cant make it|tomorrow|today|tonight|next week|this week|reschedule|"
                 "resched|running late)",
             ),
         ),
