@@ -346,8 +346,8 @@ RULES = tuple(
                 "(?:what time|how much|how late|how long|when do|when does|are you open|do you (?:have|take|"
                 "sell)|hours|address|price|"
                 "in stock|available|a que hora|cuanto cuesta|tienen|horario)",
-                "(?:something came up|sick|kid|kids|strep|covid|emergency|rebook|babysitter|flight|delayed|can we do|another day|"
-                "cant make it|tomorrow|today|tonight|next week|this week|reschedule|"
+                "(?:something came up|sick|kid|kids|strep|covid|emergency|rebook|babysitter|flight|delayed|can we do|"
+                "another day|cant make it|tomorrow|today|tonight|next week|this week|reschedule|"
                 "resched|running late)",
             ),
         ),
