@@ -18,6 +18,7 @@ NAMES = {
     "outage": "what callers meet before, during and after a region of Twilio fails, and while all of it does",
     "watch": "how soon health_watch notices what is wrong, and how often it cries wolf, beside static rules",
     "watch-cost": "what health_watch takes of a core, and of ingest",
+    "optout": "how well texts that revoke consent are told from ordinary ones, beside the words that Twilio knows",
     "crash": "what 100 SIGKILLs of web, workers and PostgreSQL under load lose or do twice",
 }
 
