@@ -279,7 +279,7 @@ async def _examine(
     shops = {_number(key): key for key in SHOPS}
     told = {person.phone: story for person, story in zip(people, stories, strict=True)}
     seen: Counter[str] = Counter()
-    for sent in twilio.messages():
+    for sent in twilio.messages:
         if sent.direction == "inbound":
             continue
         if sent.body in ours:
