@@ -43,6 +43,24 @@ CREATE TABLE contact (
 ;
 COMMENT ON TABLE contact IS 'What a merchant calls a customer; reference is its own id of them'
 ;
+CREATE INDEX contact_batch ON contact (batch_id, customer_id) WHERE batch_id IS NOT NULL
+;
+CREATE TABLE contact_before (
+    batch_id      bigint NOT NULL,
+    customer_id   bigint NOT NULL REFERENCES customer,
+    name          text,
+    email         text,
+    reference     text,
+    was_batch_id  bigint,
+    was_batch_row integer,
+    was_changed_at timestamptz,
+    PRIMARY KEY (batch_id, customer_id)
+)
+;
+COMMENT ON TABLE contact_before IS 'What an import changed of contacts, so that it can be undone. was_changed_at NULL: there was none'
+;
+CREATE INDEX contact_before_of ON contact_before (customer_id)
+;
 CREATE TABLE disclosure (
     id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     digest bytea NOT NULL UNIQUE,
@@ -115,9 +133,9 @@ COMMENT ON COLUMN consent.detail IS 'SHA-256 of consent_detail.salt and .said; N
 ;
 CREATE INDEX consent_current ON consent (customer_id, given_at DESC, action DESC, seq DESC)
 ;
-CREATE INDEX consent_batch ON consent (batch_id, batch_row) WHERE batch_id IS NOT NULL
+CREATE INDEX consent_batch ON consent (batch_id, customer_id) WHERE batch_id IS NOT NULL
 ;
-CREATE INDEX consent_origin ON consent (merchant_id, origin) WHERE origin IS NOT NULL
+CREATE INDEX consent_origin ON consent (merchant_id, origin, customer_id) WHERE origin IS NOT NULL
 ;
 CREATE TABLE consent_head (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
