@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from holdfast.complaints import from_texts, service, signals, store
+from holdfast.complaints import from_texts, news, service, signals, store
 from holdfast.complaints.model import ComplaintError, RefusedError, UnknownError
 from holdfast.consent import customers, ledger
 from holdfast.consent import store as consent
@@ -61,7 +61,7 @@ async def test_nothing_is_left_of_a_complaint_whose_commit_failed(pool, monkeypa
     async def breaks(*_given):
         raise RuntimeError("the news cannot be written")
 
-    monkeypatch.setattr(service.news, "tell", breaks)
+    monkeypatch.setattr(news, "tell", breaks)
     with pytest.raises(RuntimeError):
         await complain(pool)
     assert await states(pool, waiting) == ["queued"]

@@ -289,7 +289,7 @@ def suppression(view: View, one: Suppression) -> dict[str, Any]:
     }
 
 
-def row(one: Row) -> dict[str, Any]:
+def ledger_row(one: Row) -> dict[str, Any]:
     """A row of the ledger: how and when, what they were shown, and what proves it."""
     return {
         "ledger_row": one.seq,
@@ -326,7 +326,7 @@ def _said(one: Standing) -> dict[str, Any]:
         "at": one.at,
         "holds": one.holds,
         "said": one.said,
-        "row": row(one.row) if one.row is not None else None,
+        "row": ledger_row(one.row) if one.row is not None else None,
     }
 
 
