@@ -100,7 +100,8 @@ def check(data: bytes) -> list[str]:
         raise ComplaintError(f"this is no file of a complaint: {error}") from None
     if MANIFEST not in there:
         raise ComplaintError(f"this is no file of a complaint: it has no {MANIFEST}")
-    wanted = dict(reversed(line.split("  ", 1)) for line in there.pop(MANIFEST).decode().splitlines() if line)
+    lines = there.pop(MANIFEST).decode("utf-8", "replace").splitlines()
+    wanted = {name: digest for digest, _, name in (line.partition("  ") for line in lines if line)}
     wrong = [f"{name} is missing" for name in wanted if name not in there]
     wrong += [f"{name} is not in the manifest" for name in there if name not in wanted]
     return wrong + [

@@ -5,9 +5,10 @@ from datetime import datetime
 from holdfast.comms.messages import to_mailboxes
 from holdfast.complaints import letters, service, store
 from holdfast.complaints.letters import Texter
-from holdfast.complaints.model import Complaint, RefusedError
+from holdfast.complaints.model import Complaint, ComplaintError, RefusedError
 from holdfast.config import Settings
 from holdfast.db.pool import Connection, Pool
+from holdfast.incidents import service as incidents
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY
@@ -50,3 +51,20 @@ async def mail(
     mailbox = (COMPANY, complaint.mailbox)
     await to_mailboxes(db, key, "complaint_reply", letters.SUBJECT, text, None, [mailbox], now)
     return answered
+
+
+async def answer(
+    pool: Pool, settings: Settings, complaint_id: int, *, how: str, text: str, send: bool, actor: str, now: datetime
+) -> Complaint:
+    """By somebody of the team: they were answered so, or with `send` are mailed it now.
+
+    Raises UnknownError, RefusedError, ComplaintError, and RefusedError of incidents for who is not on the team.
+    """
+    if not send:
+        return await service.answer(pool, complaint_id, how=how, text=text, actor=actor, now=now)
+    if how != "email":
+        raise ComplaintError("only mail is sent from here: --how email, or say what the person was told without --send")
+    async with pool.acquire() as db, db.transaction():
+        await incidents.who(db, actor)
+        found = await service.get(db, complaint_id)
+        return await mail(db, settings, found, text, actor=actor, now=now)

@@ -176,13 +176,10 @@ async def get(db: Connection | Pool, complaint_id: int) -> Complaint:
     return found
 
 
-async def answer(
-    pool: Pool, complaint_id: int, *, how: str, text: str, actor: str, now: datetime, must_be_of_team: bool = True
-) -> Complaint:
+async def answer(pool: Pool, complaint_id: int, *, how: str, text: str, actor: str, now: datetime) -> Complaint:
     """The person was answered, so: what is owed is met. Raises UnknownError, RefusedError, ComplaintError."""
     async with pool.acquire() as db, db.transaction():
-        if must_be_of_team:
-            await incidents_service.who(db, actor)
+        await incidents_service.who(db, actor)
         return await answer_in(db, complaint_id, how=how, text=text, actor=actor, now=now)
 
 
