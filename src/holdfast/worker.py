@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from holdfast import retention
+from holdfast.complaints import ticks as complaints
 from holdfast.config import Settings
 from holdfast.db.notifications import Listener, Notifier
 from holdfast.db.pool import AWAY
@@ -139,6 +140,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
                 every=retention.EVERY,
                 stop=stop,
             ),
+            *complaints.loops(general, settings, stop),
             repeat("roll_up_signals", partial(rollup.roll_up, general), every=rollup.EVERY, stop=stop),
             stop=stop,
         ):

@@ -9,7 +9,9 @@ import typer
 
 from holdfast import config, logs
 from holdfast.comms.status import StatusError
+from holdfast.complaints.model import ComplaintError
 from holdfast.config import Settings, SettingsError
+from holdfast.consent.model import ConsentError
 from holdfast.db.embedded_account import EmbeddedError
 from holdfast.db.migrate import MigrationError, upgrade
 from holdfast.db.pool import AWAY, Pool, create_pool
@@ -70,6 +72,8 @@ def with_store(body: Callable[[Pool, Settings], Awaitable[T]]) -> T:
 
 MENDABLE = (
     CommandError,
+    ComplaintError,
+    ConsentError,
     EmbeddedError,
     MigrationError,
     MerchantError,

@@ -352,6 +352,8 @@ CREATE INDEX inbound_text_of_customer ON inbound_text (customer_id, received_at)
 ;
 CREATE INDEX inbound_text_of_merchant ON inbound_text (merchant_id, received_at)
 ;
+CREATE INDEX inbound_text_by_time ON inbound_text (received_at)
+;
 CREATE INDEX inbound_text_to_review ON inbound_text (received_at) WHERE verdict = 'doubtful' AND reviewed_at IS NULL
 ;
 CREATE TABLE reconsent_link (
@@ -401,6 +403,8 @@ COMMENT ON COLUMN complaint.due_at IS 'By when the person is answered: an hour a
 COMMENT ON COLUMN complaint.cause IS 'How they came to be texted, once it is known'
 ;
 CREATE INDEX complaint_by_time ON complaint (received_at)
+;
+CREATE INDEX complaint_waiting ON complaint (due_at) WHERE answered_at IS NULL AND closed_at IS NULL
 ;
 CREATE INDEX complaint_of ON complaint (customer_id)
 ;
