@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 import aiohttp
 import pytest
 
-from holdfast.gateway.twilio import LARGEST_ALERT, LARGEST_FORM
+from holdfast.gateway.twilio import LARGEST_ALERT
+from holdfast.gateway.twilio_requests import LARGEST_FORM
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import NewMerchant

@@ -11,6 +11,7 @@ import structlog
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.gateway.twilio import PATHS, TwilioDoor
+from holdfast.gateway.twilio_requests import Requests
 from holdfast.levers.model import Snapshot as TurnedLevers
 from holdfast.loops import repeat
 from holdfast.merchants.model import COMPANY
@@ -50,10 +51,9 @@ class Calls:
         main = main_account(settings)
         if main is None:
             log.info("twilio.no_account", settings="HOLDFAST_TWILIO_ACCOUNT_SID, HOLDFAST_TWILIO_AUTH_TOKEN")
-        verifier = Verifier(public)
-        door = TwilioDoor(
-            Answerer(self._snapshots), self._recorder, verifier=verifier, main=main, accounts=self._accounts
-        )
+        self.requests = Requests(Verifier(public), main, self._accounts)
+        """Reads and verifies what Twilio sends; for its other doors as well."""
+        door = TwilioDoor(Answerer(self._snapshots), self._recorder, self.requests)
         self.hooks: Mapping[str, Any] = dict.fromkeys(PATHS, door)
 
     def __enter__(self) -> Self:
