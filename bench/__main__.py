@@ -13,10 +13,12 @@ NAMES = {
     "fairness": "how a quiet merchant fares beside one that has 90 % of the load",
     "deliver": "deliveries a second of one worker, beside the HTTP client alone",
     "brownout": "what a destination that is 100 times slower for a minute does to itself and to the others",
+    "gate": "texts a second that are decided with 1M suppressions and 5M ledger rows, and how soon a STOP holds",
     "voice": "how fast calls are answered with PostgreSQL up, stopped and hung, and whether a callback is lost",
     "outage": "what callers meet before, during and after a region of Twilio fails, and while all of it does",
     "watch": "how soon health_watch notices what is wrong, and how often it cries wolf, beside static rules",
     "watch-cost": "what health_watch takes of a core, and of ingest",
+    "optout": "how well texts that revoke consent are told from ordinary ones, beside the words that Twilio knows",
     "crash": "what 100 SIGKILLs of web, workers and PostgreSQL under load lose or do twice",
 }
 

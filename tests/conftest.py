@@ -9,6 +9,14 @@ from tests import servers
 from tests.servers import Server
 
 
+LONGEST = ("e2e", "chaos")
+"""Rooms of tests that take minutes and mostly wait: begun first, so that the others run beside them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def embedded_server() -> Iterator[Server]:
     with servers.embedded() as server:

@@ -20,6 +20,8 @@ from starlette.routing import Mount, Route
 
 from holdfast import __version__, problems
 from holdfast.api.door import ApiDoor
+from holdfast.api.messages import PATH as TEXTS
+from holdfast.api.messages import MessagesDoor
 from holdfast.comms.status_service import PublicStatus
 from holdfast.config import Settings
 from holdfast.db.notifications import Listener, Notifier
@@ -37,6 +39,7 @@ from holdfast.levers import driver
 from holdfast.levers.service import CHANNEL, EVERY, Levers
 from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
+from holdfast.messaging.model import UnknownError
 from holdfast.payments import signals as payments_signals
 from holdfast.queue import service as queue
 from holdfast.queue.channels import ROUTE
@@ -79,6 +82,10 @@ class Doors:
         if hook is not None:
             await hook(scope, receive, send)
             return
+        await self.serve_rest(scope, receive, send)
+
+    async def serve_rest(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is off the hot path, measured by its route."""
         began, status = time.perf_counter(), 500
 
         async def watched(message: Message) -> None:
@@ -105,7 +112,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             name: await stack.enter_async_context(
                 pool(database.url, size=levers.pool_size(f"web/{name}"), name=named, hot=name != "general")
             )
-            for name, named in (("inbox", "inbox"), ("general", "web"), ("voice", "voice"))
+            for name, named in (("inbox", "inbox"), ("general", "web"), ("voice", "voice"), ("texts", "texts"))
         }
         hot, general = pools["inbox"], pools["general"]
         prepared = asyncio.Event()
@@ -133,8 +140,10 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         )
         api = ApiDoor(settings, general, open_desk)
         status = PublicStatus(settings, general, prepared)
-        hooks = {"/hooks/stripe": stripe, **calls.hooks}
+        texts = MessagesDoor(settings, pools["texts"], general, catalogue, _no_template)
+        hooks = {"/hooks/stripe": stripe, TEXTS: texts, **calls.hooks}
         app = Doors(hooks, _rest(general, totals, box, health.board, api, public=status.routes))
+        texts.otherwise = app.serve_rest
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
         async def refresh() -> None:
@@ -166,6 +175,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             *health.loops(stop),
             *status.loops(stop),
             *calls.loops(partial(after, prepared), stop),
+            *texts.loops(partial(after, prepared)),
             after(prepared, repeat("refresh_catalogue", refresh, every=1.0, stop=stop)),
             after(prepared, repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned)),
             after(
@@ -295,3 +305,7 @@ def _rest(
     )
     rest.router.redirect_slashes = False
     return rest
+
+
+async def _no_template(_merchant: int, name: str, _variables: Mapping[str, str]) -> str:
+    raise UnknownError(f"there is no template {name[:80]!r}")

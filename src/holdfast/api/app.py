@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from holdfast import __version__
+from holdfast.api import messages
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.durations import DurationError
@@ -175,6 +176,10 @@ def _describe(app: FastAPI) -> None:
         for path in schema["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)
+        hot = messages.described()
+        schemas.update(hot["schemas"])
+        for address, operations in hot["paths"].items():
+            schema["paths"].setdefault(address, {}).update(operations)
         return schema
 
     app.openapi = described  # type: ignore[method-assign]

@@ -6,7 +6,6 @@ where a token is set, else by the first caller. A request without the token gets
 
 import asyncio
 import hashlib
-import hmac
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import structlog
 
 from holdfast import problems
 from holdfast.api import store
+from holdfast.api.bearer import CHALLENGE, Bearer, ClosedError
 from holdfast.config import Settings
 from holdfast.db.pool import AWAY, Pool
 from holdfast.runbooks.working import Desk
@@ -55,15 +55,14 @@ class ApiDoor:
         self._settings = settings
         self._pool = pool
         self._open_desk = open_desk
-        token = settings.api_token
-        self._digest = hashlib.sha256(token.get_secret_value().encode()).digest() if token is not None else None
+        self._bearer = Bearer(settings)
         self._app: Any = None
         self._loading = asyncio.Lock()
         self._at_work = 0
 
     async def prepare(self) -> None:
         """Import what the API needs, where somebody may call it."""
-        if self._digest is not None:
+        if self._bearer.is_set:
             await self._load()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -104,20 +103,21 @@ class ApiDoor:
     def _admit(self, scope: Any, headers: dict[str, str]) -> None:
         if scope["path"] == OPEN and scope["method"] == "GET":
             return
-        challenge = (("www-authenticate", 'Bearer realm="holdfast"'),)
-        if self._digest is None:
-            raise _Refusal(401, "the API is closed: set HOLDFAST_API_TOKEN, and send it as a bearer token", challenge)
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        digest = hashlib.sha256(given.strip().encode("latin-1")).digest()
-        if not hmac.compare_digest(digest, self._digest) or scheme.lower() != "bearer":
-            raise _Refusal(401, "send the value of HOLDFAST_API_TOKEN: Authorization: Bearer …", challenge)
+        try:
+            self._bearer.admit(headers)
+        except ClosedError as error:
+            raise _Refusal(401, str(error), (CHALLENGE,)) from None
 
     async def _answer(self, scope: Any, headers: dict[str, str], body: bytes) -> Answer:
         app = await self._load()
         given = headers.get("idempotency-key")
         if scope["method"] != "POST" or given is None:
             return await _call(app, scope, body)
-        return await self._once(app, scope, body, _key(given))
+        try:
+            key = idempotency_key(given)
+        except ValueError as error:
+            raise _Refusal(400, str(error)) from None
+        return await self._once(app, scope, body, key)
 
     async def _once(self, app: Any, scope: Any, body: bytes, key: str) -> Answer:
         """Do it once a key; a repetition gets the first one's answer.
@@ -154,10 +154,11 @@ class ApiDoor:
         return module.build(self._settings, self._pool, self._open_desk(self._pool, self._settings))
 
 
-def _key(given: str) -> str:
+def idempotency_key(given: str) -> str:
+    """What an Idempotency-Key header says. Raises ValueError."""
     key = given.strip().removeprefix('"').removesuffix('"')
     if not 1 <= len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
-        raise _Refusal(400, f"an Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters")
+        raise ValueError(f"an Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters")
     return key
 
 

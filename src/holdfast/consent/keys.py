@@ -9,8 +9,12 @@ import os
 import secrets
 from pathlib import Path
 
+import structlog
+
 from holdfast.config import Settings
 from holdfast.consent.model import KeyMissingError
+
+log = structlog.get_logger()
 
 FILE = "erasure.key"
 
@@ -23,10 +27,17 @@ class PhoneKey:
 
     @classmethod
     def load(cls, settings: Settings) -> "PhoneKey":
-        """The key of the settings, else that of the data directory, else none. Raises KeyMissingError."""
+        """The key of the settings, else that of the data directory, else none.
+
+        A file that cannot be read counts as none: `customers.check_key` then refuses what needs it, and nothing else.
+        """
         if settings.erasure_key is not None:
             return cls(settings.erasure_key.get_secret_value().encode())
-        return cls(_read(settings.data_dir / FILE))
+        try:
+            return cls(_read(settings.data_dir / FILE))
+        except KeyMissingError as error:
+            log.error("erasure_key.unreadable", reason=str(error))
+            return cls(None)
 
     @classmethod
     def load_or_make(cls, settings: Settings) -> "PhoneKey":

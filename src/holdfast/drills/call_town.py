@@ -75,6 +75,12 @@ def connect(twilio: EmulatedTwilio, shops: Sequence[Shop], url: str) -> None:
     twilio.set_debugger_url(f"{hooks}/debugger")
     for shop in shops:
         for region, phone in shop.numbers.items():
-            twilio.add_number(phone, voice_url=f"{hooks}/voice", status_callback=f"{hooks}/voice/status", region=region)
+            twilio.add_number(
+                phone,
+                voice_url=f"{hooks}/voice",
+                status_callback=f"{hooks}/voice/status",
+                sms_url=f"{hooks}/message",
+                region=region,
+            )
             for target, person in zip(shop.plans[region].targets, (DESK, MOBILE), strict=True):
                 twilio.set_person(target.address, person, region=region)

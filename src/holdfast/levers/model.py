@@ -16,6 +16,7 @@ POOLS: Mapping[str, int] = {
     "web/inbox": 3,
     "web/general": 4,
     "web/voice": 3,
+    "web/texts": 3,
     "worker/router": 4,
     "worker/delivery": 4,
     "worker/general": 3,

@@ -34,6 +34,10 @@ class Catalogue:
     def merchant(self, merchant_id: int) -> Merchant | None:
         return self._merchants.get(merchant_id)
 
+    def id_of(self, key: str) -> int | None:
+        """The merchant that is called so outside."""
+        return self._by_key.get(key)
+
     def key_of(self, merchant_id: int) -> str:
         """What a merchant is called outside; its id, if it is not here (yet)."""
         merchant = self.merchant(merchant_id)
@@ -63,6 +67,7 @@ class Catalogue:
 
     def _fill(self, merchants: Iterable[Merchant], destinations: Iterable[Destination]) -> None:
         self._merchants = {merchant.id: merchant for merchant in merchants}
+        self._by_key = {merchant.key: merchant.id for merchant in self._merchants.values()}
         self._by_account = {m.stripe_account: m.id for m in self._merchants.values() if m.stripe_account}
         self._destinations = {destination.id: destination for destination in destinations}
         self._ceilings = {found.id: found.ceiling for found in self._destinations.values() if found.ceiling}

@@ -31,17 +31,13 @@ class Leave:
     at: datetime | None
 
 
-async def decide(pool: Pool, asks: Sequence[Ask], key: PhoneKey, *, now: datetime | None = None) -> list[Decision]:
-    """Decide and record all of them in one transaction. No two may have the same merchant and key.
+async def decide(
+    db: Connection | Pool, asks: Sequence[Ask], key: PhoneKey, *, now: datetime | None = None
+) -> list[Decision]:
+    """Decide and record all of them, in one statement. No two may have the same merchant and key.
 
     `now` None: the store's clock. Raises KeyMissingError and what `AWAY` lists; then nothing is recorded.
     """
-    async with pool.acquire() as db, db.transaction():
-        return await decide_in(db, asks, key, now=now)
-
-
-async def decide_in(db: Connection, asks: Sequence[Ask], key: PhoneKey, *, now: datetime | None) -> list[Decision]:
-    """The same in the caller's transaction."""
     people = await customers.ensure(db, [one.to for one in asks], key, now or datetime.now().astimezone())
     ids = [people[one.to].id for one in asks]
     decided: dict[int, Decision] = {}

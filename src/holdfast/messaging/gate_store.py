@@ -174,7 +174,7 @@ SELECT id, verdict, rule, CASE WHEN opening > at THEN opening END AS opening FRO
 
 
 async def decide(
-    db: Connection, asks: Sequence[Ask], customer_ids: Sequence[int], *, now: datetime | None
+    db: Executor, asks: Sequence[Ask], customer_ids: Sequence[int], *, now: datetime | None
 ) -> list[asyncpg.Record]:
     """(n, id, state, rule, consent_seq, suppression_id, reason, send_at, held_by, is_repeat, is_conflict) of each, n
     being its place; one that is missing was asked for by somebody else at this moment, under the same key.

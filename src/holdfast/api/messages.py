@@ -1,0 +1,210 @@
+"""`POST /v1/messages`: a text to one person, decided and recorded before it is answered. Raw ASGI.
+
+202 with the decision, once it is committed; 422 with the rule that refused, and the rows that decided, as members of
+the problem. The same Idempotency-Key of the same merchant gets what was decided the first time. See `messaging.gate`.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Literal
+
+import msgspec
+
+from holdfast import problems
+from holdfast.api.bearer import CHALLENGE, Bearer, ClosedError
+from holdfast.api.door import idempotency_key
+from holdfast.config import Settings
+from holdfast.consent.keys import PhoneKey
+from holdfast.db.notifications import Notifier
+from holdfast.db.pool import Pool
+from holdfast.gateway.receiving import Bodies, Message, Receive, Refused, Scope, Send, content_length, refuse
+from holdfast.merchants.catalogue import Catalogue
+from holdfast.merchants.model import MerchantError
+from holdfast.merchants.numbers import e164
+from holdfast.messaging.deciding import Gate
+from holdfast.messaging.model import WHY, Ask, AwayError, Decision, MessagingError
+from holdfast.queue.channels import SEND
+
+PATH = "/v1/messages"
+LARGEST_BODY = 64 * 1024
+LONGEST_TEXT = 1600
+"""Characters. Source: https://www.twilio.com/docs/messaging/api/message-resource (Body)"""
+FURTHEST = timedelta(days=90)
+_JSON = b"application/json"
+_RETRY = (b"retry-after", b"5")
+
+
+class NewText(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """What is asked for. Either `body` or `template` with its `variables`; `send_at` with its zone."""
+
+    merchant: str
+    to: str
+    purpose: Literal["marketing", "informational"]
+    body: str | None = None
+    template: str | None = None
+    variables: dict[str, str] = {}
+    from_: str | None = None
+    send_at: datetime | None = None
+
+
+Rendered = Callable[[int, str, Mapping[str, str]], Awaitable[str]]
+"""(merchant id, template, variables) → the text. Raises MessagingError."""
+
+_decode = msgspec.json.Decoder(NewText).decode
+_phone = lru_cache(maxsize=100_000)(e164)
+
+
+class MessagesDoor:
+    """The ASGI endpoint of `PATH`; what is no POST goes on to `otherwise`, which is set once that is there."""
+
+    def __init__(self, settings: Settings, pool: Pool, general: Pool, catalogue: Catalogue, rendered: Rendered) -> None:
+        """`pool` is for decisions alone, `general` for telling the senders."""
+        self._bearer = Bearer(settings)
+        self._to_send = Notifier(general, SEND)
+        self._gate = Gate(pool, PhoneKey.load(settings), queued=lambda: self._to_send.notify(""))
+        self._catalogue = catalogue
+        self._rendered = rendered
+        self._bodies = Bodies()
+        self.otherwise: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
+
+    def loops(self, prepared: Callable[[Coroutine[Any, Any, None]], Awaitable[None]]) -> list[Awaitable[None]]:
+        """What runs beside it; `prepared` begins a loop once the schema is there."""
+        return [self._to_send.run(), prepared(self._gate.run())]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST" and self.otherwise is not None:
+            await self.otherwise(scope, receive, send)
+            return
+        try:
+            status, document, is_repeat = await self._decided(scope, receive)
+        except Refused as refused:
+            await refuse(send, refused)
+            return
+        content = problems.CONTENT_TYPE if status == 422 else _JSON
+        headers = [(b"content-type", content), (b"content-length", str(len(document)).encode())]
+        if is_repeat:
+            headers.append((b"idempotent-replayed", b"true"))
+        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": document})
+
+    async def _decided(self, scope: Scope, receive: Receive) -> tuple[int, bytes, bool]:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            self._bearer.admit(headers)
+        except ClosedError as error:
+            challenge = (CHALLENGE[0].encode(), CHALLENGE[1].encode())
+            raise Refused(401, "closed", str(error), challenge) from None
+        length = content_length(headers.get("content-length", "").encode())
+        body = await self._bodies.read(receive, length, LARGEST_BODY)
+        ask = await self._ask(body, headers.get("idempotency-key"))
+        try:
+            decision = await self._gate.decide(ask)
+        except AwayError as error:
+            raise Refused(503, "away", f"not decided, ask again later: {error}", _RETRY) from None
+        if decision.is_conflict:
+            raise Refused(422, "conflict", "this Idempotency-Key was used for another text; take a new one")
+        if decision.is_refused:
+            return 422, _refusal(decision), decision.is_repeat
+        return 202, msgspec.json.encode(document(decision)), decision.is_repeat
+
+    async def _ask(self, body: bytes, key: str | None) -> Ask:
+        try:
+            new = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Refused(400 if isinstance(error, UnicodeDecodeError) else 422, "malformed", f"{error}") from None
+        merchant_id = self._catalogue.id_of(new.merchant)
+        if merchant_id is None:
+            raise _invalid("merchant", f"there is no merchant {new.merchant[:80]!r}")
+        try:
+            to, from_ = _phone(new.to), new.from_ and (new.from_ if new.from_.startswith("MG") else _phone(new.from_))
+        except MerchantError as error:
+            raise _invalid("to", str(error)) from None
+        try:
+            kept = idempotency_key(key) if key is not None else None
+        except ValueError as error:
+            raise Refused(400, "malformed", str(error)) from None
+        return Ask(
+            merchant_id,
+            to,
+            new.purpose,
+            await self._text(merchant_id, new),
+            key=kept,
+            fingerprint=hashlib.sha256(body).digest() if kept is not None else None,
+            template=new.template,
+            from_=from_,
+            send_at=_send_at(new.send_at),
+        )
+
+    async def _text(self, merchant_id: int, new: NewText) -> str:
+        if (new.body is None) == (new.template is None):
+            raise _invalid("body", "give either a body or a template")
+        if new.body is not None and new.variables:
+            raise _invalid("variables", "they are for templates; a body is sent as it is")
+        text = new.body
+        if text is None:
+            assert new.template is not None
+            try:
+                text = await self._rendered(merchant_id, new.template, new.variables)
+            except MessagingError as error:
+                raise _invalid("template", str(error)) from None
+        if not text.strip() or len(text) > LONGEST_TEXT or "\0" in text:
+            raise _invalid("body", f"a text has 1 to {LONGEST_TEXT} characters, and no NUL among them")
+        return text
+
+
+def document(decision: Decision) -> dict[str, Any]:
+    """A decision as callers see it. `consent`: the number of the ledger's row; `suppression`: that of the block."""
+    return {
+        "id": decision.id,
+        "state": decision.state,
+        "rule": decision.rule,
+        "consent": decision.consent_seq,
+        "suppression": decision.suppression_id,
+        "send_at": decision.send_at.astimezone(UTC),
+        "held_by": decision.held_by,
+    }
+
+
+def _refusal(decision: Decision) -> bytes:
+    why = WHY.get(decision.rule, decision.rule)
+    detail = f"{why}: {decision.reason.replace('_', ' ')}" if decision.reason else why
+    shown = {name: value for name, value in document(decision).items() if name not in ("send_at", "held_by", "state")}
+    return problems.problem(422, f"not sent: {detail}", **shown, reason=decision.reason)
+
+
+def _send_at(at: datetime | None) -> datetime | None:
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise _invalid("send_at", "write the time with its zone, such as 2026-05-04T12:00:00-07:00")
+    if at > datetime.now(UTC) + FURTHEST:
+        raise _invalid("send_at", f"at most {FURTHEST.days} days ahead")
+    return at
+
+
+def _invalid(field: str, detail: str) -> Refused:
+    return Refused(422, "invalid", f"{field}: {detail}")
+
+
+def described() -> dict[str, Any]:
+    """Its part of the API's description (OpenAPI): path to operations; and its schemas."""
+    (schema,), schemas = msgspec.json.schema_components([NewText], ref_template="#/components/schemas/{name}")
+    key = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 255}}
+    problem = {"content": {problems.CONTENT_TYPE.decode(): {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    operation = {
+        "tags": ["texts"],
+        "summary": "Send a text",
+        "description": "Decided and recorded before it is answered; sent soon after, or at `send_at`. With an "
+        "Idempotency-Key it is one text however often it is asked for.",
+        "parameters": [key],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {
+            "202": {"description": "It will be sent: what decided, and when it goes out."},
+            "422": {"description": "Refused: `rule`, `consent` and `suppression` say what decided."} | problem,
+            "default": {"description": "A problem (RFC 9457)."} | problem,
+        },
+    }
+    return {"paths": {"/messages": {"post": operation}}, "schemas": schemas}

@@ -1,0 +1,92 @@
+"""The words of the opt-out rules: which of them are an answer by themselves, and what misspelt ones stand for."""
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+STOPS = words(
+    # Twilio's and the FCC's (47 CFR 64.1200(a)(10)); "stop all" and "opt out" are met as one word.
+    "stop stopall unsubscribe end quit revoke optout cancel "
+    # What people write in their place.
+    "stopit unsub remove removeme optmeout unsubscribeme nomore arret "
+    "alto parar pare paren para basta yabasta cancelar cancela cancele cancelen baja salir detener detenganse detente "
+    "desuscribir desuscribirme desuscribirse suspender eliminar eliminarme borrarme quitarme nomas yano"
+)
+STARTS = frozenset({"start", "yes", "unstop"})
+"""Twilio's. "Sí" is not among them: Twilio does not know it, and would go on refusing what is sent."""
+HELPS = frozenset({"help", "info", "ayuda"})
+
+COURTESY = words(
+    "again ahora already asap favor gracias hello hey hi hola immediately just kindly maam mismo muchas now ok "
+    "okay please por porfavor right senor senora sir thank thanks ya you"
+)
+
+_SHORT = {
+    "you": "u",
+    "your": "ur",
+    "please": "pleas pls plse plss plz plzz",
+    "thanks": "thankyou thnx thx tks ty tysm",
+    "text": "etxt tex txet txt",
+    "texts": "txts",
+    "texting": "textin txtin txting",
+    "texted": "txted",
+    "message": "msg mssg",
+    "messages": "msgs mssgs",
+    "messaging": "msging",
+    "send": "snd sned",
+    "sending": "sendin",
+    "number": "nmbr num",
+    "dont": "dnot dnt donot dotn odnt",
+    "doesnt": "doesnot",
+    "didnt": "didnot",
+    "cant": "cannot",
+    "wrong": "wrng",
+    "stop": "stahp sto stp",
+    "leave": "lv",
+    "remove": "rmv",
+    "unsubscribe": "desubscribe unscribe",
+    "cancel": "cncl",
+    "appointment": "appt apt",
+    "porfavor": "porfa porfis xfa xfavor",
+    "quiero": "kiero",
+    "que": "k q",
+    "mensaje": "mensage msj",
+    "mensajes": "mensages mjs msjs",
+    "and": "n",
+    "with": "w",
+    "going to": "gonna",
+    "take": "atke taek tkae",
+    "list": "lsit",
+    "want": "wnat",
+    "more": "mroe",
+}
+SHORT = {short: word for word, shorts in _SHORT.items() for short in shorts.split()}
+"""What people write in place of a word, and slips in words too short to be corrected."""
+
+CORRECTED = words(
+    "stop quit remove delete cancel unsubscribe texting texts message messages messaging sending contact "
+    "contacting number revoke consent permission interested wrong harassment harassing subscribed please anymore "
+    "lawyer attorney leave alone calling spamming receive receiving removed enough optout mensajes mensaje numero "
+    "equivocado quitenme quiteme borrenme borreme saquenme saqueme dejenme dejen escriban manden envien contacten "
+    "molesten molestar molestando cancelar promociones interesa"
+)
+"""Words that are recognised with one slip in them."""
+TRUE_WORDS = words(
+    "aloe alon alone along atone atop attorneys balling bending calling cancela cancelada cancelado cancelan "
+    "cancelar cancelas cancele canceled cancelen canceling cancellation cancelled cancelling cancelo cancels "
+    "cancer chop cleave cleaved clone consents contactan contacte contacted contactes contacts content contents "
+    "contract contracting cop crop deben deceive dejan dejes deleted deletes drop ending envian envie envies "
+    "equivoca equivocada equivocados escribas escriben evoke falling galling heave hoop hop interesan interese "
+    "interest lawyers leafy lease least leave leaven leaves left lending live loop lop love lumber mailing mandan "
+    "mande mandes massage massages mending messaged messy molesta molestan molestas moleste mop next numb numbers "
+    "numeral numeros opt pleasant pleased pleases poop pop porfavor post pots prong prop provoke quid quiet quilt "
+    "quite quits quiz received receiver receives relieve remodel remote removal removed remover removes revoked "
+    "revokes sanding scaling scoop seeding ship shop shot sleeve slip slop slot slumber snap snoop soap soon sop "
+    "sort soup spending spot spots squit star stay stem step stir stock stomp stone stoop stop stopped stops "
+    "store story stove stow stripe strop stub subscribe subscriber suit swap tending tents test testing tests "
+    "text texto textos tip top tops troop uninterested unwrong weave wring wronging wrongs wrung"
+)
+"""Words in their own right that are one slip from a corrected one, or nearly."""
+ALONE_TOO = frozenset({"step", "shop", "top"})
+"""Words one slip from "stop" that somebody could send alone."""
