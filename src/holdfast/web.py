@@ -32,6 +32,7 @@ from holdfast.gateway.calls import Calls
 from holdfast.gateway.protocol import BoundedProtocol, HotDoor, raise_file_limit
 from holdfast.gateway.receiving import Message, Receive, Scope, Send
 from holdfast.gateway.stripe import StripeDoor
+from holdfast.gateway.twilio_texts import Texts as Inbound
 from holdfast.health.board import Board
 from holdfast.health.service import Health
 from holdfast.inbox.service import Inbox
@@ -141,7 +142,12 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         api = ApiDoor(settings, general, open_desk)
         status = PublicStatus(settings, general, prepared)
         texts = MessagesDoor(settings, pools["texts"], general, catalogue, _no_template)
-        hooks = {"/hooks/stripe": stripe, TEXTS: texts, **calls.hooks}
+        hooks = {
+            "/hooks/stripe": stripe,
+            TEXTS: texts,
+            **calls.hooks,
+            **Inbound(settings, pools["texts"], calls.requests, calls.line).hooks,
+        }
         app = Doors(hooks, _rest(general, totals, box, health.board, api, public=status.routes))
         texts.otherwise = app.serve_rest
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))

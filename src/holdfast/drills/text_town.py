@@ -21,7 +21,6 @@ from holdfast.merchants import store as merchants
 
 FORM = "web form"
 DISCLOSURE = "I agree to get texts, also marketing, from {shop}. No condition of purchase. Reply STOP to end."
-)
 REMINDERS = (
     "Your order is ready to be picked up.",
     "We are open until 6 today.",

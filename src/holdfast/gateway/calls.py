@@ -19,6 +19,7 @@ from holdfast.twilio.model import Account
 from holdfast.twilio.signature import Verifier, key_pairs
 from holdfast.voice.answering import Answerer
 from holdfast.voice.keeping import Keeper
+from holdfast.voice.model import Line
 from holdfast.voice.recorder import Drainer, Recorder
 from holdfast.voice.snapshot import CHANNEL, EVERY, Snapshots
 from holdfast.voice.spool import Spool
@@ -85,11 +86,15 @@ class Calls:
     async def _refresh(self) -> int:
         return await self._snapshots.refresh(self._general, self._turned)
 
+    def line(self, phone: str) -> Line | None:
+        """A number of ours, as far as is known now."""
+        return self._snapshots.current.lines.get(phone)
+
     def _accounts(self) -> Mapping[str, Account] | None:
         return self._snapshots.current.accounts if self._snapshots.age() is not None else None
 
     def _time_zone_of(self, phone: str) -> str | None:
-        line = self._snapshots.current.lines.get(phone)
+        line = self.line(phone)
         return line.time_zone if line is not None else None
 
 

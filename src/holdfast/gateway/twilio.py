@@ -14,12 +14,12 @@ import structlog
 
 from holdfast.gateway.receiving import RETRY_AFTER, Receive, Refused, Scope, Send, refuse
 from holdfast.gateway.signals import RECEIVED, SECONDS
-from holdfast.gateway.twilio_requests import BASE, LARGEST_FORM, MOST_FIELDS, Request, Requests
+from holdfast.gateway.twilio_requests import BASE, LARGEST_FORM, MOST_FIELDS, Request, Requests, wrong_merchant
 from holdfast.merchants.model import COMPANY
 from holdfast.twilio.model import Account
 from holdfast.voice.answering import LAST_RESORT, Answer, Answerer
 from holdfast.voice.callbacks import callback, recording_kind
-from holdfast.voice.model import Callback, CallbackKind, Line
+from holdfast.voice.model import Callback, CallbackKind
 from holdfast.voice.recorder import NotKeptError, Recorder
 
 log = structlog.get_logger()
@@ -100,7 +100,7 @@ class TwilioDoor:
         line = self._answerer.line(request.params)
         if line is not None and account.merchant_id not in (COMPANY, line.merchant_id):
             # Its token is the merchant's own: with it, calls of others' numbers could be made up.
-            raise _wrong_merchant(account, line)
+            raise wrong_merchant(account, line)
         return account
 
     async def _take(self, path: _Path, request: Request, account: Account, send: Send) -> str:
@@ -199,17 +199,3 @@ def _asked_first(path: _Path, params: Mapping[str, str], query: Mapping[str, str
     if asked is None or asked.part is None:
         return path, query
     return asked, {**query, **theirs}
-
-
-def _wrong_merchant(account: Account, line: Line) -> Refused:
-    whose = line.merchant or "the company"
-    why = f"{account.sid} ({account.name}) is another merchant's account, and {line.phone} is a number of {whose}"
-    log.error(
-        "twilio.wrong_merchant",
-        account=account.sid,
-        number=line.phone,
-        reason=why,
-        help=f"if that is its account at Twilio: holdfast twilio accounts add {account.sid} --merchant "
-        f"{line.merchant or repr('')}, or holdfast numbers set {line.phone} --merchant KEY; else its token is misused",
-    )
-    return Refused(403, "wrong_merchant", why)

@@ -11,6 +11,7 @@ from holdfast.gateway.receiving import Bodies, Receive, Refused, Scope, content_
 from holdfast.twilio.model import Account
 from holdfast.twilio.signature import Claim, Fields, SignatureError, Signed, Verifier, claim
 from holdfast.voice.callbacks import PATH
+from holdfast.voice.model import Line
 
 log = structlog.get_logger()
 
@@ -167,3 +168,17 @@ def malformed(why: str) -> Refused:
 def _forged(error: SignatureError) -> Refused:
     log.warning("twilio.bad_signature", reason=str(error))
     return Refused(403, "bad_signature", str(error))
+
+
+def wrong_merchant(account: Account, line: Line) -> Refused:
+    whose = line.merchant or "the company"
+    why = f"{account.sid} ({account.name}) is another merchant's account, and {line.phone} is a number of {whose}"
+    log.error(
+        "twilio.wrong_merchant",
+        account=account.sid,
+        number=line.phone,
+        reason=why,
+        help=f"if that is its account at Twilio: holdfast twilio accounts add {account.sid} --merchant "
+        f"{line.merchant or repr('')}, or holdfast numbers set {line.phone} --merchant KEY; else its token is misused",
+    )
+    return Refused(403, "wrong_merchant", why)
