@@ -8,7 +8,6 @@ from holdfast.db.pool import Pool, create_pool
 from tests import servers
 from tests.servers import Server
 
-
 LONGEST = ("e2e", "chaos")
 """Rooms of tests that take minutes and mostly wait: begun first, so that the others run beside them."""
 
