@@ -40,6 +40,7 @@ from holdfast.levers import driver
 from holdfast.levers.service import CHANNEL, EVERY, Levers
 from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
+from holdfast.messaging import reviews
 from holdfast.messaging.model import UnknownError
 from holdfast.payments import signals as payments_signals
 from holdfast.queue import service as queue
@@ -193,6 +194,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
                     stop=stop,
                 ),
             ),
+            after(prepared, repeat("count_reviews", lambda: reviews.measure(general), every=5.0, stop=stop)),
             after(prepared, repeat("guard_watch", lambda: guard.tick(general), every=5.0, stop=stop)),
             after(prepared, repeat("tell_alerts", lambda: teller.tick(general), every=2.0, stop=stop)),
             after(

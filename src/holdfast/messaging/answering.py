@@ -158,13 +158,24 @@ class Answering:
 
 
 async def stop(
-    db: Connection, person: Customer, merchant_id: int, at: datetime, now: datetime, *, words: str, sid: str
+    db: Connection,
+    person: Customer,
+    merchant_id: int,
+    at: datetime,
+    now: datetime,
+    *,
+    words: str,
+    sid: str,
+    actor: str = PERSON,
 ) -> Stopped:
-    """A person's wish of the time `at`, in the ledger and as a block; of one who was erased, as a block alone."""
-    block = Block(person.id, merchant_id, "opt_out", SOURCE, PERSON)
+    """A person's wish of the time `at`, in the ledger and as a block; of one who was erased, as a block alone.
+
+    `actor`: who says that it is one.
+    """
+    block = Block(person.id, merchant_id, "opt_out", SOURCE, actor)
     if person.erased_at is not None:
         return (await stopping.block(db, [block], now))[0]
-    entry = revocation(person, merchant_id, at, words=words, sid=sid)
+    entry = revocation(person, merchant_id, at, words=words, sid=sid, actor=actor)
     return (await stopping.stop(db, [Wish(entry, block)], now))[0]
 
 
