@@ -14,6 +14,7 @@ NAMES = {
     "deliver": "deliveries a second of one worker, beside the HTTP client alone",
     "brownout": "what a destination that is 100 times slower for a minute does to itself and to the others",
     "gate": "texts a second that are decided with 1M suppressions and 5M ledger rows, and how soon a STOP holds",
+    "stops": "texts that reach somebody after a stop that was acknowledged, in 10,000 interleavings with crashes",
     "voice": "how fast calls are answered with PostgreSQL up, stopped and hung, and whether a callback is lost",
     "outage": "what callers meet before, during and after a region of Twilio fails, and while all of it does",
     "watch": "how soon health_watch notices what is wrong, and how often it cries wolf, beside static rules",

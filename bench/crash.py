@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,7 +114,8 @@ async def crashes(
         receivers = await stack.enter_async_context(WebhookReceivers())
         port = free_port()
         await _introduce(server.url(), receivers)
-        pids = await stack.enter_async_context(_at_work(server, port))
+        env = environment(server, listen=f"127.0.0.1:{port}")
+        pids = await stack.enter_async_context(at_work(PROCESSES, env))
         for connect in (False, True):
             stripe.add_endpoint(f"http://127.0.0.1:{port}/hooks/stripe", [SECRET], connect=connect)
         acts = _acts(server, pids)
@@ -166,9 +167,8 @@ def _acts(server: EmbeddedPostgres, pids: dict[str, int]) -> dict[str, Callable[
 
 
 @asynccontextmanager
-async def _at_work(server: EmbeddedPostgres, port: int) -> AsyncIterator[dict[str, int]]:
-    """Processes that are started again whenever they end; gives their process ids."""
-    env = environment(server, listen=f"127.0.0.1:{port}")
+async def at_work(processes: Mapping[str, str], env: Mapping[str, str]) -> AsyncIterator[dict[str, int]]:
+    """Processes (name to command) that are started again whenever they end; gives their process ids, by name."""
     pids: dict[str, int] = {}
 
     async def keep(name: str, command: str) -> None:
@@ -187,9 +187,9 @@ async def _at_work(server: EmbeddedPostgres, port: int) -> AsyncIterator[dict[st
                     process.kill()
                     await process.wait()
 
-    tasks = [asyncio.create_task(keep(name, command)) for name, command in PROCESSES.items()]
+    tasks = [asyncio.create_task(keep(name, command)) for name, command in processes.items()]
     try:
-        while len(pids) < len(PROCESSES):
+        while len(pids) < len(processes):
             await asyncio.sleep(0.05)
         yield pids
     finally:

@@ -154,6 +154,18 @@ async def test_marketing_to_one_person_is_capped(pool):
     assert (await ask(pool, merchant, ANN, NOON + timedelta(days=1), purpose="marketing")).rule == "consent"
 
 
+async def test_a_text_that_is_tried_again_does_not_count_against_itself(pool):
+    merchant = (await town(pool)).bakery
+    await pool.execute("UPDATE messaging_policy SET most_per_day = 1")
+    await grant(pool, merchant, ANN)
+    said = [await ask(pool, merchant, ANN, purpose="marketing", send_at=NOON + timedelta(days=days)) for days in (0, 2)]
+    one, other = [decision.id for decision in said]
+    assert (await gate.begin_sending(pool, [one], now=NOON))[one].verdict == "send"
+    assert (await gate.begin_sending(pool, [one], now=NOON + timedelta(minutes=1)))[one].verdict == "send"
+    leave = (await gate.begin_sending(pool, [other], now=NOON + timedelta(minutes=2)))[other]
+    assert (leave.verdict, leave.rule) == ("cancelled", "frequency_cap")
+
+
 async def test_texts_can_be_turned_off_or_held_for_all_or_one(pool):
     found = await town(pool)
     await grant(pool, found.bakery, ANN)

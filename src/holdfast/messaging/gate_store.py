@@ -19,7 +19,7 @@ Executor = Connection | Pool
 _BLOCKING = BLOCKING.format(merchant="asked.merchant_id")
 _APPLYING = APPLYING.format(merchant="asked.merchant_id", purpose="asked.purpose")
 _COUNTED = "message.state IN ('queued', 'sending', 'sent')"
-_TAKEN = "message.state IN ('sending', 'sent')"
+_TAKEN = "message.state IN ('sending', 'sent') AND message.id <> asked.id"
 LANE = "CASE purpose WHEN 'marketing' THEN 2 ELSE 1 END"
 """Reminders before campaigns; confirmations are critical, and not asked for here."""
 
@@ -74,11 +74,11 @@ _JUDGED = """
         ) AS possible ORDER BY place, id LIMIT 1
     ) AS sender ON true
     LEFT JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE message.send_at > asked.at - interval '1 day') AS today, count(*) AS this_week
-        FROM message
+        SELECT count(*) FILTER (WHERE goes_at > asked.at - interval '1 day') AS today, count(*) AS this_week
+        FROM message, LATERAL (SELECT coalesce(message.tried_at, message.send_at) AS goes_at) AS clock
         WHERE asked.purpose = 'marketing' AND message.customer_id = asked.customer_id
           AND message.merchant_id = asked.merchant_id AND message.purpose = 'marketing'
-          AND {counted} AND message.send_at > asked.at - interval '7 days' AND message.send_at <= asked.at
+          AND {counted} AND goes_at > asked.at - interval '7 days' AND goes_at <= asked.at
     ) AS caps ON true
 """
 
