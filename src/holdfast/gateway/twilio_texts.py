@@ -4,6 +4,7 @@ A text is answered once it is kept, and a stop once nothing more can go out: an 
 What cannot be stored is refused, so that the number's fallback URL is asked.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 MESSAGE, STATUS = f"{BASE}message", f"{BASE}message-status"
 EMPTY = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 """Replies go out by the API, where they are recorded and followed."""
+_SETTLED_WITHIN = stopping.PATIENCE.total_seconds() + 0.5
+"""With what `Together` waits, less than the 15 s after which Twilio has given up."""
 _seconds = SECONDS.series("twilio")
 
 
@@ -129,7 +132,7 @@ class Texts:
         if taken.refused is not None:
             raise Refused(403, "wrong_merchant", taken.refused)
         if taken.customer_id is not None:
-            await _kept(stopping.settled(self._pool, [taken.customer_id]))
+            await _kept(asyncio.wait_for(stopping.settled(self._pool, [taken.customer_id]), _SETTLED_WITHIN))
             STOP_SECONDS.observe(time.perf_counter() - began)
         return _Answer("new" if taken.is_new else "duplicate", 200, EMPTY)
 

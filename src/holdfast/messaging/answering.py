@@ -74,7 +74,7 @@ class Answering:
             return
         live = await consents.suppressions_of(db, person.id, live_only=True)
         blocking = [one for one in live if _blocks(one, case.face.merchant_id)]
-        if case.says_yes:
+        if case.says_yes and case.verdict in ("start", "other"):
             is_start = any(one.reason in WISHES for one in blocking)
             case.verdict = "start" if is_start else "other"
         match case.verdict:

@@ -18,6 +18,7 @@ from holdfast.consent import customers
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.model import Customer
 from holdfast.db.pool import Connection, Pool
+from holdfast.inbox import store as events
 from holdfast.merchants import number_store
 from holdfast.merchants.model import COMPANY
 from holdfast.messaging import inbound_store as store
@@ -56,6 +57,8 @@ class Judged(Protocol):
     def score(self) -> float: ...
     @property
     def rules(self) -> tuple[str, ...]: ...
+    @property
+    def word(self) -> str | None: ...
 
 
 Judge = Callable[[str], Judged]
@@ -168,18 +171,19 @@ class Inbox:
 
     async def _take(self, batch: Sequence[Incoming]) -> list[Taken]:
         now = self._clock()
-        first: dict[str, Incoming] = {}
-        for text in batch:
-            first.setdefault(text.sid, text)
+        first: dict[str, int] = {}
+        for n, text in enumerate(batch):
+            first.setdefault(text.sid, n)
         async with self._pool.acquire() as db, db.transaction():
-            places = await _places(db, list(first.values()))
-            chosen = [text for text in first.values() if places[text.sid].refused is None]
+            places = await _places(db, [batch[n] for n in first.values()])
+            chosen = [batch[n] for n in first.values() if places[batch[n].sid].refused is None]
             added = await store.add_events(db, [_verbatim(text, places[text.sid]) for text in chosen])
             fresh = [text for text in chosen if text.sid in added]
             cases = await self._take_new(db, fresh, places, now) if fresh else {}
+            await _count_repeats(db, [text for n, text in enumerate(batch) if first[text.sid] != n])
             held = await store.held(db, [text.sid for text in chosen if text.sid not in added])
         _count(cases.values())
-        return [self._taken(text, first[text.sid] is text, places, cases, held) for text in batch]
+        return [self._taken(text, first[text.sid] == n, places, cases, held) for n, text in enumerate(batch)]
 
     def _taken(
         self,
@@ -221,7 +225,7 @@ class Inbox:
                 verdict=_SAID[text.opt_out] if text.opt_out else judged.verdict,
                 score=judged.score,
                 rules=judged.rules,
-                says_yes=text.body.strip(" \t\r\n.!¡").casefold() in _YES,
+                says_yes=judged.word == "yes" or text.body.strip(" \t\r\n.!¡").casefold() in _YES,
                 provider_said=text.opt_out,
                 can_reply=text.phone is not None and text.from_ == text.phone,
             )
@@ -269,6 +273,12 @@ async def _places(db: Connection, texts: Collection[Incoming]) -> dict[str, _Pla
             account = number.account
         found[text.sid] = _Place(owner or text.merchant_id or services.get(text.service or "", COMPANY), account)
     return found
+
+
+async def _count_repeats(db: Connection, repeats: Sequence[Incoming]) -> None:
+    """Of texts that came twice at once; others are counted where they are stored."""
+    if repeats:
+        await events.count_duplicates(db, [(store.PROVIDER, text.sid, text.received) for text in repeats])
 
 
 def _verbatim(text: Incoming, place: _Place) -> Verbatim:
