@@ -34,6 +34,7 @@ GROUPS = {
     "reviews": ("review:app", "Reviews of incidents: root cause, action items, plots, trends."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
     "voice": ("voice_work:app", "Voice: how calls go through, what Twilio says of them."),
+    "audit": ("audit:app", "The audit: texts that went out without consent, after a stop, or around the gate."),
     "db": ("run:db_app", "The database's schema."),
 }
 COMMANDS = {
