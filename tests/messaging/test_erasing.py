@@ -60,8 +60,8 @@ async def known(pool: Any) -> int:
             NOON,
             f"{ANN} says so",
         ),
-        "INSERT INTO audit_finding (kind, subject, merchant_id, customer_id, sent_at, found_at, said) "
-        "VALUES ('bypassed', 'SM4', $1, $2, $3, $3, $4)": (found.bakery, ann, NOON, f"to {ANN}"),
+        "INSERT INTO audit_finding (kind, subject, merchant_id, customer_id, sent_at, found_at, said, is_critical) "
+        "VALUES ('bypassed', 'SM4', $1, $2, $3, $3, $4, false)": (found.bakery, ann, NOON, f"to {ANN}"),
         "INSERT INTO idempotency (key, fingerprint, body) VALUES ('k', '', $1)": (FORM,),
         "INSERT INTO reconsent_link (digest, customer_id, merchant_id, purpose, disclosure_id, actor, made_at, "
         "expires_at) VALUES ('', $1, $2, 'marketing', 1, 'kim', $3, $3)": (ann, found.bakery, NOON),
@@ -124,8 +124,8 @@ async def test_an_erased_person_stays_blocked_and_is_known_again(pool):
     found = await customers.find(pool, [ANN], SECRET)
     assert found[ANN].erased_at is not None
     async with pool.acquire() as db:
+        entry = Entry(found[ANN].id, bakery, "grant", "marketing", "import", NOON, "kim")
         with pytest.raises(ConsentError, match="was erased"):
-            entry = Entry(found[ANN].id, bakery, "grant", "marketing", "import", NOON, "kim")
             await ledger.append(db, [entry], NOON)
 
 
@@ -204,5 +204,6 @@ async def test_a_key_that_another_process_makes_later_is_read_then(tmp_path):
     early = PhoneKey.load(settings)
     assert (early.is_there, early.of(ANN)) == (False, None)
     made = PhoneKey.load_or_make(settings)
+    assert early.look_again()
     assert early.of(ANN) == made.of(ANN) is not None
     assert (tmp_path / keys.FILE).stat().st_mode & 0o777 == 0o600

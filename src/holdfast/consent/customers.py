@@ -25,7 +25,10 @@ async def find(db: Connection | Pool, phones: Sequence[str], key: PhoneKey) -> d
         phone = row["phone"] if row["phone"] is not None else by_hash[bytes(row["phone_key"])]
         found[phone] = customer(row)
     if len(found) < len(set(phones)):  # whoever is not known may be somebody who was erased
+        was_there = key.is_there
         await check_key(db, key)
+        if key.is_there and not was_there:  # another process made it: they can be known again now
+            return await find(db, phones, key)
     return found
 
 
@@ -43,7 +46,11 @@ async def ensure(db: Connection | Pool, phones: Sequence[str], key: PhoneKey, no
 async def check_key(db: Connection | Pool, key: PhoneKey) -> None:
     """Raises KeyMissingError where erased people would not be known again."""
     wanted = await store.key_fingerprint(db)
-    if wanted is not None and (key.fingerprint is None or not chain.same(wanted, key.fingerprint)):
+    if wanted is None:
+        return
+    if not key.is_there:
+        key.look_again()
+    if key.fingerprint is None or not chain.same(wanted, key.fingerprint):
         raise KeyMissingError(
             "people were erased with a key that this process does not have: set HOLDFAST_ERASURE_KEY to the one that "
             "was used, or put erasure.key back into the data directory. Until then nobody new is texted, since an "

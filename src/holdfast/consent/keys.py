@@ -22,18 +22,19 @@ FILE = "erasure.key"
 class PhoneKey:
     """Hashes numbers. Without a secret it does not, and `of` returns None: nobody was erased yet.
 
-    Where it was to be read from a file that is not there, it is looked for again: another process may make it.
+    Where it was to be read from a file that is not there, `look_again` finds what another process made.
     """
 
     def __init__(self, secret: bytes | None = None, path: Path | None = None) -> None:
-        self._known = secret
+        self._secret = secret
         self._path = path
 
-    @property
-    def _secret(self) -> bytes | None:
-        if self._known is None and self._path is not None:
-            self._known = _read(self._path)
-        return self._known
+    def look_again(self) -> bool:
+        """Whether there is a key now that was not there before. Raises KeyMissingError for a file that is not ours."""
+        if self._secret is None and self._path is not None:
+            self._secret = _read(self._path)
+            return self.is_there
+        return False
 
     @classmethod
     def load(cls, settings: Settings) -> "PhoneKey":
@@ -80,8 +81,7 @@ class PhoneKey:
 
     def of(self, phone: str) -> bytes | None:
         """The hash of a number in E.164."""
-        secret = self._secret
-        return hmac.digest(secret, phone.encode(), hashlib.sha256) if secret is not None else None
+        return hmac.digest(self._secret, phone.encode(), hashlib.sha256) if self._secret is not None else None
 
 
 def _read(path: Path) -> bytes | None:
