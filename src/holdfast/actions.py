@@ -16,6 +16,8 @@ MODULES: tuple[str, ...] = (
     "holdfast.verify.actions",
     "holdfast.comms.actions",
     "holdfast.comms.status_actions",
+    "holdfast.complaints.actions",
+    "holdfast.complaints.investigation",
     "holdfast.review.actions",
 )
 """The domains' modules of actions; each registers its own as it is imported."""

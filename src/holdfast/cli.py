@@ -28,6 +28,7 @@ GROUPS = {
     "status": ("status:app", "The public status page: what it says, publishing, subscribers, files."),
     "reports": ("reports:app", "Reports: what merchants and customers say, as evidence."),
     "incidents": ("incidents:app", "Incidents: what needs people now, and how to work on it."),
+    "complaints": ("complaints:app", "Complaints: who got texts that they did not want, and what is done about it."),
     "people": ("people:app", "People: who works on incidents."),
     "rota": ("people:rota_app", "The rota: whose week it is."),
     "runbooks": ("runbooks:app", "Runbooks: what is done in an incident, by whom or by itself."),

@@ -72,6 +72,7 @@ class Settings(BaseSettings):
 
     smtp_url: SecretStr | None = None
     mail_from: str = "Holdfast <holdfast@localhost>"
+    compliance_mail: Annotated[tuple[str, ...], NoDecode] = ()
 
     status_name: str = Field(default="Holdfast", min_length=1, max_length=60)
 
@@ -112,6 +113,7 @@ class Settings(BaseSettings):
         "allowed_networks",
         "team_channels",
         "alert_webhooks",
+        "compliance_mail",
         "former_public_urls",
         "twilio_former_auth_tokens",
         "twilio_signing_keys",
@@ -174,6 +176,14 @@ class Settings(BaseSettings):
                 ip_network(text)
             except ValueError as error:
                 raise ValueError(f"{error}; write networks such as 10.1.0.0/16,127.0.0.1/32") from None
+        return value
+
+    @field_validator("compliance_mail")
+    @classmethod
+    def _mailboxes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for mailbox in value:
+            if not re.fullmatch(r"[^\s@<>,]+@[^\s@<>,]+", mailbox):
+                raise ValueError(f"{mailbox!r} is no mailbox; write addresses such as compliance@example.com")
         return value
 
     @field_validator("team_channels")

@@ -12,7 +12,12 @@ from starlette.exceptions import HTTPException
 
 from holdfast import __version__
 from holdfast.api import messages
+from holdfast.complaints import api as complaints
+from holdfast.complaints.model import ComplaintError
+from holdfast.complaints.model import RefusedError as ComplaintRefusedError
+from holdfast.complaints.model import UnknownError as NoComplaintError
 from holdfast.config import Settings
+from holdfast.consent.model import ConsentError
 from holdfast.db.pool import Pool
 from holdfast.durations import DurationError
 from holdfast.health import api as health
@@ -64,6 +69,10 @@ STATUSES: Mapping[type[Exception], int] = {
     TwilioError: 422,
     NoNumberError: 404,
     VoiceError: 422,
+    NoComplaintError: 404,
+    ComplaintRefusedError: 409,
+    ComplaintError: 422,
+    ConsentError: 422,
     NoTextError: 404,
     NotWaitingError: 409,
     MessagingError: 422,
@@ -114,6 +123,7 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     app.include_router(incidents.router(desk))
     app.include_router(people.router(pool))
     app.include_router(health.router(pool, settings))
+    app.include_router(complaints.router(pool, settings))
     app.include_router(verify.router(pool, settings))
     app.include_router(voice_health.router(pool))
     app.include_router(inbound_api.router(pool))

@@ -9,6 +9,7 @@ import typer
 
 from holdfast import config, logs
 from holdfast.comms.status import StatusError
+from holdfast.complaints.model import ComplaintError
 from holdfast.config import Settings, SettingsError
 from holdfast.consent.model import ConsentError
 from holdfast.db.embedded_account import EmbeddedError
@@ -72,6 +73,7 @@ def with_store(body: Callable[[Pool, Settings], Awaitable[T]]) -> T:
 
 MENDABLE = (
     CommandError,
+    ComplaintError,
     ConsentError,
     EmbeddedError,
     MigrationError,

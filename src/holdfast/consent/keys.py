@@ -20,10 +20,20 @@ FILE = "erasure.key"
 
 
 class PhoneKey:
-    """Hashes numbers. Without a secret it does not, and `of` returns None: nobody was erased yet."""
+    """Hashes numbers. Without a secret it does not, and `of` returns None: nobody was erased yet.
 
-    def __init__(self, secret: bytes | None = None) -> None:
-        self._secret = secret
+    Where it was to be read from a file that is not there, it is looked for again: another process may make it.
+    """
+
+    def __init__(self, secret: bytes | None = None, path: Path | None = None) -> None:
+        self._known = secret
+        self._path = path
+
+    @property
+    def _secret(self) -> bytes | None:
+        if self._known is None and self._path is not None:
+            self._known = _read(self._path)
+        return self._known
 
     @classmethod
     def load(cls, settings: Settings) -> "PhoneKey":
@@ -33,11 +43,12 @@ class PhoneKey:
         """
         if settings.erasure_key is not None:
             return cls(settings.erasure_key.get_secret_value().encode())
+        path = settings.data_dir / FILE
         try:
-            return cls(_read(settings.data_dir / FILE))
+            return cls(_read(path), path)
         except KeyMissingError as error:
             log.error("erasure_key.unreadable", reason=str(error))
-            return cls(None)
+            return cls(None, path)
 
     @classmethod
     def load_or_make(cls, settings: Settings) -> "PhoneKey":
@@ -69,7 +80,8 @@ class PhoneKey:
 
     def of(self, phone: str) -> bytes | None:
         """The hash of a number in E.164."""
-        return hmac.digest(self._secret, phone.encode(), hashlib.sha256) if self._secret is not None else None
+        secret = self._secret
+        return hmac.digest(secret, phone.encode(), hashlib.sha256) if secret is not None else None
 
 
 def _read(path: Path) -> bytes | None:

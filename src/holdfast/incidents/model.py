@@ -183,7 +183,10 @@ ObligationKind = Literal["acknowledge", "update", "action", "review", "reply"]
 
 @dataclass(frozen=True, slots=True)
 class Obligation:
-    """Something somebody has to do by a time: acknowledge, update the team, an action item of the review."""
+    """Something somebody has to do by a time: acknowledge, update the team, an action item of the review, a reply.
+
+    `step` of an update is the step that it is owed by; of a reply, what is to be answered, such as `complaint-12`.
+    """
 
     id: int
     incident_id: int

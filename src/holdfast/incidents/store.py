@@ -187,9 +187,15 @@ async def set_facts(
 
 
 async def merge(db: Executor, incident_id: int, into: int) -> None:
-    """Its alerts become the other's."""
+    """Its alerts become the other's, and its complaints with the answers that are owed to people."""
     await db.execute("UPDATE incident SET merged_into = $2, lease = NULL WHERE id = $1", incident_id, into)
     await db.execute("UPDATE incident_alert SET incident_id = $2 WHERE incident_id = $1", incident_id, into)
+    await db.execute("UPDATE incident_complaint SET incident_id = $2 WHERE incident_id = $1", incident_id, into)
+    await db.execute(
+        "UPDATE obligation SET incident_id = $2 WHERE incident_id = $1 AND kind = 'reply' AND met_at IS NULL",
+        incident_id,
+        into,
+    )
 
 
 async def merged(db: Executor, incident_id: int) -> list[Incident]:
@@ -427,22 +433,25 @@ async def hand_over(db: Executor, incident_id: int, owner: str) -> None:
     await db.execute(
         """
         UPDATE obligation SET owner = $2
-        WHERE incident_id = $1 AND met_at IS NULL AND kind IN ('acknowledge', 'update')
+        WHERE incident_id = $1 AND met_at IS NULL AND kind IN ('acknowledge', 'update', 'reply')
         """,
         incident_id,
         owner,
     )
 
 
-async def overdue(db: Executor, incident_id: int, now: datetime) -> list[Obligation]:
-    """Those past their time, the oldest first."""
+async def pressing(db: Executor, incident_id: int, now: datetime, ahead: timedelta) -> list[Obligation]:
+    """Those past their time, and replies that are due within `ahead`; what is due first comes first."""
     rows = await db.fetch(
         f"""
-        SELECT {_OBLIGATION} FROM obligation WHERE incident_id = $1 AND met_at IS NULL AND due_at <= $2
+        SELECT {_OBLIGATION} FROM obligation
+        WHERE incident_id = $1 AND met_at IS NULL
+          AND due_at <= $2::timestamptz + CASE kind WHEN 'reply' THEN $3::interval ELSE interval '0' END
         ORDER BY due_at, id
         """,
         incident_id,
         now,
+        ahead,
     )
     return [Obligation(**row) for row in rows]
 

@@ -14,6 +14,8 @@ NAGS = timedelta(minutes=15)
 """How often what is overdue is told again while the incident is open."""
 NAGS_LATER = timedelta(days=1)
 """And after that: action items of the review, and the review itself."""
+WARNED = (timedelta(minutes=30), timedelta(minutes=10))
+"""How long before a person's answer is due whoever owes it is warned: at half of its hour, and shortly before."""
 
 
 async def follow(pool: Pool, incident: Incident, now: datetime) -> Incident:
@@ -25,27 +27,38 @@ async def follow(pool: Pool, incident: Incident, now: datetime) -> Incident:
 
 
 async def chase(pool: Pool, messages: Messages, incident: Incident, now: datetime) -> None:
-    """Tell of what is overdue."""
+    """Tell of what is overdue; of answers that people wait for, before they are."""
     async with pool.acquire() as connection, connection.transaction():
         found = await store.lock(connection, incident.id)
         if found is None or found.merged_into is not None:
             return
-        for one in await store.overdue(connection, found.id, now):
-            if one.told_at is not None and now - one.told_at < _interval(found, one):
+        for one in await store.pressing(connection, found.id, now, max(WARNED)):
+            if not _is_to_tell(found, one, now):
                 continue
             if one.kind == "acknowledge":
                 said = await _escalate(connection, messages, found, one, now)
+            elif one.kind == "reply":
+                said = await _press(connection, messages, found, one, now)
             else:
                 said = await _remind(connection, messages, found, one, now)
             await store.told(connection, one.id, now)
             await store.write(connection, found.id, "obligation", said, actor=ENGINE, now=now, step=one.step)
 
 
+def _is_to_tell(incident: Incident, one: Obligation, now: datetime) -> bool:
+    """Whether a moment has come, since it was told last, at which it is told."""
+    if one.told_at is None:
+        return True
+    if one.due_at > now:
+        return any(one.told_at < one.due_at - ahead <= now for ahead in WARNED)
+    return one.told_at < one.due_at or now - one.told_at >= _interval(incident, one)
+
+
 def _interval(incident: Incident, one: Obligation) -> timedelta:
     """How long until it is told again: an acknowledgement as soon as it was due at first."""
     if one.kind == "acknowledge":
         return max(timedelta(minutes=1), min(NAGS, one.due_at - incident.opened_at))
-    return NAGS if incident.is_open else NAGS_LATER
+    return NAGS if incident.is_open or one.kind == "reply" else NAGS_LATER
 
 
 async def _follow(db: Connection, incident: Incident, now: datetime) -> Incident:
@@ -81,6 +94,20 @@ async def _escalate(db: Connection, messages: Messages, incident: Incident, one:
     )
     await messages.page(db, _key(incident, one), people, text, incident=incident, now=now)
     return f"nobody has acknowledged it, {lasted(now - one.due_at)} over time; called: {names}"
+
+
+async def _press(db: Connection, messages: Messages, incident: Incident, one: Obligation, now: datetime) -> str:
+    """Somebody outside waits for it: the commander is called before it is due, everybody once it is overdue."""
+    team = await people_store.people(db)
+    commander = [person for person in team if person.key == incident.commander]
+    left = one.due_at - now
+    late = left <= timedelta()
+    when = f"overdue by {lasted(-left)}" if late else f"due in {lasted(left)}"
+    said = f"{when}: {one.text} (of {one.owner or incident.commander or 'nobody'})"
+    text = f"Incident {incident.id}, {said}.\nWhat to do: holdfast incidents show {incident.id}"
+    people = team if late or not commander else commander
+    await messages.page(db, _key(incident, one), people, text, incident=incident, now=now)
+    return said
 
 
 async def _remind(db: Connection, messages: Messages, incident: Incident, one: Obligation, now: datetime) -> str:

@@ -43,6 +43,24 @@ CREATE TABLE contact (
 ;
 COMMENT ON TABLE contact IS 'What a merchant calls a customer; reference is its own id of them'
 ;
+CREATE INDEX contact_batch ON contact (batch_id, customer_id) WHERE batch_id IS NOT NULL
+;
+CREATE TABLE contact_before (
+    batch_id      bigint NOT NULL,
+    customer_id   bigint NOT NULL REFERENCES customer,
+    name          text,
+    email         text,
+    reference     text,
+    was_batch_id  bigint,
+    was_batch_row integer,
+    was_changed_at timestamptz,
+    PRIMARY KEY (batch_id, customer_id)
+)
+;
+COMMENT ON TABLE contact_before IS 'What an import changed of contacts, so that it can be undone. was_changed_at NULL: there was none'
+;
+CREATE INDEX contact_before_of ON contact_before (customer_id)
+;
 CREATE TABLE disclosure (
     id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     digest bytea NOT NULL UNIQUE,
@@ -115,9 +133,9 @@ COMMENT ON COLUMN consent.detail IS 'SHA-256 of consent_detail.salt and .said; N
 ;
 CREATE INDEX consent_current ON consent (customer_id, given_at DESC, action DESC, seq DESC)
 ;
-CREATE INDEX consent_batch ON consent (batch_id, batch_row) WHERE batch_id IS NOT NULL
+CREATE INDEX consent_batch ON consent (batch_id, customer_id) WHERE batch_id IS NOT NULL
 ;
-CREATE INDEX consent_origin ON consent (merchant_id, origin) WHERE origin IS NOT NULL
+CREATE INDEX consent_origin ON consent (merchant_id, origin, customer_id) WHERE origin IS NOT NULL
 ;
 CREATE TABLE consent_head (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -335,6 +353,8 @@ CREATE INDEX inbound_text_of_customer ON inbound_text (customer_id, received_at)
 ;
 CREATE INDEX inbound_text_of_merchant ON inbound_text (merchant_id, received_at)
 ;
+CREATE INDEX inbound_text_by_time ON inbound_text (received_at)
+;
 CREATE INDEX inbound_text_to_review ON inbound_text (received_at) WHERE verdict = 'doubtful' AND reviewed_at IS NULL
 ;
 CREATE TABLE reconsent_link (
@@ -384,6 +404,8 @@ COMMENT ON COLUMN complaint.due_at IS 'By when the person is answered: an hour a
 COMMENT ON COLUMN complaint.cause IS 'How they came to be texted, once it is known'
 ;
 CREATE INDEX complaint_by_time ON complaint (received_at)
+;
+CREATE INDEX complaint_waiting ON complaint (due_at) WHERE answered_at IS NULL AND closed_at IS NULL
 ;
 CREATE INDEX complaint_of ON complaint (customer_id)
 ;

@@ -1,0 +1,70 @@
+"""Answers people: the words, drafted; the mail, where they left a mailbox; and what is owed to them, met."""
+
+from datetime import datetime
+
+from holdfast.comms.messages import to_mailboxes
+from holdfast.complaints import letters, service, store
+from holdfast.complaints.letters import Texter
+from holdfast.complaints.model import Complaint, ComplaintError, RefusedError
+from holdfast.config import Settings
+from holdfast.db.pool import Connection, Pool
+from holdfast.incidents import service as incidents
+from holdfast.merchants import number_store
+from holdfast.merchants import store as merchants
+from holdfast.merchants.model import COMPANY
+
+NUMBERS = 3
+"""Numbers of a merchant that are named as where START goes."""
+NO_MAIL = "mail is not set up (HOLDFAST_SMTP_URL)"
+
+
+async def drafted(pool: Pool, settings: Settings, complaint: Complaint) -> str:
+    """The answer as it would go out."""
+    return letters.reply(complaint, await texters(pool, settings, complaint), settings.status_name)
+
+
+async def texters(pool: Pool, settings: Settings, complaint: Complaint) -> list[Texter]:
+    """Whom the person complained of; where they named nobody, who texted them of late."""
+    owners = [complaint.merchant_id] if complaint.merchant_id else []
+    if not owners:
+        since = complaint.received_at - service.RECENT
+        owners = await store.texting_merchants(pool, complaint.customer_id, since)
+    known = await merchants.by_ids(pool, owners)
+    found = []
+    for owner in owners:
+        if owner in known:
+            numbers = await number_store.numbers(pool, merchant_id=owner, limit=NUMBERS)
+            found.append(Texter(known[owner].name, tuple(one.phone for one in numbers)))
+    return found
+
+
+async def mail(
+    db: Connection, settings: Settings, complaint: Complaint, text: str, *, actor: str, now: datetime
+) -> Complaint:
+    """Mail the answer, which meets what is owed, in the caller's transaction. Raises RefusedError, UnknownError."""
+    if complaint.mailbox is None:
+        raise RefusedError(f"whoever sent complaint {complaint.id} left no mailbox: call or write to them, and say so")
+    if settings.smtp_url is None:
+        raise RefusedError(f"{NO_MAIL}: answer complaint {complaint.id} another way, and say which with --how")
+    answered = await service.answer_in(db, complaint.id, how="email", text=text, actor=actor, now=now)
+    key = f"complaint-{complaint.id}/reply"
+    mailbox = (COMPANY, complaint.mailbox)
+    await to_mailboxes(db, key, "complaint_reply", letters.SUBJECT, text, None, [mailbox], now)
+    return answered
+
+
+async def answer(
+    pool: Pool, settings: Settings, complaint_id: int, *, how: str, text: str, send: bool, actor: str, now: datetime
+) -> Complaint:
+    """By somebody of the team: they were answered so, or with `send` are mailed it now.
+
+    Raises UnknownError, RefusedError, ComplaintError, and RefusedError of incidents for who is not on the team.
+    """
+    if not send:
+        return await service.answer(pool, complaint_id, how=how, text=text, actor=actor, now=now)
+    if how != "email":
+        raise ComplaintError("only mail is sent from here: --how email, or say what the person was told without --send")
+    async with pool.acquire() as db, db.transaction():
+        await incidents.who(db, actor)
+        found = await service.get(db, complaint_id)
+        return await mail(db, settings, found, text, actor=actor, now=now)
