@@ -35,6 +35,7 @@ from holdfast.service import Database, background, common_loops, pool, resize, s
 from holdfast.signals import rollup
 from holdfast.signals.registry import REGISTRY, Gauge
 from holdfast.signals.system import System
+from holdfast.text_watch import TextWatch
 from holdfast.twilio import store as twilio_accounts
 from holdfast.twilio.client import TwilioClient
 from holdfast.twilio.model import Account
@@ -148,6 +149,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             ),
             *complaints.loops(general, settings, stop),
             repeat("roll_up_signals", partial(rollup.roll_up, general), every=rollup.EVERY, stop=stop),
+            *(await stack.enter_async_context(TextWatch(settings, general, database.url))).loops(stop),
             stop=stop,
         ):
             await asyncio.gather(
