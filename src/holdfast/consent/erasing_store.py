@@ -16,7 +16,7 @@ _OF_CUSTOMER = {
     "contacts": "DELETE FROM contact WHERE customer_id = $1",
     "contacts_before": "DELETE FROM contact_before WHERE customer_id = $1",
     "links": "DELETE FROM reconsent_link WHERE customer_id = $1",
-    "inbound_texts": "UPDATE inbound_text SET body = NULL, review_note = NULL WHERE customer_id = $1",
+    "inbound_texts": "UPDATE inbound_text SET body = NULL, media = '{}', review_note = NULL WHERE customer_id = $1",
     "suppressions": "UPDATE suppression SET note = '' WHERE customer_id = $1 AND note <> ''",
 }
 # $1: the customer, $2: the number's digits.
