@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.messaging.optout import DOUBTFUL_AT, STOP_AT, judge, provider_word
 from holdfast.messaging.optout_asides import ASIDES
+from holdfast.messaging.optout_doubts import DOUBTS
 from holdfast.messaging.optout_rules import RULES
 from holdfast.messaging.optout_spanish import SPANISH_RULES
 
@@ -146,7 +147,7 @@ SPEAKS = {
 }
 
 
-@pytest.mark.parametrize("rule", [*RULES, *SPANISH_RULES], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [*RULES, *SPANISH_RULES, *DOUBTS], ids=lambda rule: rule.name)
 def test_every_rule_speaks_of_its_own_and_is_silent_of_the_like(rule):
     spoken_of, silent = SPEAKS[rule.name]
     assert rule.name in judge(spoken_of).rules
@@ -209,7 +210,7 @@ def test_a_text_beyond_all_measure_is_judged_too(piece: str):
 
 
 def test_nothing_in_a_pattern_repeats_without_bound():
-    for one in (*ASIDES, *RULES, *SPANISH_RULES):
+    for one in (*ASIDES, *RULES, *SPANISH_RULES, *DOUBTS):
         # A word has at most 24 letters when a pattern meets it.
         beyond_words = re.sub(r"\[[^\]]+\][*+]", "", one.pattern.pattern)
         assert not re.search(r"[*+]", beyond_words), one.name

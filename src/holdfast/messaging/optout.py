@@ -15,6 +15,7 @@ from typing import Literal
 
 from holdfast.messaging import optout_reading as reading
 from holdfast.messaging.optout_asides import ASIDES
+from holdfast.messaging.optout_doubts import DOUBTS
 from holdfast.messaging.optout_rules import RULES
 from holdfast.messaging.optout_spanish import SPANISH_RULES
 from holdfast.messaging.optout_words import HELPS, STARTS
@@ -70,7 +71,7 @@ def judge(body: str) -> Judgement:
         text, count = aside.pattern.subn(" _ ", text)
         if count:
             names.append(aside.name)
-    spoken = [rule for rule in (*RULES, *SPANISH_RULES) if rule.speaks(text)]
+    spoken = [rule for rule in (*RULES, *SPANISH_RULES, *DOUBTS) if rule.speaks(text)]
     names.extend(rule.name for rule in spoken)
     wish = min(1.0, sum(rule.weight for rule in spoken if rule.weight > 0))
     score = round(max(0.0, wish + sum(rule.weight for rule in spoken if rule.weight < 0)), 2)

@@ -59,9 +59,10 @@ ASIDES = tuple(
             "escriban(?:me)?|texto|texteen(?:me)?)",
         ),
         "not at this hour": (
-            "(?:dont|not|no) (?:call|text|message|contact|ring|knock|bother)(?: me| us)?(?: back)? (?:right now|"
-            "until|till|before|after|today|tonight|yet|while|during|between|on my old|too early|too late|unless|at "
-            "(?!this|all))",
+            "(?:dont|not) text [,.] (?:just |please )?call (?:me )?(?:when|if|once|about)",
+            "(?:dont|not|no) (?:call|text|message|contact|ring|knock|bother)(?: (?:or|and) (?:call|text))?(?: me| "
+            "us)?(?: back)? (?:right now|until|till|before|after|today|tonight|yet|while|during|between|on my old|"
+            "too early|too late|unless|at (?!this|all))",
             "(?:dont|not) (?:call|text|message) (?:my|the) (?:old|other|previous|former) (?:number|phone|cell|one)",
             "(?:if|why|unless) (?:you|they|yall|someone|nobody|not) (?:dont |do not |cant |wont |not )(?:call|text|"
             "message|contact) (?:me|us)",

@@ -69,10 +69,11 @@ WORDS = {
     # What is to be done to messages, and to a name on a list.
     "cease": (
         "stop|stopping|quit|quitting|cease|halt|end|ending|cancel|cancelling|canceling|discontinue|terminate|kill|"
-        "disable|deactivate|desist|pause|suspend|refrain|silence|mute|drop|delete|remove|removing|nix|ditch|"
-        "eliminate|scrap|block|stopall|unsubscribe|avoid|omit|undo|skip|spare me|spare us|shove|shut down|pull the "
-        "plug on|lay off|pass on|refuse|decline|reject|object to|do without|keep your|save your|ease off|hold off on|"
-        "shut it down"
+        "disable|deactivate|desist|pause|suspend|refrain(?: from)?|silence|mute|drop|delete|remove|removing|nix|"
+        "ditch|eliminate|scrap|block|stopall|unsubscribe|avoid|omit|undo|skip|spare me|spare us|shove|shut down|pull "
+        "the plug on|lay off|pass on|refuse|decline|reject|object to|do without|keep your|save your|ease off|hold "
+        "off on|shut it down|do away with|get rid of|getting rid of|cut out|knock off|put an end to|put a stop to|"
+        "hold the|turn off|shut off|switch off|cut off|forgo|stow|save me"
     ),
     "take": (
         "take|taking|remove|removing|delete|deleting|drop|dropping|get|getting|scratch|pull|pulling|erase|erasing|"
@@ -84,8 +85,10 @@ WORDS = {
         "lose|delete|deleting|remove|removing|erase|trash|ditch|block|toss|scrub|burn|purge|forget you have|forget|"
         "scratch|wipe|discard|rid of|drop|unlist|destroy|shred"
     ),
-    "not": "dont|never|not|nolonger|nor|nobody|wont|shouldnt|mustnt|cant|neither|no need to|no reason to|without|isnt|"
-    "arent|aint",
+    "not": (
+        "dont|never|not|nolonger|nor|nobody|wont|shouldnt|mustnt|cant|neither|no need to|no reason to|without|isnt|"
+        "arent|aint"
+    ),
     "want": "want|wants|wanna|wish|need|care|like|appreciate|desire|interested|ask|asked|welcome|enjoy|request|use",
     "agreed": (
         "(?:sign|signed|signing|signd) (?:-2 )?up|subscribed?|subscribing|(?:opt|opted|opting) (?:~1 )?in|agreed?|"
@@ -95,8 +98,9 @@ WORDS = {
     "consent": "consent|permission|authori[sz]ation|opt in|optin|approval",
     "courtesy": (
         "please|now|thanks|thank|already|asap|immediately|again|anymore|ok|okay|today|ever|right|forever|kindly|"
-        "entirely|completely|at all|and|or|but|because|before|since|as|im|i|we|if|its|you|yall|so|por|porfavor|ya|"
-        "gracias|ahora|entonces|y|o|mr|mrs|maam|sir|bro|dude|man|lol|until|for good|altogether|thx"
+        "entirely|completely|at all|and|or|but|because|before|since|as i|as we|as of|as this|im|i|we|if|its|you|yall|"
+        "so|tho|though|then|por|porfavor|ya|gracias|ahora|entonces|y|o|mr|mrs|maam|sir|bro|dude|man|lol|until|for "
+        "good|altogether|thx"
     ),
     "begin": (
         "please|nah|fam|bruh|bro|ok|okay|just|now|so|and|yes|hi|hey|hello|no|i|we|said|omg|ugh|kindly|you|need|must|"
@@ -125,7 +129,7 @@ WORDS = {
     ),
     "dejen": "dej(?:e|en|a|ar|es|as)(?:me|nos|se)?|par(?:e|en|a|ar|as|es)(?:le|nle)?|ces(?:e|en|ar)|termin(?:e|en|ar)",
     "cancelen": (
-        "(?:cancel|elimin|quit|borr|anul|par|fren|silenci|desactiv|termin|dej)(?:e|en|a|an|ar|o|ando)(?:me|le|nle)?|"
+        "(?:cancel|elimin|quit|borr|anul|par|fren|silenci|desactiv|termin)(?:e|en|a|an|ar|o|ando)(?:me|le|nle)?|"
         "basta|alto|suspend(?:a|an|er|o|iendo)|deten(?:ga|gan|er)|paro|apag(?:uen|ue|ar)|bloque(?:en|e|ar|o)|sin|"
         "saquen|fuera|remuevan|para"
     ),

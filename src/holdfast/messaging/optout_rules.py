@@ -1,26 +1,13 @@
-"""Rules, mostly English, that speak for or against a wish to be left in peace; Spanish ones are in `optout_spanish`.
+"""Rules, mostly English, that speak for a wish to be left in peace; Spanish ones are in `optout_spanish`.
 
 Each is a doing and what is done to: the texts, the sending of them, a number or a name, a list, a consent. The same
 doing with any other object (an appointment, an order, a thing that will not stop) is met by no rule.
 
 Weights: 1 is a wish that cannot be misread; 0.75 one that hardly can; 0.4 to 0.6 make a text doubtful by themselves;
-less than 0.35 counts only beside another. Negative ones speak for an ordinary text.
+less than 0.35 counts only beside another. Those that leave doubt, or speak against a wish, are in `optout_doubts`.
 """
 
 from holdfast.messaging.optout_patterns import Rule, compiled
-
-_OF_TEXTS = compiled(
-    "<texts>", "<texting>", "<textos>", "<manden>", "(?:text|contact|message|email) (?:me|us|this|again)", "these"
-)
-_OF_PEACE = compiled(
-    "(?:text|message|texted|contact|contacting) (?:me|us|again|and)",
-    "<texts>",
-    "<texting>",
-    "these",
-    "(?:the|this|my) number",
-    "(?:the|your|this) list",
-    "<textos>",
-)
 
 _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
     "stop the texts": (
@@ -29,14 +16,16 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "<cease> (?:with |it with |of |to |getting |receiving ){0,2}(?:-4 )?<texts>(?! (?:i|that i) (?:just "
             ")?sent)",
             "(?:stop|end|quit|halt|disable|discontinue|cancel) (?:all |the |this |these |your |any |my ){0,2}(?:text|"
-            "message|sms)(?! i)|(?:stop|end|quit|halt|discontinue) (?:all )?(?:of )?(?:these|those)$$",
+            "message|sms)(?! i)|(?:stop|end|quit|cease|halt|discontinue|do away with|turn off|shut off|lay off|get "
+            "rid of|cut out|knock off|put an end to|silence|disable|opt out of|optout of) (?:with )?(?:all )?(?:of "
+            ")?(?:these|those)(?: ones)?$$",
             "(?:refuse|decline|object|forbid|prohibit|not allowed|not authorized|not welcome) (?:~3 )?(?:<text>|"
             "<texting>|<texted>|receive|receiving)",
             "<cease> (?:-2 )?(?:subscription|enrollment|sign up|registration|participation|membership|service) (?:to|"
             "in|for|from|of|with) -3 <texts>",
-            "(?:stop|quit|cease|halt|desist|refrain|end|discontinue|avoid|knock off|cut out|give up|dont bother|no "
-            "reason for|no need to keep|stop asking|quit asking) (?:from |with |all |and |it ){0,2}(?:-3 "
-            ")?(?:<texting>|asking for|contact)",
+            "(?:<cease>|give up|dont bother|no reason for|no need to keep|stop asking|quit asking) (?:from |with |"
+            "all |and |it ){0,2}(?:-3 )?(?:<texting>|asking for|contact(?! (?:lens|lenses|info|person|name|list|"
+            "form))|being <texted>)",
             "(?:turn|shut|switch|cut|knock|flip|toggle) (?:-4 <texts>|these|all (?:this|of this)) (?:off|out)|"
             "(?:turn|shut|switch|cut) (?:~1 )?off (?:-4 <texts>|these)",
             "(?:make|let|want|wants|like|need|wish|get|got) (?:these|them|(?:the|your|all|these|this) (?:-2 "
@@ -52,10 +41,10 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
     "stop sending": (
         1.0,
         (
-            "(?:stop|quit|cease|desist|refrain|halt|discontinue|no need to keep|avoid) (?:from )?(?:~1 )?(?:sending|"
-            "giving|getting|receiving|sendin) (?:me |us |to |out |my [a-z]+ |so |the |your |all |of ){0,4}(?:<these>|"
-            "-3 <texts>|(?:this|my) number)",
-            "(?:stop|quit|cease|desist|refrain|halt) (?:from )?(?:~1 )?(?:sending|sendin)(?: me| us| to me)?$$",
+            "(?:<cease>|no need to keep) (?:from )?(?:~1 )?(?:sending|giving|getting|receiving|sendin) (?:me |us |to "
+            "|out |my [a-z]+ |so |the |your |all |of ){0,4}(?:<these>|-3 <texts>|(?:this|my) number)",
+            "(?:stop|quit|cease|desist|refrain|halt|discontinue) (?:from )?(?:~1 )?(?:sending|sendin)(?: me| us| to "
+            "me)?$$",
         ),
     ),
     "do not text me": (
@@ -71,6 +60,8 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:find|go|text|bother) (?:someone|somebody|others|other people)(?: else)? (?:to )?<text>",
             "(?:<texts>|<texting> (?:me )?)(?: (?:are|is))? (?:not|isnt|arent) (?:~2 )?(?:for me|ok|okay|welcome|"
             "wanted|allowed|authorized|needed|necessary)",
+            "(?:appreciate|rather|prefer|wish|like|great|nice|request|ask|asked) (?:~2 )?(?:you|yall) (?:~1 "
+            ")?(?:didnt|wouldnt|dont|not|never) (?:~1 )?<text>",
             "(?:refrain from|no need to keep|no need for|no need to|not) (?:~1 )?(?:texting|contacting|messaging|"
             "sending -2 <texts>)",
             "(?:dont|never) (?:~2 )?(?:call|write|hit|ring|phone)(?: me| us| here)? (?:~2 )?(?:again|anymore|ever|or "
@@ -88,7 +79,13 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:number|phone|cell))(?! (?:yet|until|i))",
         ),
     ),
-    "do not call me": (0.45, ("(?<!if you )(?:dont|never) (?:~1 )?(?:call|write|phone) (?:me|us|here|this number)",)),
+    "do not call me": (
+        0.45,
+        (
+            "(?<!if you )(?:dont|never|not) (?:~1 )?(?:call|write|write to|phone) (?:me|us|here|(?:this|my) "
+            "(?:number|phone|cell|line))",
+        ),
+    ),
     "no more of it": (
         1.0,
         (
@@ -120,8 +117,12 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:<not>|doesnt) (?:~1 )?(?:want|wish|need|care) (?:to )?(?:receive|hear from you|be contacted)$$",
             "(?:<not>|doesnt) (?:~1 )?(?:want|wanna|need) (?:these|them|this|any of (?:this|these)|anything) "
             "(?:anymore|from you)",
-            "<not> (?:want|need) (?:these|any of these|any of this)$$",
+            "<not> (?:want|need|care for|like|enjoy) (?:these|any of these|any of this|(?:any of )?this (?:stuff|"
+            "crap|shit|junk)(?: on my phone)?)$$",
+            "<not> (?:want|need|belong|wanna) (?:to )?(?:be )?on (?:here|this$$|(?:your|the|any|this) (?:-2 )?<list>)",
+            "(?:not|isnt) (?:~1 )?for (?:-1 )?<texts>",
             "(?:want|like) off (?:of )?(?:this|your|these|the)",
+            "(?<!i )(?<!we )nolonger (?:receive|get|be|see) (?:-3 )?(?:<texts>|these|<texted>)",
             "not to (?:be )?(?:<texted>|(?:text|message|contact) (?:me|us|this))|(?:rather|prefer|like|want|wish|"
             "way) (?:to )?not (?:to )?(?:get|receive|have|see) (?:-3 )?<texts>",
             "<not> (?:~1 )?hear from (?:you|yall|any)|(?:make sure|so that|so) (?:i|we) (?:~1 )?(?:dont|never|stop) "
@@ -132,7 +133,8 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
         1.0,
         (
             "<take> <self> (?:~1 )?<from> (?:your |the |ur |this |all |any |these |whatever |yalls? |ya |future |su |"
-            "call and |calling and ){0,3}(?:-3 )?(?:<list>|<texts>|<texting>)",
+            "call and |calling and ){0,3}(?:(?:-3 )?(?:<list>|<texts>|<texting>)|(?<=this )(?=$|[.,?])|this$$|"
+            "these$$)",
             "(?:take|taking|get|getting|remove|kick|drop|cut|leave|count|opt|sign|pull|keep) <us> (?:~1 )?(?:off|"
             "out)(?: of| from)?(?: here| this| it| these| that| there| your thing)?$$",
             "(?:take|get|pull|kick|drop|leave|count|cut) (?:me|us|my number) (?:out of|off|off of|out|from) (?:this|"
@@ -141,8 +143,10 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:remove|delete|erase|unsubscribe|exclude|unlist|delist|unenroll|withdraw|deregister|unfollow) (?:me|"
             "us|myself|yourself|this one|(?:my|this|our) number)(?: from (?:here|this|these|it))?$$",
             "(?:be|been|get|getting|want|like|gotten) (?:removed|taken|deleted|unlisted|left|dropped|excluded|"
-            "unsubscribed|scratched|erased|cut)(?: off| out)?(?:$$|(?: of| from| off)? (?:your |the |this |all |any |"
-            "these ){0,2}(?:(?:-3 )?(?:<list>|<texts>)|this$$|these$$))|want (?:off|out)$$",
+            "unsubscribed|scratched|erased|cut)(?: off| out)?(?:(?: of| from| off)? (?:your |the |this |all |any |"
+            "these ){0,2}(?:(?:-3 )?(?:<list>|<texts>)|this$$|these$$))|(?:i|we|me|us|number|name|like|want|wish|"
+            "asked|asking|request|requested|need|please|times|to) (?:be|been|get) (?:removed|taken off|taken out|"
+            "deleted|unlisted|left off|dropped|excluded|unsubscribed)$$|(?:want|like) (?:off|out)$$",
             "off (?:of )?(?:your |this |the |that |yall |damn ){0,2}(?:-3 )?(?:list|lists)|off (?:of )?(?:these|your|"
             "the) (?:-1 )?(?:texts|messages|alerts)",
             "(?:how|way|keyword|word|code|link|button|where) ~4 (?:off|out) (?:of )?(?:this|these|here|it)$$",
@@ -167,8 +171,8 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
     "leave me alone": (
         1.0,
         (
-            "leave (?:me|us|my|this) (?:~4 )?alone|let me (?:be|live)$$|leave me (?:be|out of)|left alone|get (?:~1 "
-            ")?out of my (?:phone|inbox|messages)|take (?:the|a) hint|no means no",
+            "leave (?:me|us|my|this) (?:~4 )?alone|let me (?:be|live)$$|leave me be|left alone|get (?:~1 )?out of my "
+            "(?:phone|inbox|messages)|take (?:the|a) hint|no means no",
         ),
     ),
     "easy with it": (
@@ -185,7 +189,7 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
         0.8,
         (
             "(?:f|fuck|piss|bug|buzz|eff|fk|sod|bugger|f k|f ck) off|fuck (?:you|yall|your)|screw (?:you|off)|stfu|"
-            "get bent|kick rocks|take a hike|go to hell|cut it out|knock (?:it|this|that) off",
+            "get bent|kick rocks|take a hike|go to hell|cut it out$$|knock (?:it|this|that) off",
             "^^(?:go away|get lost|shut up|bite me|beat it|scram|get out of my phone|leave|eat shit)$$",
         ),
     ),
@@ -208,8 +212,9 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             ")?(?:<texts>|<texting>|<text>|<texted>|calls|be|receive)))(?! (?:form|slip))",
             "(?:^|(?:i|we|hereby|formally|to) )revoke$$",
             "<consent> (?:~2 )?(?:is )?(?:revoked|withdrawn|rescinded|terminated|cancel[a-z]*)",
-            "who (?:~1 )?gave (?:~1 )?<consent>|(?:dont|didnt|not|never) <consent>? ?(?:~1 )?(?:consent|authorize|"
-            "allow) (?:~1 )?(?:to )?(?:<text>|be <texted>)",
+            "(?:no|without) <consent> (?:was )?(?:given|for -2 <texts>)|who (?:~1 )?(?:authorized|approved) (?:-2 "
+            ")?(?:<texts>|these|this)$$|who (?:~1 )?gave (?:~1 )?<consent>|(?:dont|didnt|not|never) <consent>? "
+            "?(?:~1 )?(?:consent|authorize|allow) (?:~1 )?(?:to )?(?:<text>|be <texted>)",
             "(?:no|dont|not|never|didnt|nolonger) (?:~2 )?(?:have|give|gave|given|had)? ?(?:~2 )?<consent>(?:$$| to "
             "(?:~1 )?(?:<text>|<texted>|this|these|<texts>|be|send|receive)| (?:for|of) (?:-2 )?(?:<texts>|this|"
             "these))",
@@ -229,165 +234,30 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             ")?(?:number|info|cell|phone)",
         ),
     ),
-    "wrong number": (
-        0.45,
-        (
-            "^(?:~3 )?(?:wrong|rong) (?:number|person|guy|lady|man|woman|phone)|wrong (?:number|person)$$|(?:have|"
-            "got|is|texting|contacted|texted) (?:the )?wrong (?:number|person)",
-            "(?:not|isnt|aint) (?:~1 )?(?:her|his|their|[a-z]+s) (?:number|phone|cell)(?: anymore)?",
-            "(?:have|got|had) (?:this|a) new number$$",
-            "(?:no one|nobody|noone) (?:~2 )?(?:by that name|named|by the name|with that name|called)|dont know "
-            "(?:any|anyone|anybody) (?:named|by that name|called)",
-            "nolonger (?:~3 )?(?:number|phone|cell)|(?:number|phone) (?:~1 )?(?:belongs|belonged) to",
-        ),
-    ),
-    "stranger": (
-        0.2,
-        ("who (?:~2 )?(?:is|are|r|dis) (?:this|you|dis|these)|whos this|new phone who|dont know you",),
-    ),
-    "asks for the number's source": (
-        0.4,
-        (
-            "(?:how|where) (?:~1 )?(?:you|yall) (?:~1 )?(?:get|got|find) (?:~1 )?(?:my|this) (?:-2 )?(?:number|info|"
-            "contact)",
-            "who (?:~1 )?gave (?:~2 )?(?:my|this) (?:-1 )?(?:number|info)",
-            "why (?:~2 )?(?:i|we) (?:~2 )?(?:getting|receiving) (?:-2 )?(?:these|<texts>)(?! about)",
-            "why (?:~1 )?(?:are|do|r|would|does) (?:~1 )?(?:you|yall|company|they) (?:~1 )?(?:keep )?(?:<texting>|"
-            "text|message|sending) (?:me|us|this)",
-        ),
-    ),
-    "not interested": (
-        0.45,
-        (
-            "(?:not|nolonger|isnt|never|aint|arent) (?:~2 )?interested$$|no interest$$",
-            "(?:not|nolonger) (?:~2 )?interested in (?:your|any|anything|hearing|these|what)",
-            "(?:house|home|property|car|land|business) (?:is |its )?(?:not|isnt) for sale|not (?:selling|voting|"
-            "donating)",
-        ),
-    ),
-    "authorities": (
-        0.75,
-        (
-            "(?:fcc|ftc|tcpa|cease and desist|dnclist|invasion of privacy)",
-            "(?:this|you|youre|its|it|these|texts|messages|considered|for|pure) (?:~3 )?harass(?:ment|ing)|"
-            "harass(?:ing|ed|es)? (?:me|us|people)|^^harassment",
-            "(?:report|reporting|reported) (?:~3 )?(?:spam|scam|phishing)|(?:blocked|reported) and (?:reported|"
-            "blocked)",
-            "(?:block|blocking|blocked) (?:you|yall|this number|your number|this)$$|^^(?:blocked|reported|blocking|"
-            "block me)$$",
-        ),
-    ),
-    "calls it spam": (
-        0.6,
-        (
-            "(?:this|these|its|youre|are|is|just|pure|such|more|your|as|all|just) (?:-1 )?(?:spam|spammers?|scam|"
-            "scammers?)(?! (?:folder|\\?))",
-            "(?:spamming|spammers?)",
-            "^(?:spam|scam)(?: [.,])?",
-        ),
-    ),
-    "tired of it": (
-        0.5,
-        (
-            "(?:sick|tired|fed up|had enough|had it|exhausted|done|over|through|finished|annoyed|irritated|good|all "
-            "set|set|changed my mind|no need|bored) (?:and tired )?(?:of|with|by|about|for|off|on)? ?(?:getting |"
-            "receiving |hearing |all |your |the |these |this |any |more ){0,4}(?:-1 )?(?:<texts>|<texting>|from you|"
-            "of you|you people)",
-            "(?:sick|tired|fed up|done|over) (?:of|with) (?:getting |receiving )?(?:these|you|yall|all (?:of "
-            ")?(?:this|these))$$",
-            "(?:too|so|way too|that) (?:many|much|often) (?:-1 )?<texts>",
-            "(?:<texts>|(?:you|yall) (?:~1 )?(?:text|message|texting)) (?:~3 )?(?:too much|too often|too many|"
-            "nonstop|every day|everyday|constantly|all day|all night|so much|every hour|daily|out of hand|a lot|"
-            "every single)",
-            "(?:<texts>|these|you|youre|yall) (?:~1 )?(?:are|is|youre|so|getting) (?:~2 )?(?:annoying|irritating|"
-            "obnoxious|ridiculous|unwanted|unsolicited|nuisance|excessive|old|stupid|unwelcome|not welcome|"
-            "dangerous)",
-            "(?:annoying|unwanted|unsolicited|constant|nonstop|ridiculous|relentless|stupid|damn|dumb|endless|"
-            "useless) (?:-1 )?<texts>",
-            "(?:hate|despise|detest|dislike|cant stand) (?:getting |receiving |all ){0,2}(?:these|this|(?:-2 )<texts>)",
-            "(?:keep|keeps|kept|constantly|still|continue to|continue) (?:on )?(?:~1 )?(?:texting|messaging|"
-            "contacting|spamming|bothering|bugging me|harassing me|(?:getting|receiving|get|sending) (?:~2 "
-            ")?(?:<texts>|these|them|crap|this))",
-            "(?:blowing|blow|blew) up (?:my|our)|waste (?:of )?(?:my )?time|wasting my",
-            "^(?:thats )?enough(?: already| is enough)?(?: [.,])?$|enough (?:already|is enough)$$",
-            "(?:[0-9]+|many|a lot|dozens?) (?:-1 )?(?:of (?:these|them)|<texts>) (?:~1 )?(?:a|per|every|each|today|"
-            "this) ?(?:day|week|hour|morning)?",
-            "(?:charged|charges|charge|pay|paying|costs?) (?:~3 )?(?:for|per|each|every) (?:-1 )?(?:text|message|"
-            "texts|messages|one)",
-        ),
-    ),
     "stop as its own sentence": (
         0.8,
         (
             "^^(?:nah |fam |bruh ){0,2}(?:(?:stop|quit|unsubscribe|optout|stopall|revoke|remove|delete|desist|"
-            "discontinue|cease|borrar|eliminar|desuscribir|unenroll|unlist)(?! and (?!desist)) ?){1,4}(?:this|all|"
-            "everything|bot)?(?:(?<= )|$$)(?=$|[.,?]| [.,?]|<courtesy>(?!\\S)| <courtesy>(?!\\S))",
+            "discontinue|cease|borrar|eliminar|desuscribir|unenroll|unlist)(?! and (?!desist)) ?){1,4}(?:all|"
+            "everything|bot|(?<=stop )this|(?<=quit )this)?(?:(?<= )|$$)(?=$|[.,?]| [.,?]|<courtesy>(?!\\S)| "
+            "<courtesy>(?!\\S))",
             "^(?:please )?(?:stop|stopall)(?! (?:_|the|a|my|his|her|it|that|[a-z]+ing|playing|your|taking|to|and|"
             "with|being|or))(?: [^\\s]+){1,4}$",
             "^(?:please )?(?:cancel|end) [.,](?: [a-z]+){0,2}$",
             "(?:told|said|asked|reply|replied|replying|texted|sent|wrote|typed|say|saying|responded|text|send|word|"
-            "telling|part of|see my|ignored my) (?:~4 )?(?:stop|quit$$)(?! (?:the|a|my|sign))",
+            "telling|part of|see my|ignored my) (?:~4 )?(?:stop|quit$$)(?! (?:the|a|my|sign) )",
             "(?:want|need|must|should|kindly|wish|make|has to|have to|beg|begging|can|could) (?:~2 )?(?:you|yall|"
             "these|them) (?:~1 )?(?:to )?stop$$|^(?:please |just ){0,2}make (?:it|this|that) (?:stop|end)",
             "(?<!bus )(?<!next )(?<!last )(?<!the )(?<!to )(?<!a )(?<!my )(?<!your )(?<!not )(?<!it )(?<!i )(?:stop|"
-            "remove)$|^(?:please )?(?:cancel|end|stop|quit|remove|delete) (?:all|this|it|these|everything|me|us|"
-            "texts?|now)(?: now| please| thanks)?$|(?:stop|quit) asking(?: me| us)?$$",
+            "remove)$|^(?:please )?(?:(?:cancel|end|stop|quit) (?:this|it|these|all|everything)|(?:cancel|end|stop|"
+            "quit|remove|delete) (?:all|everything|me|us|texts?|now))(?: now| please| thanks)?$|(?:(?:stop|quit) "
+            "asking|dont ask)(?: me| us)?(?: again)?$$",
+            "(?<!do )(?<!did )(?<!can )(?:you|yall|guys|people) (?:~2 )?(?:to )?(?:stop|quit)(?: already)?$$|time "
+            "(?:for (?:you|yall) )?to (?:stop|quit)$$",
             "stop to (?:end|quit|cancel|optout|unsubscribe|get off)|^stop (?:didnt|doesnt|isnt)|(?:quit|end) [.,] "
             "(?:~1 )?(?:stop|end)|(?:anymore|god|bruh|fam|please) stop$$",
         ),
     ),
-    "stop it": (0.45, ("^^(?:stop|quit|end|make) (?:it|that)(?: end| stop)?$$",)),
-    "a cancelled subscription": (
-        0.4,
-        (
-            "^(?:please |i want to |id like to |how do i |can you ){0,3}(?:cancel|end) (?:my |our |the |this "
-            "){0,2}(?:subscription|everything|enrollment)$$",
-        ),
-    ),
-}
-_BESIDE_TEXTS: dict[str, tuple[float, tuple[str, ...]]] = {
-    "a threat over texts": (
-        0.75,
-        (
-            "(?:lawyers?|attorneys?|attorney general|(?:to|will|ill|gonna|i|can|could) sue|suing|legal|police|bbb|"
-            "authorities|complaint|illegal|violat[a-z]+|against the law|documented|court|press charges|report (?:~1 "
-            ")?(?:you|this|it|number)|damages|reporting (?:~1 )?(?:you|this|it|number)|abogad[oa]|demandar[a-z]*|"
-            "denunci[a-z]+)",
-        ),
-    ),
-    "off with them": (
-        0.75,
-        (
-            "(?:turn|shut|switch|cut) (?:them|it|this|that|all) off|(?:nolonger|dont) (?:~1 )?(?:need|want) (?:them|"
-            "these|it) ?(?:anymore)?$$|(?:remove|delete|cancel|take|end|stop|kill|quit|correct|fix|block|halt|"
-            "discontinue) (?:it|them|this|these|your list|your records)(?: off| out)?$$|make (?:it|this) (?:stop|"
-            "end)|(?:^^|thats )enough$$|dont do (?:it|that|this) again$$|unwanted$$|get rid of (?:it|them|these)|not "
-            "me$$",
-        ),
-    ),
-}
-_AGAINST: dict[str, tuple[float, tuple[str, ...]]] = {
-    "asks for messages": (
-        -0.7,
-        (
-            "(?:<begin> |^|[.,?] )keep (?:them|em|it|those|these|(?:the |my |your |sending |getting )(?:-1 )?<texts>|"
-            "mailing|sending (?:them|these|it)) ?(?:coming|on|going)?$$(?! and)",
-            "keep (?:them|em|it|those|these|(?:-2 )<texts>) coming",
-            "(?<!dont )(?<!not )(?<!nolonger )(?<!didnt )(?<!never )(?:love|loved|like|liked|enjoy|miss|want|need) "
-            "(?:these|your|the|my|getting) (?:-1 )?<texts>(?! anymore| ~3 but)(?! ~2 (?:stop|stopped|end|off|gone|"
-            "cancelled))",
-            "(?<!dont )(?<!not )(?<!you )(?<!to )please text me|(?<!dont )(?<!not )(?<!you )(?<!to )(?<!never )text "
-            "me (?:when|if|the|back|once|at|a|your|with|before|instead|here)|sign me (?:back )?up|add me|(?:back on|"
-            "put me on) (?:the|your|that) list|resubscribe|(?<!dont )(?<!not )(?<!never )(?<!to )(?<!or )(?<!you "
-            ")(?:use|text|call) (?:this|my|the other|the new) (?:cell|number|one)(?! again| anymore| stop)|(?<!not "
-            ")(?:i|they) (?:~1 )?(?:liked|loved|like|love) (?:them|em|it)",
-            "<texts> (?:are|is) (?:~1 )?(?:fine|ok|okay|good|best|great|welcome|helpful)",
-        ),
-    ),
 }
 
-RULES = (
-    *(Rule(name, weight, compiled(*patterns)) for name, (weight, patterns) in _RULES.items()),
-    *(Rule(name, weight, compiled(*patterns), _OF_PEACE) for name, (weight, patterns) in _BESIDE_TEXTS.items()),
-    *(Rule(name, weight, compiled(*patterns)) for name, (weight, patterns) in _AGAINST.items()),
-)
+RULES = tuple(Rule(name, weight, compiled(*patterns)) for name, (weight, patterns) in _RULES.items())

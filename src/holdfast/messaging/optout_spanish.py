@@ -9,9 +9,9 @@ SPANISH_RULES = tuple(
             1.0,
             (
                 "(?:no|nunca|jamas|tampoco|ni|dejen de|sin que) (?:~5 )?<manden>(?! (?:~1 )?(?:el|la|los|las|un|una|"
-                "al (?!numero|cel|tel)[a-z]+|a la|hasta|antes|todavia|tarde) (?!-1 <textos>))(?! (?:mi|su) (?!-1 "
-                "<textos>)[a-z]+)",
-                "(?:no|ni|sin) (?:~1 )?(?:mas|mas de|otro|otra) (?:-1 )?<textos>|no (?:~1 )?textos",
+                "al (?!numero|cel|tel)[a-z]+|a nadie|a (?!est|mi |mis |ese |esa )[a-z]+|a la|hasta|antes|todavia|"
+                "tarde) (?!-1 <textos>))(?! (?:mi|su) (?!-1 <textos>)[a-z]+)",
+                "(?:no|ni|sin) (?:~1 )?(?:mas|mas de|otro|otra) (?:-3 )?<textos>|no (?:~1 )?textos",
                 "(?:ni un[oa]?|basta|suficientes?) (?:de )?(?:-1 )?(?:<textos>|mas$$)|no mas$$",
                 "(?:sig(?:a|an|as)|siguen|sigue) (?:llegando|mandando|enviando|escribiendo|molestando)(?:me)? (?:-2 "
                 ")?<textos>",
@@ -32,7 +32,7 @@ SPANISH_RULES = tuple(
         "dejen de escribir": (
             1.0,
             (
-                "(?:<dejen>|absten[a-z]+|evit(?:en|e|ar)) (?:ya )?(?:de |con )?(?:~2 )?(?:<manden>|<texting>|"
+                "(?:<dejen> (?:ya )?(?:de|con)|absten[a-z]+(?: de)?|evit(?:en|e|ar)) (?:~2 )?(?:<manden>|<texting>|"
                 "<textos>|hacer spam|fregar|estar|enviar|llamar(?:me)?|tanto)",
                 "dej[a-z]+ (?:~1 )?(?:en paz|tranquil[oa]s?|quiet[oa])",
                 "(?<!cuando )(?<!si )<cancelen> (?:ya |de |con |a |todos |tantos |tantas ){0,3}(?:los |las |sus |"
@@ -49,13 +49,13 @@ SPANISH_RULES = tuple(
                 "del |a ){0,2}(?:~3 )?(?:la |su |esta |esa |sus |las |ese |este |tu ){1,2}(?:-1 )?(?:<lista>|"
                 "<textos>)",
                 "(?:<quiten>|cancel(?:en|e|ar)|bloqueen|olvid[a-z]+ de|pierdan?|olviden|olvide|tiren) (?:~1 )?(?:mi|"
-                "este|el|mis|esta|nuestro|a) (?:-1 )?<numero>(?! (?:de (?:tarjeta|la orden|cuenta|orden)|en|viej|y "
-                "(?:pong|us|agreg)))",
+                "este|el|mis|esta|nuestro|a) (?:-1 )?<numero>(?! (?:de (?:tarjeta|cuenta|orden|(?:la|el|mi) (?!lista|"
+                "base))|en |del (?!sistema|grupo)|viej|y (?:pong|us|agreg)))",
                 "<quiten>(?:me|nos|lo)(?: de (?:aqui|ahi|esto|eso|todo|una vez)| ya| de su| del| ahorita)?$$",
                 "(?:me|nos) (?:~1 )?<quiten>(?: de (?:aqui|ahi|esto|eso|todo|su|sus|la lista))?$$",
                 "olvid[a-z]+ de mi$$|lista de no (?:llamar|contactar|<manden>)",
                 "<quiten>lo(?: de (?:ahi|su|la))?$$",
-                "(?:salir|salirme) (?:~1 )?de (?:~1 )?(?:<lista>|<textos>|esto|aqui)",
+                "(?:salir|salirme|salgo|salirse|saldre) (?:~1 )?de (?:~1 )?(?:<lista>|<textos>|esto|aqui)",
             ),
         ),
         "dar de baja": (

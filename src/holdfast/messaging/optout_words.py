@@ -57,7 +57,8 @@ _SHORT = {
     "and": "n",
     "with": "w",
     "going to": "gonna",
-    "take": "atke taek tkae",
+    "take": "atke taek tkae tak",
+    "from": "frm fom",
     "list": "lsit",
     "want": "wnat",
     "more": "mroe",
@@ -76,7 +77,8 @@ CORRECTED = words(
 TRUE_WORDS = words(
     "aloe alon alone along atone atop attorneys balling bending calling cancela cancelada cancelado cancelan "
     "cancelar cancelas cancele canceled cancelen canceling cancellation cancelled cancelling cancelo cancels "
-    "cancer chop cleave cleaved clone consents contactan contacte contacted contactes contacts content contents "
+    "cancer chop cleave cleaved clone consents contactan contacto contactos contacte "
+    "contacted contactes contacts content contents "
     "contract contracting cop crop deben deceive dejan dejes deleted deletes drop ending envian envie envies "
     "equivoca equivocada equivocados escribas escriben evoke falling galling heave hoop hop interesan interese "
     "interest lawyers leafy lease least leave leaven leaves left lending live loop lop love lumber mailing mandan "
@@ -106,8 +108,10 @@ JOINED = {
     "no more": "nomore|no mo",
     "anymore": "any longer|any more(?= (?:[.,?]|please|thanks))|any more$|nomas",
     "im": "i am",
+    "thats": "that is",
     "youre": "you are",
     "its": "it is",
+    "my number": "(?:1 )?(?:[0-9]{3} )?[0-9]{3} [0-9]{4}|1?[0-9]{10}",
     "number": "(?:phone|cell|telephone|mobile|cellphone|contact) (?:number|no)|number number",
     "texts": "text (?:messages|alerts|reminders|messaging)",
     "text": "text message",
