@@ -6,6 +6,7 @@ ASIDES = tuple(
     Aside(name, compiled(*patterns))
     for name, patterns in {
         "wants more": (
+            "(?:dont|never|not) forget (?:to )?(?:~1 )?(?:<text>|send)(?: me)?",
             "(?:dont|never|not|didnt|nolonger|no need to)(?! (?:yall|you) stop)(?: (?:you|yall|they|ever|all|just|"
             "want|mean|meant|plan|need|wanna|intend|these|them|this|it|to|please|your|the|texts|messages|reminders|"
             "for|wanting)){0,5} (?:stop|stopped|quit|unsubscribe|optout|end|ended|cancel|cancelled|remove|removed|"

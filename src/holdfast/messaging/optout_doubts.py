@@ -68,8 +68,8 @@ _DOUBTS: dict[str, tuple[float, tuple[str, ...]]] = {
     "calls it spam": (
         0.6,
         (
-            "(?:this|these|its|youre|are|is|just|pure|such|more|your|as|all|just) (?:-1 )?(?:spam|spammers?|scam|"
-            "scammers?)(?! (?:folder|risk|likely|\\?))",
+            "(?:(?:this|it|these|they) (?:is|are)|(?<!is )(?<!are )(?:this|these|its|youre|just|pure|such|more|your|"
+            "as|all)) (?:-1 )?(?:spam|spammers?|scam|scammers?)(?! (?:folder|risk|likely|\\?))",
             "(?:spamming|spammers?)",
             "^(?:spam|scam)(?: [.,])?$",
         ),
@@ -105,12 +105,18 @@ _DOUBTS: dict[str, tuple[float, tuple[str, ...]]] = {
             "texts|messages|one)",
         ),
     ),
-    "stop it": (0.45, ("^^(?:stop|quit|end|make) (?:it|that)(?: end| stop)?$$",)),
+    "stop it": (
+        0.45,
+        (
+            "^^(?:stop|quit|end|make) (?:it|that)(?: end| stop)?$$|^(?:please |just ){0,2}dont$|^(?:please |can you |"
+            "could you ){1,2}not$",
+        ),
+    ),
     "a cancelled subscription": (
         0.4,
         (
             "^(?:please |i want to |id like to |how do i |can you ){0,3}(?:cancel|end) (?:my |our |the |this "
-            "){0,2}(?:subscription|everything|enrollment)$$",
+            "){0,2}(?:subscription|everything|enrollment)$$|cancel(?:en|e|a|ar) todo$$",
         ),
     ),
 }
@@ -150,7 +156,8 @@ _AGAINST: dict[str, tuple[float, tuple[str, ...]]] = {
             "put me on) (?:the|your|that) list|resubscribe|(?<!dont )(?<!not )(?<!never )(?<!to )(?<!or )(?<!you "
             ")(?:use|text|call) (?:this|my|the other|the new) (?:cell|number|one)(?! again| anymore| stop)|(?<!not "
             ")(?:i|they) (?:~1 )?(?:liked|loved|like|love) (?:them|em|it)",
-            "<texts> (?:are|is) (?:~1 )?(?:fine|ok|okay|good|best|great|welcome|helpful)",
+            "(?:^|[.,?] )(?:just |please )?(?:contact|text|message) (?:my(?! old)|him|her)",
+            "<texts> (?:are|is) (?:~1 )?(?:fine|ok|okay|good|best|better|easier|great|welcome|helpful)",
         ),
     ),
 }

@@ -30,7 +30,7 @@ WORDS = {
         "texting|messaging|contacting|spamming|calling|emailing|writing|bothering|bugging|harassing|pestering|"
         "blasting|hitting|reaching out|disturbing|annoying|soliciting|notifying|advertising|promoting|marketing|"
         "pinging|blowing|bombarding|hounding|stalking|flooding|phoning|communicating|nagging|hassling|badgering|"
-        "begging|reminding|dialing|pushing|selling|asking me|using (?:my|this)|trying to"
+        "begging|reminding|dialing|pushing|selling|asking me|checking in|using (?:my|this)|trying to"
     ),
     "text": (
         "text|message|contact|spam|email|bother|bug|harass|pester|reach|disturb|notify|annoy|solicit|hit|ping|"

@@ -16,13 +16,13 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "<cease> (?:with |it with |of |to |getting |receiving ){0,2}(?:-4 )?<texts>(?! (?:i|that i) (?:just "
             ")?sent)",
             "(?:stop|end|quit|halt|disable|discontinue|cancel) (?:all |the |this |these |your |any |my ){0,2}(?:text|"
-            "message|sms)(?! i)|(?:stop|end|quit|cease|halt|discontinue|do away with|turn off|shut off|lay off|get "
-            "rid of|cut out|knock off|put an end to|silence|disable|opt out of|optout of) (?:with )?(?:all )?(?:of "
-            ")?(?:these|those)(?: ones)?$$",
+            "message|sms)(?! (?:i|to|from|you|that) )|(?:stop|end|quit|cease|halt|discontinue|do away with|turn off|"
+            "shut off|lay off|get rid of|cut out|knock off|put an end to|silence|disable|opt out of|optout of) "
+            "(?:with )?(?:all )?(?:of )?(?:these|those)(?: ones)?$$",
             "(?:refuse|decline|object|forbid|prohibit|not allowed|not authorized|not welcome) (?:~3 )?(?:<text>|"
             "<texting>|<texted>|receive|receiving)",
             "<cease> (?:-2 )?(?:subscription|enrollment|sign up|registration|participation|membership|service) (?:to|"
-            "in|for|from|of|with) -3 <texts>",
+            "in|for|from|of|with) (?:-3 <texts>|(?:this|my) (?:number|phone|cell))",
             "(?:<cease>|give up|dont bother|no reason for|no need to keep|stop asking|quit asking) (?:from |with |"
             "all |and |it ){0,2}(?:-3 )?(?:<texting>|asking for|contact(?! (?:lens|lenses|info|person|name|list|"
             "form))|being <texted>)",
@@ -76,7 +76,7 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?<!i )(?:dont|never|not|nor|no need to) (?:~2 )?(?:send|sending|be sending|give|sent) (?:me |us |any |"
             "to |out |here |my (?!old)[a-z]+ ){0,4}(?:these|anymore|more|anything|such|another|stuff|crap|shit|any|"
             "texts?|links|things|videos|flyers|(?:this|your) (?:stuff|shit|crap|junk)|-3 <texts>|(?:this|my) "
-            "(?:number|phone|cell))(?! (?:yet|until|i))",
+            "(?:number|phone|cell))(?! (?:yet|until|i|to my old|to my other)(?!\\S))",
         ),
     ),
     "do not call me": (
@@ -117,6 +117,7 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:<not>|doesnt) (?:~1 )?(?:want|wish|need|care) (?:to )?(?:receive|hear from you|be contacted)$$",
             "(?:<not>|doesnt) (?:~1 )?(?:want|wanna|need) (?:these|them|this|any of (?:this|these)|anything) "
             "(?:anymore|from you)",
+            "^(?:i )?(?:dont|nolonger) (?:want|need) any$",
             "<not> (?:want|need|care for|like|enjoy) (?:these|any of these|any of this|(?:any of )?this (?:stuff|"
             "crap|shit|junk)(?: on my phone)?)$$",
             "<not> (?:want|need|belong|wanna) (?:to )?(?:be )?on (?:here|this$$|(?:your|the|any|this) (?:-2 )?<list>)",
@@ -154,6 +155,7 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:~3 )?(?:dont|no|off|inactive|optout|dnclist|not|none)",
             "(?:text|sms|notification|communication|contact|message) (?:preferences?|settings?|permissions?) ~2 "
             "(?:off|none|no|never)",
+            "<take> (?:this|these|it) off (?:my|this) (?:phone|number|cell)",
             "(?:i want|want|let me|get me|i need|count me|im|opt me) out(?: of (?:this|these|here))?$$",
             "(?:delete|remove|erase) (?:~2 )?everything (?:~3 )?(?:on|about) me",
         ),

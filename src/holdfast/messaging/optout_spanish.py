@@ -8,9 +8,10 @@ SPANISH_RULES = tuple(
         "no me escriban": (
             1.0,
             (
-                "(?:no|nunca|jamas|tampoco|ni|dejen de|sin que) (?:~5 )?<manden>(?! (?:~1 )?(?:el|la|los|las|un|una|"
-                "al (?!numero|cel|tel)[a-z]+|a nadie|a (?!est|mi |mis |ese |esa )[a-z]+|a la|hasta|antes|todavia|"
-                "tarde) (?!-1 <textos>))(?! (?:mi|su) (?!-1 <textos>)[a-z]+)",
+                "(?:no|nunca|jamas|tampoco|ni|dejen de|sin que) (?:~5 )?<manden>(?! (?:~1 )?(?:todavia|aun|ahorita|"
+                "hoy|hasta|antes)(?!\\S))(?! con (?!nosotros))(?! (?:~1 )?(?:el|la|los|las|un|una|al (?!numero|cel|"
+                "tel)[a-z]+|a nadie|a (?!est|mi (?:num|cel|tel|espos|mam|pap|cas|hij|corr)|mis |ese |esa )[a-z]+|a "
+                "la|hasta|antes|todavia|tarde) (?!-1 <textos>))(?! (?:mi|su) (?!-1 <textos>)[a-z]+)",
                 "(?:no|ni|sin) (?:~1 )?(?:mas|mas de|otro|otra) (?:-3 )?<textos>|no (?:~1 )?textos",
                 "(?:ni un[oa]?|basta|suficientes?) (?:de )?(?:-1 )?(?:<textos>|mas$$)|no mas$$",
                 "(?:sig(?:a|an|as)|siguen|sigue) (?:llegando|mandando|enviando|escribiendo|molestando)(?:me)? (?:-2 "
@@ -38,7 +39,7 @@ SPANISH_RULES = tuple(
                 "(?<!cuando )(?<!si )<cancelen> (?:ya |de |con |a |todos |tantos |tantas ){0,3}(?:los |las |sus |"
                 "esos |estos |esas |estas |mis |el |la |su |mas |este |esta ){0,2}(?:-2 )?<textos>",
                 "<cancelen> (?:-1 )?(?:suscripcion|inscripcion|registro) (?:a|de|en) (?:-2 )?<textos>",
-                "(?:^^|que )(?:paren|basta|parenle|parele|dejenme|detenganse|pare)(?: ya)?$$",
+                "(?:^^|que |favor de )(?:paren|basta|parenle|parele|dejenme|detenganse|pare|(?<=de )parar)(?: ya)?$$",
                 "no (?:~1 )?(?:chinguen|jodan|frieguen|fastidien|mamen)",
             ),
         ),
@@ -54,7 +55,7 @@ SPANISH_RULES = tuple(
                 "<quiten>(?:me|nos|lo)(?: de (?:aqui|ahi|esto|eso|todo|una vez)| ya| de su| del| ahorita)?$$",
                 "(?:me|nos) (?:~1 )?<quiten>(?: de (?:aqui|ahi|esto|eso|todo|su|sus|la lista))?$$",
                 "olvid[a-z]+ de mi$$|lista de no (?:llamar|contactar|<manden>)",
-                "<quiten>lo(?: de (?:ahi|su|la))?$$",
+                "<quiten>l[oa](?: de (?:ahi|su|la))?$$",
                 "(?:salir|salirme|salgo|salirse|saldre) (?:~1 )?de (?:~1 )?(?:<lista>|<textos>|esto|aqui)",
             ),
         ),
@@ -108,7 +109,7 @@ SPANISH_RULES = tuple(
             0.45,
             (
                 "ya estuvo bueno con (?:-1 )?<textos>",
-                "(?:demasiad[oa]s|much[oa]s|tant[oa]s|tanto) (?:-1 )?<textos>",
+                "(?:demasiad[oa]s|much[oa]s|tant[oa]s|tanto) (?:-1 )?<textos>(?! (?:sin|en) )",
                 "(?:quien|como|donde) (?:~2 )?(?:dio|consigui[a-z]+|obtuv[a-z]+|sacaron) (?:~1 )?(?:mi|este) numero",
                 "por ?que me (?:~1 )?(?:mandan|escriben|envian|siguen)|(?:es|puro) spam|que molest[oa]s?$$",
                 "(?:siguen|sigue) (?:mandando|enviando|escribiendo|molestando)[a-z]*",

@@ -109,6 +109,7 @@ JOINED = {
     "anymore": "any longer|any more(?= (?:[.,?]|please|thanks))|any more$|nomas",
     "im": "i am",
     "thats": "that is",
+    "checkin": "check in(?= (?:texts|messages|reminders)\\b)|check ins",
     "youre": "you are",
     "its": "it is",
     "my number": "(?:1 )?(?:[0-9]{3} )?[0-9]{3} [0-9]{4}|1?[0-9]{10}",
