@@ -73,7 +73,7 @@ WORDS = {
         "ditch|eliminate|scrap|block|stopall|unsubscribe|avoid|omit|undo|skip|spare me|spare us|shove|shut down|pull "
         "the plug on|lay off|pass on|refuse|decline|reject|object to|do without|keep your|save your|ease off|hold "
         "off on|shut it down|do away with|get rid of|getting rid of|cut out|knock off|put an end to|put a stop to|"
-        "hold the|turn off|shut off|switch off|cut off|forgo|stow|save me"
+        "hold the|turn off|shut off|switch off|cut off|forgo|stow|close|save me"
     ),
     "take": (
         "take|taking|remove|removing|delete|deleting|drop|dropping|get|getting|scratch|pull|pulling|erase|erasing|"
@@ -89,7 +89,9 @@ WORDS = {
         "dont|never|not|nolonger|nor|nobody|wont|shouldnt|mustnt|cant|neither|no need to|no reason to|without|isnt|"
         "arent|aint"
     ),
-    "want": "want|wants|wanna|wish|need|care|like|appreciate|desire|interested|ask|asked|welcome|enjoy|request|use",
+    "want": (
+        "want|wants|wanting|wanna|wish|need|care|like|appreciate|desire|interested|ask|asked|welcome|enjoy|request|use"
+    ),
     "agreed": (
         "(?:sign|signed|signing|signd) (?:-2 )?up|subscribed?|subscribing|(?:opt|opted|opting) (?:~1 )?in|agreed?|"
         "agreeing|consent|consented|consenting|authori[sz]ed?|enroll|enrolled|register|registered|asked|ask|"

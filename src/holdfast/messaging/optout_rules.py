@@ -124,6 +124,8 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:not|isnt) (?:~1 )?for (?:-1 )?<texts>",
             "(?:want|like) off (?:of )?(?:this|your|these|the)",
             "(?<!i )(?<!we )nolonger (?:receive|get|be|see) (?:-3 )?(?:<texts>|these|<texted>)",
+            "(?:<not>) (?:be |being |getting |get )?<texted> (?:anymore|again|ever|by you)|(?:<texts>|<texting>) "
+            "(?:is|are)? ?(?:not|isnt|arent) (?:~1 )?(?:good|for us|wanted)",
             "not to (?:be )?(?:<texted>|(?:text|message|contact) (?:me|us|this))|(?:rather|prefer|like|want|wish|"
             "way) (?:to )?not (?:to )?(?:get|receive|have|see) (?:-3 )?<texts>",
             "<not> (?:~1 )?hear from (?:you|yall|any)|(?:make sure|so that|so) (?:i|we) (?:~1 )?(?:dont|never|stop) "
@@ -143,11 +145,11 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "team|car|room|hold|plan|show|slot|[0-9]+))",
             "(?:remove|delete|erase|unsubscribe|exclude|unlist|delist|unenroll|withdraw|deregister|unfollow) (?:me|"
             "us|myself|yourself|this one|(?:my|this|our) number)(?: from (?:here|this|these|it))?$$",
-            "(?:be|been|get|getting|want|like|gotten) (?:removed|taken|deleted|unlisted|left|dropped|excluded|"
+            "(?:be|been|being|get|getting|want|like|gotten) (?:removed|taken|deleted|unlisted|left|dropped|excluded|"
             "unsubscribed|scratched|erased|cut)(?: off| out)?(?:(?: of| from| off)? (?:your |the |this |all |any |"
-            "these ){0,2}(?:(?:-3 )?(?:<list>|<texts>)|this$$|these$$))|(?:i|we|me|us|number|name|like|want|wish|"
-            "asked|asking|request|requested|need|please|times|to) (?:be|been|get) (?:removed|taken off|taken out|"
-            "deleted|unlisted|left off|dropped|excluded|unsubscribed)$$|(?:want|like) (?:off|out)$$",
+            "these |future ){0,3}(?:(?:-3 )?(?:<list>|<texts>)|this$$|these$$))|(?:i|we|me|us|number|name|like|want|"
+            "wish|asked|asking|request|requested|need|please|times|to) (?:be|been|get) (?:removed|taken off|taken "
+            "out|deleted|unlisted|left off|dropped|excluded|unsubscribed)$$|(?:want|like) (?:off|out)$$",
             "off (?:of )?(?:your |this |the |that |yall |damn ){0,2}(?:-3 )?(?:list|lists)|off (?:of )?(?:these|your|"
             "the) (?:-1 )?(?:texts|messages|alerts)",
             "(?:how|way|keyword|word|code|link|button|where) ~4 (?:off|out) (?:of )?(?:this|these|here|it)$$",
@@ -174,7 +176,7 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
         1.0,
         (
             "leave (?:me|us|my|this) (?:~4 )?alone|let me (?:be|live)$$|leave me be|left alone|get (?:~1 )?out of my "
-            "(?:phone|inbox|messages)|take (?:the|a) hint|no means no",
+            "(?:phone|inbox|messages)|take (?:the|a) hint|times (?:~3 )?(?:say|tell you) no|no means no",
         ),
     ),
     "easy with it": (
@@ -251,9 +253,9 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:want|need|must|should|kindly|wish|make|has to|have to|beg|begging|can|could) (?:~2 )?(?:you|yall|"
             "these|them) (?:~1 )?(?:to )?stop$$|^(?:please |just ){0,2}make (?:it|this|that) (?:stop|end)",
             "(?<!bus )(?<!next )(?<!last )(?<!the )(?<!to )(?<!a )(?<!my )(?<!your )(?<!not )(?<!it )(?<!i )(?:stop|"
-            "remove)$|^(?:please )?(?:(?:cancel|end|stop|quit) (?:this|it|these|all|everything)|(?:cancel|end|stop|"
-            "quit|remove|delete) (?:all|everything|me|us|texts?|now))(?: now| please| thanks)?$|(?:(?:stop|quit) "
-            "asking|dont ask)(?: me| us)?(?: again)?$$",
+            "remove)$|^(?:please )?(?:(?:end|stop|quit) (?:this|it|these)|(?:cancel|end|stop|quit|remove|delete) "
+            "(?:all|everything|me|us|texts?|now))(?: now| please| thanks)?$|(?:(?:stop|quit) asking|dont ask)(?: me| "
+            "us)?(?: again)?$$",
             "(?<!do )(?<!did )(?<!can )(?:you|yall|guys|people) (?:~2 )?(?:to )?(?:stop|quit)(?: already)?$$|time "
             "(?:for (?:you|yall) )?to (?:stop|quit)$$",
             "stop to (?:end|quit|cancel|optout|unsubscribe|get off)|^stop (?:didnt|doesnt|isnt)|(?:quit|end) [.,] "

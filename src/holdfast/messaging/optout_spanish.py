@@ -27,6 +27,7 @@ SPANISH_RULES = tuple(
                 "ver |seguir |recibiendo ){0,6}(?:-2 )?(?:<textos>|mas informacion|informacion suya|contactad[oa]s?|"
                 "molestad[oa]s?|notificad[oa]s?|nada mas de|nada de (?:ustedes|esto)|nada suyo|saber de)",
                 "no (?:~3 )?recib(?:ir|iendo)(?: mas| nada| esto| estos| estas|$$)",
+                "no (?:quier|dese|quisi)[a-z]+ (?:estar|seguir|aparecer) en (?:-2 )?(?:<lista>)",
                 "no quiero (?:mas|nada)$$",
             ),
         ),
