@@ -96,14 +96,17 @@ async def commitments(db: Executor, customer_ids: Sequence[int]) -> dict[int, tu
 
 
 async def disclosures(db: Executor, texts: Sequence[str], digests: Sequence[bytes]) -> dict[bytes, int]:
-    """The ids of these texts, by digest; new ones are kept."""
+    """The ids of these texts, by digest; new ones are kept. Who asks has locked the head: nobody else adds any."""
     rows = await db.fetch(
         """
-        WITH added AS (
-            INSERT INTO disclosure (digest, text) SELECT * FROM unnest($2::bytea[], $1::text[])
-            ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest RETURNING digest, id
+        WITH given AS (SELECT * FROM unnest($2::bytea[], $1::text[]) AS g(digest, text)),
+        known AS (SELECT digest, id FROM disclosure WHERE digest = ANY($2::bytea[])),
+        added AS (
+            INSERT INTO disclosure (digest, text)
+            SELECT digest, text FROM given WHERE NOT EXISTS (SELECT FROM known WHERE known.digest = given.digest)
+            RETURNING digest, id
         )
-        SELECT digest, id FROM added
+        SELECT digest, id FROM known UNION ALL SELECT digest, id FROM added
         """,
         texts,
         digests,
