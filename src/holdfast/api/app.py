@@ -24,6 +24,10 @@ from holdfast.levers.model import LeverError, RefusedError, UnknownError
 from holdfast.levers.turning import Turner
 from holdfast.merchants.model import MerchantError
 from holdfast.merchants.names import Names
+from holdfast.messaging import api as messaging
+from holdfast.messaging.model import AwayError as NotAvailableError
+from holdfast.messaging.model import ConflictError, MessagingError
+from holdfast.messaging.model import UnknownError as NoMessageError
 from holdfast.problems import CONTENT_TYPE
 from holdfast.runbooks import api as incidents
 from holdfast.runbooks.actions import ActionError
@@ -59,6 +63,10 @@ STATUSES: Mapping[type[Exception], int] = {
     TwilioError: 422,
     NoNumberError: 404,
     VoiceError: 422,
+    NoMessageError: 404,
+    ConflictError: 409,
+    NotAvailableError: 503,
+    MessagingError: 422,
 }
 """What the domains' errors mean to a caller; their messages say what to do."""
 _PROBLEM = {
@@ -108,6 +116,7 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     app.include_router(health.router(pool, settings))
     app.include_router(verify.router(pool, settings))
     app.include_router(voice_health.router(pool))
+    app.include_router(messaging.router(pool))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)

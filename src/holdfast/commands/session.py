@@ -10,6 +10,7 @@ import typer
 from holdfast import config, logs
 from holdfast.comms.status import StatusError
 from holdfast.config import Settings, SettingsError
+from holdfast.consent.model import ConsentError
 from holdfast.db.embedded_account import EmbeddedError
 from holdfast.db.migrate import MigrationError, upgrade
 from holdfast.db.pool import AWAY, Pool, create_pool
@@ -18,6 +19,7 @@ from holdfast.inbox.model import EventError
 from holdfast.incidents.model import IncidentError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
+from holdfast.messaging.model import MessagingError
 from holdfast.review.model import ReviewError
 from holdfast.runbooks.actions import ActionError
 from holdfast.runbooks.model import RunbookError
@@ -70,9 +72,11 @@ def with_store(body: Callable[[Pool, Settings], Awaitable[T]]) -> T:
 
 MENDABLE = (
     CommandError,
+    ConsentError,
     EmbeddedError,
     MigrationError,
     MerchantError,
+    MessagingError,
     DeliveryError,
     EventError,
     IncidentError,
