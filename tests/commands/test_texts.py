@@ -92,3 +92,11 @@ async def test_a_policy_is_shown_and_set(pool, run, done):
     assert (status, "open before it closes" in err) == (1, True)
     assert (await run("texts", "policy", "set", "-m", "bakery"))[0] == 2
     assert (await run("texts", "policy", "set", "--most-per-day", "many"))[0] == 2
+
+
+async def test_a_text_that_the_lever_holds_is_taken_and_one_that_it_refuses_is_not(pool, run, done):
+    await grant(pool, (await town(pool)).bakery, ANN)
+    await done("levers", "set", "messaging.texts", "hold", "--for", "30m", "--reason", "carrier trouble")
+    assert "texts are on hold" in (await done("texts", "send", "bakery", ANN, "Hi")).lower()
+    await done("levers", "set", "messaging.texts", "refuse", "--target", "merchant:bakery")
+    assert "refused by messaging_off" in (await run("texts", "send", "bakery", ANN, "Hi"))[1]
