@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -320,7 +320,9 @@ async def test_several_senders_share_the_work_and_no_text_goes_twice(at_work):
 
 async def test_stops_race_with_senders_and_nobody_who_was_told_of_their_stop_gets_a_text_after_it(at_work):
     phones = [f"+1415555{number:04}" for number in range(400, 430)]
+    at_work.now = datetime.now(UTC)  # how long a stop waits goes by the store's clock
     await queued(at_work, *phones)
+    at_work.twilio.faults = TwilioFaults.of(Rule("api_slow", seconds=0.05))
     merchant = await at_work.pool.fetchval("SELECT id FROM merchant WHERE key = 'bakery'")
     told: dict[str, int] = {}
 
