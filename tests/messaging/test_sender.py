@@ -322,11 +322,12 @@ async def test_stops_race_with_senders_and_nobody_who_was_told_of_their_stop_get
     phones = [f"+1415555{number:04}" for number in range(400, 430)]
     at_work.now = datetime.now(UTC)  # how long a stop waits goes by the store's clock
     await queued(at_work, *phones)
-    at_work.twilio.faults = TwilioFaults.of(Rule("api_slow", seconds=0.05))
+    at_work.twilio.faults = TwilioFaults.of(Rule("api_slow", seconds=0.1))
     merchant = await at_work.pool.fetchval("SELECT id FROM merchant WHERE key = 'bakery'")
     told: dict[str, int] = {}
 
     async def stopping(phone: str) -> None:
+        await asyncio.sleep(0.02 * phones.index(phone))  # some before their text's turn, some while it is on its way
         await stop(at_work.pool, merchant, phone, at_work.now)
         told[phone] = sum(one.to == phone for one in at_work.outbound)
 
