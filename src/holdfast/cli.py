@@ -18,6 +18,7 @@ GROUPS = {
     "twilio": ("twilio:app", "Twilio: its subaccounts."),
     "calls": ("calls:app", "Calls: what became of each, and every callback about it."),
     "voicemails": ("calls:voicemails_app", "Voicemails: what callers left."),
+    "texts": ("texts:app", "Texts: sending them through the gate, what became of each, policies and templates."),
     "events": ("events:app", "Events: every webhook received, and what became of it."),
     "lanes": ("events:lanes_app", "Lanes: which event types matter most."),
     "deliveries": ("deliveries:app", "Deliveries: every notification, each try of it, dead letters."),

@@ -326,6 +326,10 @@ CREATE INDEX message_of_merchant ON message (merchant_id, created_at)
 ;
 CREATE INDEX message_live ON message (customer_id) WHERE state IN ('queued', 'sending')
 ;
+CREATE INDEX message_worded ON message (created_at) WHERE body IS NOT NULL
+;
+COMMENT ON INDEX message_worded IS 'For blanking the words of old texts: the rows stay'
+;
 CREATE INDEX message_by_time ON message USING brin (created_at) WITH (autosummarize = on)
 ;
 CREATE INDEX message_by_try ON message (tried_at) WHERE tried_at IS NOT NULL
