@@ -4,7 +4,7 @@ from itertools import islice, pairwise
 
 import pytest
 from bench.static_rules import StaticRules
-from bench.traces import CALL_CAUSES, CAUSES, Label, faulty, faulty_calls, normal
+from bench.traces import CALL_CAUSES, CAUSES, TEXT_CAUSES, Label, faulty, faulty_calls, faulty_texts, normal
 from bench.traces.conditions import DAY, HOUR
 from bench.traces.measures import TICK
 from bench.verdict import Episode, Recorder, judge
@@ -23,7 +23,8 @@ def test_a_seed_gives_the_same_frames_each_time():
 
 
 def test_signals_have_the_names_the_product_has():
-    known = {metric.name for metric in REGISTRY} | {"health_check"}
+    complaints = {"complaints_open", "complaints_due_seconds", "complaints_filed"}
+    known = {metric.name for metric in REGISTRY} | {"health_check"} | complaints
     seen = {name for frame in islice(faulty(4002, faults=3, warm_up=0.0).frames(), 3000) for name in frame.data}
     assert seen <= known
     assert len(seen) > 25
@@ -47,6 +48,28 @@ def test_faults_of_calls_are_apart_by_day_and_of_all_causes(seed):
     assert all(later.begin - earlier.end > 1.5 * HOUR for earlier, later in pairwise(trace.labels))
     assert all(7 <= label.begin % DAY / HOUR <= 19 for label in trace.labels)
     assert all(label.end - label.begin <= 5 * HOUR + 1 for label in trace.labels)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_faults_of_consent_are_apart_by_day_and_of_all_causes(seed):
+    trace = faulty_texts(seed)
+    assert {label.cause for label in trace.labels} == set(TEXT_CAUSES)
+    assert {label.runbook for label in trace.labels} == {"consent-complaint"}
+    assert all(later.begin - earlier.end > 1.5 * HOUR for earlier, later in pairwise(trace.labels))
+    assert all(8 <= label.begin % DAY / HOUR <= 17 for label in trace.labels)
+
+
+def test_ordinary_campaigns_are_in_line_and_bad_ones_are_not():
+    seen = [name for frame in normal(4002, days=0.3).frames() for name, _ in frame.levels("texts_trouble")]
+    assert not seen
+    trace = faulty_texts(4002, faults=3, warm_up=HOUR)
+    kinds = {labels[0] for frame in trace.frames() for labels, _ in frame.levels("texts_trouble")}
+    found = {label.cause for label in trace.labels}
+    expected = {
+        "batch": "stop_rate_batch", "form": "stop_rate_origin", "merchant": "stop_rate_merchant",
+        "keyword_loop": "keyword_loop", "sync": "suppressed_tries",
+    }  # fmt: skip
+    assert {expected[cause] for cause in found if cause in expected} <= kinds
 
 
 def test_calls_that_come_are_put_through_and_end():

@@ -30,6 +30,9 @@ HOUR: Final = timedelta(hours=1)
 WEEK: Final = timedelta(days=7)
 MOST: Final = 20
 """Of each kind, the worst."""
+_AT_ONCE: Final = timedelta(hours=3)
+"""Of texts that one statement counts, after a pause."""
+_WHOLE: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 Kind = Literal[
@@ -121,7 +124,10 @@ async def count(pool: Pool, now: datetime) -> None:
     until = await store.counted_until(pool)
     oldest = begun(now - DAY)
     since = oldest if until is None else max(oldest, until - QUARTER)
-    await store.count_sent(pool, min(since, begun(now - QUARTER)), now)
+    since, end = min(since, begun(now - QUARTER)), now + _WHOLE
+    while since < end:
+        await store.count_sent(pool, since, min(end, since + _AT_ONCE))
+        since += _AT_ONCE
     await store.count_stopped(pool, oldest, now)
     await store.coarsen(pool, now)
 

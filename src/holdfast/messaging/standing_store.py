@@ -58,7 +58,7 @@ async def counted_until(db: Executor) -> datetime | None:
 
 
 async def count_sent(db: Executor, since: datetime, until: datetime) -> None:
-    """Count the texts of the quarters from `since` on, which begins one, anew."""
+    """Count the texts of the quarters from `since` on, which begins one, to `until`, which ends one or is now, anew."""
     await db.execute(
         f"""
         WITH counted AS MATERIALIZED (
@@ -67,12 +67,12 @@ async def count_sent(db: Executor, since: datetime, until: datetime) -> None:
                    {_FORM} AS origin,
                    count(*) AS sent
             FROM message LEFT JOIN consent ON consent.seq = message.consent_seq
-            WHERE message.tried_at >= $1 AND message.tried_at <= $2 AND {_SENT}
+            WHERE message.tried_at >= $1 AND message.tried_at < $2 AND {_SENT}
             GROUP BY 1, 2, 3, 4
         ),
         gone AS (
             UPDATE text_tally SET sent = 0
-            WHERE NOT is_day AND at >= $1 AND sent > 0 AND NOT EXISTS (
+            WHERE NOT is_day AND at >= $1 AND at < $2 AND sent > 0 AND NOT EXISTS (
                 SELECT FROM counted WHERE (counted.at, counted.merchant_id, counted.batch_id, counted.origin)
                     = (text_tally.at, text_tally.merchant_id, text_tally.batch_id, text_tally.origin))
         )
@@ -288,13 +288,18 @@ class Going:
     failed: int
     to_review: int
     oldest_review_at: datetime | None
+    is_held: bool
+    """The lever keeps all texts back, or refuses them."""
 
 
 async def going(db: Executor, since: datetime) -> Going:
     """Failed is what we or Twilio could not do, not what a person's number or wish is the reason of."""
     row = await db.fetchrow(
         """
-        SELECT sent.tried, sent.failed, review.waiting, review.oldest FROM (
+        SELECT sent.tried, sent.failed, review.waiting, review.oldest, EXISTS (
+            SELECT FROM lever WHERE name = 'messaging.texts' AND target = '' AND value #>> '{}' <> 'normal'
+              AND (expires_at IS NULL OR expires_at > now())
+        ) FROM (
             SELECT count(*) AS tried, count(*) FILTER (WHERE state = 'failed' AND coalesce(error_code, 0) NOT IN
                 (21211, 21610, 21612, 21614, 30003, 30004, 30005, 30006)) AS failed
             FROM message WHERE tried_at > $1
