@@ -21,6 +21,7 @@ from holdfast.signals.buckets import Counts, Data, Levels, joined
 _LIMITS = ConsentSettings()
 _JUDGED_EVERY, _AUDITED_EVERY = 6, 60
 """Ticks."""
+_LATELY = timedelta(seconds=_LIMITS.lately)
 _BAD_BATCH = 900
 _Group = tuple[int, int, str]
 """Merchant, batch, form: as in `Tally`."""
@@ -81,7 +82,7 @@ class Texting:
         self._keys = {one.id: f"merchant-{one.id}" for one in texters}
         self._usual = {one.id: one.month for one in texters}
         self._quarters: dict[datetime, dict[_Group, list[int]]] = {}
-        self._last: dict[_Group, tuple[datetime, datetime]] = {}
+        self._first: dict[_Group, datetime] = {}
         self._coming: dict[int, list[tuple[datetime, _Group]]] = defaultdict(list)
         """Who will stop at which tick: the quarter and group of the text."""
         self._campaigns: list[_Campaign] = []
@@ -157,11 +158,10 @@ class Texting:
         for quarter, group in self._coming.pop(self._number, ()):
             if quarter in self._quarters:
                 self._quarters[quarter][group][1] += 1
-                first, last = self._last.get(group, (at, at))
-                self._last[group] = (first if at - last < timedelta(hours=3) else at, at)
+                self._first.setdefault(group, at)
 
     def _judge(self, at: datetime) -> None:
-        oldest, lately, hour = begun(at - timedelta(days=1)), begun(at - HOUR), int(HOUR.total_seconds() / TICK)
+        oldest, lately, hour = begun(at - timedelta(days=1)), begun(at - _LATELY), int(HOUR.total_seconds() / TICK)
         for quarter in [one for one in self._quarters if one < oldest]:
             del self._quarters[quarter]
         sums: dict[_Group, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
@@ -174,7 +174,7 @@ class Texting:
                     total[2] += sent
                     total[3] += stopped
         tallies = [
-            Tally(*group, sent, stopped, new, newly, *self._last.get(group, (None, None)))
+            Tally(*group, sent, stopped, new, newly, self._first.get(group))
             for group, (sent, stopped, new, newly) in sums.items()
         ]
         found = judged(tallies, self._usual, self._keys, _LIMITS, at)
