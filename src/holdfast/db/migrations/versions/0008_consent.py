@@ -345,7 +345,6 @@ CREATE TABLE text_tally (
     sent        integer NOT NULL DEFAULT 0,
     stopped     integer NOT NULL DEFAULT 0,
     first_stop_at timestamptz,
-    last_stop_at timestamptz,
     PRIMARY KEY (is_day, at, merchant_id, batch_id, origin)
 )
 ;
