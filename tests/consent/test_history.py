@@ -23,6 +23,16 @@ ENTRIES = st.one_of(
             "merchant_id": st.sampled_from((1, 2)),
             "purpose": st.sampled_from(history.PURPOSES),
             "channel": st.sampled_from(("text", "call")),
+            "batch_id": st.sampled_from((None, 1, 2)),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "action": st.just("revoke"),
+            "source": st.just("import-undone"),
+            "merchant_id": st.sampled_from((1, 2)),
+            "purpose": st.sampled_from(history.PURPOSES),
+            "batch_id": st.sampled_from((1, 2)),
         }
     ),
     st.fixed_dictionaries(
@@ -56,7 +66,10 @@ async def append(pool: Any, entries: list[tuple[dict[str, Any], int]]) -> int:
     phone = next(PHONES)
     async with pool.acquire() as db, db.transaction():
         person = (await customers.ensure(db, [phone], KEY, NOON))[phone]
-        rows = [Entry(person.id, source="website", given_at=NOON + n * DAY, actor="x", **e) for e, n in entries]
+        rows = [
+            Entry(person.id, given_at=NOON + n * DAY, actor="x", batch_row=n, **{"source": "website", **e})
+            for e, n in entries
+        ]
         await ledger.append(db, rows, NOON)
     return person.id
 

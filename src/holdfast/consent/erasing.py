@@ -29,7 +29,7 @@ OUT_OF_REACH = (
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """`counts`: rows that were blanked or deleted, by what they are. `id` None: done before, only looked through again."""
+    """`counts`: rows that were blanked or deleted, by what they are. `id` None: it was done before."""
 
     id: int | None
     customer_id: int
