@@ -33,6 +33,9 @@ GROUPS = {
     "runbooks": ("runbooks:app", "Runbooks: what is done in an incident, by whom or by itself."),
     "reviews": ("review:app", "Reviews of incidents: root cause, action items, plots, trends."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
+    "consent": ("consent:app", "Consent: the ledger of what people agreed to, its proof, and erasure."),
+    "suppressions": ("suppressions:app", "Suppressions: who may not be texted, by whom, and why."),
+    "contacts": ("contacts:app", "Contacts: importing people and their consents from files."),
     "voice": ("voice_work:app", "Voice: how calls go through, what Twilio says of them."),
     "db": ("run:db_app", "The database's schema."),
 }

@@ -12,6 +12,11 @@ from starlette.exceptions import HTTPException
 
 from holdfast import __version__
 from holdfast.config import Settings
+from holdfast.consent import api as consent
+from holdfast.consent.keys import PhoneKey
+from holdfast.consent.model import ConsentError, KeyMissingError
+from holdfast.consent.model import RefusedError as ConsentRefusedError
+from holdfast.consent.model import UnknownError as NoConsentError
 from holdfast.db.pool import Pool
 from holdfast.durations import DurationError
 from holdfast.health import api as health
@@ -24,6 +29,7 @@ from holdfast.levers.model import LeverError, RefusedError, UnknownError
 from holdfast.levers.turning import Turner
 from holdfast.merchants.model import MerchantError
 from holdfast.merchants.names import Names
+from holdfast.messaging import blocking_api as blocking
 from holdfast.problems import CONTENT_TYPE
 from holdfast.runbooks import api as incidents
 from holdfast.runbooks.actions import ActionError
@@ -59,6 +65,10 @@ STATUSES: Mapping[type[Exception], int] = {
     TwilioError: 422,
     NoNumberError: 404,
     VoiceError: 422,
+    NoConsentError: 404,
+    ConsentRefusedError: 409,
+    KeyMissingError: 503,
+    ConsentError: 422,
 }
 """What the domains' errors mean to a caller; their messages say what to do."""
 _PROBLEM = {
@@ -108,6 +118,9 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     app.include_router(health.router(pool, settings))
     app.include_router(verify.router(pool, settings))
     app.include_router(voice_health.router(pool))
+    key = PhoneKey.load(settings)
+    app.include_router(consent.router(pool, key))
+    app.include_router(blocking.router(pool, settings, key))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -10,6 +10,7 @@ import typer
 from holdfast import config, logs
 from holdfast.comms.status import StatusError
 from holdfast.config import Settings, SettingsError
+from holdfast.consent.model import ConsentError
 from holdfast.db.embedded_account import EmbeddedError
 from holdfast.db.migrate import MigrationError, upgrade
 from holdfast.db.pool import AWAY, Pool, create_pool
@@ -70,6 +71,7 @@ def with_store(body: Callable[[Pool, Settings], Awaitable[T]]) -> T:
 
 MENDABLE = (
     CommandError,
+    ConsentError,
     EmbeddedError,
     MigrationError,
     MerchantError,

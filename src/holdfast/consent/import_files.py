@@ -88,6 +88,15 @@ def read(source: Source) -> Iterator[Row | Unread]:
             yield from _csv_rows(file, source)
 
 
+def guess_rows(source: Source) -> int | None:
+    """How many there may be, by the length of the first lines; None of spreadsheets."""
+    if source.kind == "xlsx":
+        return None
+    with source.path.open("rb") as file:
+        begin = file.read(_BLOCK)
+    return max(1, source.path.stat().st_size * begin.count(b"\n") // max(1, len(begin)))
+
+
 def _bytes_of(path: Path) -> tuple[bytes, str]:
     """SHA-256 and encoding: by its mark; else UTF-8; else, where it is not that, Latin-1."""
     digest = hashlib.sha256()
@@ -154,7 +163,8 @@ def _csv_rows(file: IO[str], source: Source) -> Iterator[Row | Unread]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Unread(first, "is not CSV", f"{error}; is a quote not closed?")
+            lines = f"line {first}" if reader.line_num <= first else f"lines {first} to {reader.line_num}"
+            yield Unread(first, "is not CSV", f"{lines}: {error}; is a quote not closed?")
             continue
         if not row or not any(map(str.strip, row)):
             continue

@@ -6,7 +6,7 @@ on where it was when it is begun again with the same file and options.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -209,8 +209,8 @@ class _Applying:
             batch = await store.lock_batch(db, self._batch_id)
             if batch is None or batch.state != "applying" or batch.next_row != self.next_row:
                 raise RefusedError(f"import {self._batch_id} is worked on by another process, or is being undone")
-            ids, rows = await self._people(db, parsed, rows, now)
-            met = await _met(db, self._job, rows, ids)
+            ids, before, rows = await self._people(db, parsed, rows, now)
+            met = await _met(db, self._job, rows, {phone: ids[phone] for phone in before})
             new = [row for row, found in zip(rows, met, strict=True) if found is None or not found["is_known"]]
             await self._contacts(db, {ids[row.phone]: row for row in rows if _has_contact(row)}, now)
             entries = [_entry(self._job, self._batch_id, ids, row) for row in new if row.action == "grant"]
@@ -226,8 +226,10 @@ class _Applying:
 
     async def _people(
         self, db: Connection, parsed: Parsed, rows: list[Taken], now: datetime
-    ) -> tuple[dict[str, int], list[Taken]]:
-        """Ids by number, and the rows of those who are not erased; nobody of them is until the transaction ends."""
+    ) -> tuple[dict[str, int], Collection[str], list[Taken]]:
+        """Ids by number, who of them was known before, and the rows of those who are not erased; none of them is until
+        the transaction ends.
+        """
         phones = list({row.phone for row in rows})
         known = await customers.find(db, phones, self._job.key)
         missing = [phone for phone in phones if phone not in known]
@@ -237,7 +239,8 @@ class _Applying:
         await customers.lock(db, [ids[row.phone] for row in rows if row.action == "revoke"])
         gone = await store.hold(db, list(ids.values()))
         self.outcome.people += len(missing)
-        return ids, await _takeable(db, parsed, rows, {phone for phone, number in ids.items() if number in gone})
+        erased = {phone for phone, number in ids.items() if number in gone}
+        return ids, known, await _takeable(db, parsed, rows, erased)
 
     async def _contacts(self, db: Connection, rows: Mapping[int, Taken], now: datetime) -> None:
         if not rows:
