@@ -35,7 +35,6 @@ GROUPS = {
     "runbooks": ("runbooks:app", "Runbooks: what is done in an incident, by whom or by itself."),
     "reviews": ("review:app", "Reviews of incidents: root cause, action items, plots, trends."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
-    "text-reviews": ("text_reviews:app", "Doubtful texts from people: reading and judging them."),
     "consent": ("consent:app", "Consent: the ledger of what people agreed to, its proof, and erasure."),
     "suppressions": ("suppressions:app", "Suppressions: who may not be texted, by whom, and why."),
     "contacts": ("contacts:app", "Contacts: importing people and their consents from files."),

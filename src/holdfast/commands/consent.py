@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from holdfast.commands import terminal
+from holdfast.commands import consent_links, terminal
 from holdfast.commands.acting import As, acting
 from holdfast.commands.merchants import find
 from holdfast.commands.options import Json, Limit, Yes, read_optional_time, read_time
@@ -23,6 +23,7 @@ from holdfast.messaging import blocking, erasing
 from holdfast.messaging.blocking import Recorded, Said
 
 app = typer.Typer()
+app.command("link")(consent_links.link)
 
 Phone = Annotated[str, typer.Argument(metavar="PHONE", help="With its country's code, such as +14155550123.")]
 MerchantKey = Annotated[str, typer.Option("--merchant", "-m", metavar="KEY", help="To whom.")]

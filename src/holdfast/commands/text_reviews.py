@@ -1,4 +1,4 @@
-"""`holdfast text-reviews …`"""
+"""`holdfast texts reviews …`"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from holdfast.messaging.inbound_store import Received
 
 app = typer.Typer()
 
-Sid = Annotated[str, typer.Argument(metavar="SM…", help="As `holdfast text-reviews list` shows.")]
+Sid = Annotated[str, typer.Argument(metavar="SM…", help="As `holdfast texts reviews list` shows.")]
 Keys = Mapping[int, str]
 DECISIONS: tuple[reviews.Decision, ...] = get_args(reviews.Decision)
 _SHOWN = 160

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.commands import terminal
+from holdfast.commands import terminal, text_reviews
 from holdfast.commands.merchants import find
 from holdfast.commands.options import Json, Limit, Since, Until, read_optional_time
 from holdfast.commands.session import CommandError, with_store
@@ -36,6 +36,9 @@ app = typer.Typer()
 policy_app = typer.Typer()
 templates_app = typer.Typer()
 app.add_typer(policy_app, name="policy", help="How merchants text: hours, caps, sender, brand.", no_args_is_help=True)
+app.add_typer(
+    text_reviews.app, name="reviews", help="Doubtful texts from people: reading and judging them.", no_args_is_help=True
+)
 app.add_typer(templates_app, name="templates", help="Bodies with {placeholders}.", no_args_is_help=True)
 
 MerchantKey = Annotated[str | None, typer.Option("--merchant", "-m", metavar="KEY", help="A merchant's.")]
