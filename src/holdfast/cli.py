@@ -34,6 +34,7 @@ GROUPS = {
     "runbooks": ("runbooks:app", "Runbooks: what is done in an incident, by whom or by itself."),
     "reviews": ("review:app", "Reviews of incidents: root cause, action items, plots, trends."),
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
+    "text-reviews": ("text_reviews:app", "Doubtful texts from people: reading and judging them."),
     "voice": ("voice_work:app", "Voice: how calls go through, what Twilio says of them."),
     "db": ("run:db_app", "The database's schema."),
 }

@@ -32,6 +32,7 @@ from holdfast.gateway.calls import Calls
 from holdfast.gateway.protocol import BoundedProtocol, HotDoor, raise_file_limit
 from holdfast.gateway.receiving import Message, Receive, Scope, Send
 from holdfast.gateway.stripe import StripeDoor
+from holdfast.gateway.twilio_texts import Texts as Inbound
 from holdfast.health.board import Board
 from holdfast.health.service import Health
 from holdfast.inbox.service import Inbox
@@ -39,6 +40,8 @@ from holdfast.levers import driver
 from holdfast.levers.service import CHANNEL, EVERY, Levers
 from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
+from holdfast.messaging import reviews
+from holdfast.messaging.consent_page import ConsentPage
 from holdfast.messaging.model import UnknownError
 from holdfast.payments import signals as payments_signals
 from holdfast.queue import service as queue
@@ -141,8 +144,9 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         api = ApiDoor(settings, general, open_desk)
         status = PublicStatus(settings, general, prepared)
         texts = MessagesDoor(settings, pools["texts"], general, catalogue, _no_template)
-        hooks = {"/hooks/stripe": stripe, TEXTS: texts, **calls.hooks}
-        app = Doors(hooks, _rest(general, totals, box, health.board, api, public=status.routes))
+        from_people = Inbound(settings, pools["texts"], calls.requests, calls.line)
+        hooks = {"/hooks/stripe": stripe, TEXTS: texts, **calls.hooks, **from_people.hooks}
+        app = Doors(hooks, _rest(general, totals, box, health.board, api, public=_public(status, general)))
         texts.otherwise = app.serve_rest
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
@@ -187,6 +191,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
                     stop=stop,
                 ),
             ),
+            after(prepared, repeat("count_reviews", lambda: reviews.measure(general), every=5.0, stop=stop)),
             after(prepared, repeat("guard_watch", lambda: guard.tick(general), every=5.0, stop=stop)),
             after(prepared, repeat("tell_alerts", lambda: teller.tick(general), every=2.0, stop=stop)),
             after(
@@ -262,6 +267,11 @@ def _listen(settings: Settings) -> socket.socket:
         raise ListenError(f"cannot listen on {settings.listen}: {reason}; set HOLDFAST_LISTEN") from None
     listening.set_inheritable(True)
     return listening
+
+
+def _public(status: PublicStatus, general: Pool) -> list[Route]:
+    """Pages for whoever has their address."""
+    return [*status.routes, *ConsentPage(general).routes]
 
 
 def _rest(

@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 import aiohttp
 import pytest
 
-from holdfast.gateway.twilio import LARGEST_ALERT, LARGEST_FORM
+from holdfast.gateway.twilio import LARGEST_ALERT
+from holdfast.gateway.twilio_requests import LARGEST_FORM
 from holdfast.merchants import number_store
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import NewMerchant
@@ -507,3 +508,13 @@ async def test_the_log_holds_neither_tokens_nor_signatures(web, twilio, pool):
 
 def test_the_last_resort_takes_a_message():
     assert "Record" in verbs(LAST_RESORT)
+
+
+async def test_texts_come_in_beside_calls_and_the_consent_page_is_served(web, twilio, pool, session):
+    about = {"MessageSid": sid("SM"), "AccountSid": ACCOUNT, "From": MOBILE, "To": BAKERY, "Body": "stop"}
+    status, body, headers = await twilio.post("message", about)
+    assert (status, headers["content-type"]) == (200, "text/xml; charset=utf-8")
+    assert ElementTree.fromstring(body).tag == "Response"
+    assert await pool.fetchval("SELECT reason FROM suppression") == "opt_out"
+    async with session.get(f"{web.url}/consent/unknown") as page:
+        assert (page.status, page.headers["cache-control"]) == (404, "no-store")

@@ -30,6 +30,10 @@ from holdfast.levers.model import LeverError, RefusedError, UnknownError
 from holdfast.levers.turning import Turner
 from holdfast.merchants.model import MerchantError
 from holdfast.merchants.names import Names
+from holdfast.messaging import inbound_api
+from holdfast.messaging.model import MessagingError
+from holdfast.messaging.model import UnknownError as NoTextError
+from holdfast.messaging.reviews import NotWaitingError
 from holdfast.problems import CONTENT_TYPE
 from holdfast.runbooks import api as incidents
 from holdfast.runbooks.actions import ActionError
@@ -69,6 +73,9 @@ STATUSES: Mapping[type[Exception], int] = {
     ComplaintRefusedError: 409,
     ComplaintError: 422,
     ConsentError: 422,
+    NoTextError: 404,
+    NotWaitingError: 409,
+    MessagingError: 422,
 }
 """What the domains' errors mean to a caller; their messages say what to do."""
 _PROBLEM = {
@@ -119,6 +126,7 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     app.include_router(complaints.router(pool, settings))
     app.include_router(verify.router(pool, settings))
     app.include_router(voice_health.router(pool))
+    app.include_router(inbound_api.router(pool))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)

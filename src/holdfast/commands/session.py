@@ -20,6 +20,7 @@ from holdfast.inbox.model import EventError
 from holdfast.incidents.model import IncidentError
 from holdfast.levers.model import LeverError
 from holdfast.merchants.model import MerchantError
+from holdfast.messaging.model import MessagingError
 from holdfast.review.model import ReviewError
 from holdfast.runbooks.actions import ActionError
 from holdfast.runbooks.model import RunbookError
@@ -77,6 +78,7 @@ MENDABLE = (
     EmbeddedError,
     MigrationError,
     MerchantError,
+    MessagingError,
     DeliveryError,
     EventError,
     IncidentError,

@@ -56,6 +56,22 @@ async def lock(db: Connection, customer_ids: Iterable[int]) -> None:
     await store.lock(db, sorted(set(customer_ids)))
 
 
+async def revive(
+    db: Connection, erased: Customer, phone: str, merchant_id: int, *, now: datetime, actor: str, why: str
+) -> Customer:
+    """An erased person comes back to a merchant by their own deed: their number is known again, and the block that the
+    erasure left keeps out all merchants but this one. They are locked. Their older rows stay without their details.
+    """
+    await store.revive(db, erased.id, phone, chain.new_salt(), zones_of(phone))
+    blocks = await store.suppressions_of(db, erased.id, live_only=True)
+    left = [one for one in blocks if one.reason == "erasure"]
+    await store.lift(db, [one.id for one in left if one.merchant_id == merchant_id], actor=actor, why=why, now=now)
+    await store.except_merchant(db, [one.id for one in left], merchant_id)
+    row = await store.customer(db, erased.id)
+    assert row is not None
+    return customer(row)
+
+
 def customer(row: asyncpg.Record) -> Customer:
     return Customer(row["id"], row["phone"], tuple(row["zones"]), row["created_at"], row["erased_at"])
 

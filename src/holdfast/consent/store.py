@@ -75,6 +75,22 @@ async def add_customers(
     )
 
 
+async def revive(db: Connection, customer_id: int, phone: str, salt: bytes, zones: Sequence[str]) -> None:
+    """Know the number of an erased customer again. Zones that this server does not know are left out."""
+    await db.execute(
+        """
+        UPDATE customer SET phone = $2, phone_key = NULL, salt = $3, erased_at = NULL,
+            zones = ARRAY(SELECT name FROM unnest($4::text[]) AS given(name)
+                          WHERE EXISTS (SELECT FROM pg_timezone_names AS known WHERE known.name = given.name))
+        WHERE id = $1 AND erased_at IS NOT NULL
+        """,
+        customer_id,
+        phone,
+        salt,
+        list(zones),
+    )
+
+
 async def lock(db: Connection, customer_ids: Sequence[int]) -> None:
     """In this order, so that two who lock several never wait for each other."""
     await db.execute(

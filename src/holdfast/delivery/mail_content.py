@@ -1,4 +1,4 @@
-"""What an e-mail says: of a payment event or a voicemail, or a message of our own as it was written."""
+"""What an e-mail says: of a payment event, a voicemail or a text, or a message of our own as it was written."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from holdfast.delivery import voicemail
+from holdfast.delivery import text_news, voicemail
 from holdfast.delivery.model import Message, read_own
 from holdfast.merchants.model import Destination
 from holdfast.money import money
@@ -52,6 +52,10 @@ _AMOUNT_FIELDS = {
 }
 
 
+_LONG = frozenset(("Transcription", "Text", "Pictures"))
+"""Labels of what people said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What an e-mail says; `rows` are label and value, `why` is why it is sent to this mailbox."""
@@ -66,7 +70,7 @@ def compose(to: Destination, sender: Address, message: Message, now: datetime) -
     """The mail of a delivery: text and HTML. Its Message-ID is the same at every attempt, so that twins are known.
 
     To a `contact` goes the message as it was written, to an `email` what the event says; to both the news of a
-    voicemail. Raises ValueError or MessageError if `to` is not one address.
+    voicemail or a text. Raises ValueError or MessageError if `to` is not one address.
     """
     mail = EmailMessage()
     mail["From"] = sender
@@ -76,6 +80,8 @@ def compose(to: Destination, sender: Address, message: Message, now: datetime) -
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     if message.event_type.startswith(voicemail.TYPES):
         _tell(mail, describe_voicemail(message, is_subscriber=to.kind == "email"))
+    elif message.event_type in text_news.TYPES:
+        _tell(mail, describe_text(message, is_subscriber=to.kind == "email"))
     elif to.kind == "contact":
         _write(mail, message)
     else:
@@ -127,12 +133,19 @@ def describe_voicemail(message: Message, *, is_subscriber: bool) -> Notice:
     return Notice(f"{what} from {news.from_ or 'an unknown caller'}", None, why, _said(voicemail.rows(news)))
 
 
+def describe_text(message: Message, *, is_subscriber: bool) -> Notice:
+    """What to tell a merchant about a text that came, or about a person's consent. Raises ValueError."""
+    news = text_news.read_text(message.body)
+    why = _subscribed(message) if is_subscriber else f"You receive this because {news.to} gets texts for you."
+    return Notice(text_news.title(message.event_type, news), None, why, _said(text_news.rows(news)))
+
+
 def _subscribed(message: Message) -> str:
     return f"You receive this because your destination in Holdfast subscribes to {message.event_type}."
 
 
 def _said(rows: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((label, one_line(value, 4000 if label == "Transcription" else 300)) for label, value in rows if value)
+    return tuple((label, one_line(value, 4000 if label in _LONG else 300)) for label, value in rows if value)
 
 
 _templates = Environment(

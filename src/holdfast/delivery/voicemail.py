@@ -59,20 +59,20 @@ def rows(news: VoicemailNews) -> tuple[tuple[str, str], ...]:
         ("From", news.from_),
         ("To", news.to),
         ("Merchant", news.merchant_name or news.merchant or ""),
-        ("Time", when(news)),
+        ("Time", local_time(news.received_at, news.time_zone)),
         ("Length", _length(news.duration)),
         ("Recording", news.recording_url),
         ("Transcription", news.transcription or ""),
     )
 
 
-def when(news: VoicemailNews) -> str:
-    """On the merchant's clocks."""
+def local_time(at: datetime, time_zone: str) -> str:
+    """On the merchant's clocks. `time_zone`: an IANA name; UTC where it is none."""
     try:
-        zone = ZoneInfo(news.time_zone)
+        zone = ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         zone = ZoneInfo("UTC")
-    return f"{news.received_at.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M %Z}"
 
 
 def _length(seconds: int | None) -> str:

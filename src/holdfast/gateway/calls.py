@@ -11,6 +11,7 @@ import structlog
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.gateway.twilio import PATHS, TwilioDoor
+from holdfast.gateway.twilio_requests import Requests
 from holdfast.levers.model import Snapshot as TurnedLevers
 from holdfast.loops import repeat
 from holdfast.merchants.model import COMPANY
@@ -18,6 +19,7 @@ from holdfast.twilio.model import Account
 from holdfast.twilio.signature import Verifier, key_pairs
 from holdfast.voice.answering import Answerer
 from holdfast.voice.keeping import Keeper
+from holdfast.voice.model import Line
 from holdfast.voice.recorder import Drainer, Recorder
 from holdfast.voice.snapshot import CHANNEL, EVERY, Snapshots
 from holdfast.voice.spool import Spool
@@ -50,10 +52,9 @@ class Calls:
         main = main_account(settings)
         if main is None:
             log.info("twilio.no_account", settings="HOLDFAST_TWILIO_ACCOUNT_SID, HOLDFAST_TWILIO_AUTH_TOKEN")
-        verifier = Verifier(public)
-        door = TwilioDoor(
-            Answerer(self._snapshots), self._recorder, verifier=verifier, main=main, accounts=self._accounts
-        )
+        self.requests = Requests(Verifier(public), main, self._accounts)
+        """Reads and verifies what Twilio sends; for its other doors as well."""
+        door = TwilioDoor(Answerer(self._snapshots), self._recorder, self.requests)
         self.hooks: Mapping[str, Any] = dict.fromkeys(PATHS, door)
 
     def __enter__(self) -> Self:
@@ -85,11 +86,15 @@ class Calls:
     async def _refresh(self) -> int:
         return await self._snapshots.refresh(self._general, self._turned)
 
+    def line(self, phone: str) -> Line | None:
+        """A number of ours, as far as is known now."""
+        return self._snapshots.current.lines.get(phone)
+
     def _accounts(self) -> Mapping[str, Account] | None:
         return self._snapshots.current.accounts if self._snapshots.age() is not None else None
 
     def _time_zone_of(self, phone: str) -> str | None:
-        line = self._snapshots.current.lines.get(phone)
+        line = self.line(phone)
         return line.time_zone if line is not None else None
 
 

@@ -334,6 +334,7 @@ CREATE TABLE inbound_text (
     customer_id bigint NOT NULL,
     phone       text COLLATE "C" NOT NULL,
     body        text,
+    media       text[] NOT NULL DEFAULT '{}',
     received_at timestamptz NOT NULL,
     verdict     text COLLATE "C" NOT NULL CHECK (verdict IN ('stop', 'doubtful', 'start', 'help', 'other')),
     score       real NOT NULL,
@@ -346,7 +347,7 @@ CREATE TABLE inbound_text (
     review_note text
 )
 ;
-COMMENT ON TABLE inbound_text IS 'Texts that people sent to merchants'' numbers. phone: the number of ours. Doubtful ones wait for review'
+COMMENT ON TABLE inbound_text IS 'Texts that people sent to merchants'' numbers. phone: the number of ours; customer_id 0: no phone of a person sent it. Doubtful ones wait for review'
 ;
 CREATE INDEX inbound_text_of_customer ON inbound_text (customer_id, received_at)
 ;
