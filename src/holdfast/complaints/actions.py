@@ -9,7 +9,7 @@ from holdfast.comms.messages import to_mailboxes, to_team
 from holdfast.comms.words import clock, day_and_clock, listed, many
 from holdfast.complaints import export, letters, proof, replying, service, store, view
 from holdfast.complaints.export import write_private
-from holdfast.complaints.model import Complaint, RefusedError
+from holdfast.complaints.model import Complaint, ComplaintError, RefusedError
 from holdfast.complaints.view import View
 from holdfast.consent import store as consent
 from holdfast.consent.model import EVERY_MERCHANT, Block
@@ -236,17 +236,20 @@ async def draft_reply(run: Run) -> Outcome:
         written = {waiting[0].id: run.text.strip()}
     if not written:
         return Failed("it cannot be told which answer is whose: leave the lines `=== Complaint …` as they are")
-    mailed, by_hand = [], []
+    mailed: list[Complaint] = []
+    by_hand: list[Complaint] = []
     for one in waiting:
-        if one.id in written and one.mailbox is not None and run.settings.smtp_url is not None:
-            async with run.pool.acquire() as db, db.transaction():
-                try:
-                    await replying.mail(db, run.settings, one, written[one.id], actor=run.actor, now=run.now)
-                except RefusedError:
-                    continue  # somebody was faster
-            mailed.append(one)
-        else:
+        if one.id not in written or one.mailbox is None or run.settings.smtp_url is None:
             by_hand.append(one)
+            continue
+        try:
+            async with run.pool.acquire() as db, db.transaction():
+                await replying.mail(db, run.settings, one, written[one.id], actor=run.actor, now=run.now)
+        except RefusedError:
+            continue  # somebody was faster
+        except ComplaintError as error:
+            return Failed(f"complaint {one.id}: {error}", {"mailed": [it.id for it in mailed]})
+        mailed.append(one)
     said = [f"{numbers(mailed)} answered by mail"] if mailed else []
     if by_hand:
         how = f"holdfast complaints answer {by_hand[0].id} --how phone --text …"
