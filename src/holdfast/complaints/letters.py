@@ -75,6 +75,8 @@ def heading(complaint: Complaint) -> str:
 def parts(text: str) -> dict[int, str]:
     """What a person made of the drafts: the text for each complaint. One whose part was taken out is missing."""
     heads = list(_HEAD.finditer(text))
+    if not heads:
+        return {}
     ends = [head.start() for head in heads[1:]] + [len(text)]
     found = {int(head[1]): text[head.end() : end].strip() for head, end in zip(heads, ends, strict=True)}
     return {number: said for number, said in found.items() if said}
