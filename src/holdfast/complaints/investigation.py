@@ -13,6 +13,7 @@ from holdfast.complaints.model import Complaint
 from holdfast.consent.lineage import Origin, cohort_size
 from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
+from holdfast.runbooks import store as steps
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, Mitigation, NotApplicable, Outcome, Run, Waiting, action
 
 NO_WAY = "no file or form is known by which anybody else came as well"
@@ -315,7 +316,12 @@ async def keep_cohort(run: Run) -> Outcome:
 
 @keep_cohort.offer
 async def _(run: Run) -> Outcome | None:
-    return None if await view_store.held(run.pool, run.incident.id) else NotApplicable("nobody is held back")
+    if await view_store.held(run.pool, run.incident.id):
+        return None
+    asked = [one for one in await steps.steps(run.pool, run.incident.id) if one.action == hold_cohort.name]
+    if any(not one.is_finished for one in asked):
+        return Waiting("nobody has decided yet whether those who came the same way are held back", AGAIN)
+    return NotApplicable("nobody is held back")
 
 
 @keep_cohort.draft
