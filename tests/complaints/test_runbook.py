@@ -15,6 +15,8 @@ from holdfast.drills.twilio import EmulatedTwilio
 from holdfast.incidents import people, people_store
 from holdfast.incidents import service as incidents_service
 from holdfast.incidents import store as incidents
+from holdfast.review.complaint_impact import complaint_summary
+from holdfast.review.figures import impact
 from holdfast.runbooks import store as steps
 from holdfast.runbooks.engine import Engine
 from holdfast.runbooks.library import Library
@@ -144,9 +146,17 @@ async def test_it_runs_by_itself_to_what_people_decide_and_from_there_to_its_end
     assert states["complaints.answered"] == states["silence-to-the-end"] == states["complaints.export"] == "done"
     assert states["incident.resolve"] == "done", await world.steps()
     assert (await world.incident()).state == "resolved"
+    assert (await world.states())["review.draft"] == "done"
     await service.close(pool, filed.complaint.id, cause="A list that was bought.", actor="ann", now=world.now)
     said = [one.text for one in await incidents.entries(pool, incident.id)]
     assert f"complaint {filed.complaint.id} is closed: A list that was bought." in said
+    figures = await impact(pool, await world.incident(), world.now)
+    assert figures.complaints is not None
+    assert (figures.complaints.complaints, figures.complaints.late, figures.complaints.held) == (1, 0, 6)
+    assert figures.complaints.kept == 6
+    summary = complaint_summary(figures.complaints)
+    assert summary.startswith("1 person complained, 1 were answered, all of them within the hour, the last after ")
+    assert summary.endswith("6 people who came the same way were held back, 6 of them for good.")
     assert not any("ann.smith" in text or ANN in text for text in said)
 
 
