@@ -125,6 +125,7 @@ async def interleavings(
             stories = await asyncio.gather(
                 *(_story(town, person, random.Random(rng.random()), room) for person in people)
             )
+        say(f"statuses of texts in: {dict(town.statuses)}")
         say(f"{count:,} stories told; waiting until the last lease of a killed process has ended")
         outcome.unsettled = await _drained(pool)
         for story in stories:
@@ -176,6 +177,7 @@ class _Town:
     twilio: EmulatedTwilio
     session: aiohttp.ClientSession
     url: str
+    statuses: Counter[int] = field(default_factory=Counter)
 
     async def do(self, person: Person, done: Done, rng: random.Random) -> None:
         """The deed, until it is acknowledged; what is not acknowledged is not counted as done."""
@@ -187,6 +189,7 @@ class _Town:
                 assert done.shop is not None
                 said = await self.twilio.text(person.phone, _number(done.shop), word)
                 ok = said.status == 200
+                self.statuses[said.status or 0] += 1
             case "complaint":
                 asked = {"phone": person.phone, "text": "I never asked for these.", "filed_by": "bench"}
                 ok = await self._post("/v1/complaints", asked, secrets.token_hex(8))

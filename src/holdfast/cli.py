@@ -36,6 +36,7 @@ GROUPS = {
     "payments": ("payments:app", "The payments ledger: the newest state of each payment."),
     "text-reviews": ("text_reviews:app", "Doubtful texts from people: reading and judging them."),
     "voice": ("voice_work:app", "Voice: how calls go through, what Twilio says of them."),
+    "audit": ("audit:app", "The audit: texts that went out without consent, after a stop, or around the gate."),
     "db": ("run:db_app", "The database's schema."),
 }
 COMMANDS = {

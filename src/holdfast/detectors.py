@@ -8,6 +8,10 @@ from holdfast.db.pool import Pool
 from holdfast.health.detectors import Degradation, SystemSettings
 from holdfast.inbox import store as inbox
 from holdfast.merchants import store as merchants
+from holdfast.messaging import auditing_store as auditing
+from holdfast.messaging import detectors as messaging
+from holdfast.messaging import standing
+from holdfast.messaging import standing_store as texts
 from holdfast.payments.detectors import RetryStorm, StormSettings
 from holdfast.queue import service as queue
 from holdfast.queue.detectors import BacklogSettings, DeliverBacklog, RouteBacklog
@@ -28,6 +32,11 @@ def watch_settings(file: Path | None = None) -> WatchSettings:
     return Sections(file).section("watch", WatchSettings)
 
 
+def consent_settings(file: Path | None = None) -> standing.ConsentSettings:
+    """Raises WatchError."""
+    return Sections(file).section(messaging.RUNBOOK, standing.ConsentSettings)
+
+
 def watcher(file: Path | None = None) -> Watcher:
     """The watcher with the shipped settings, or those that the user's file overrides. Raises WatchError."""
     sections = Sections(file)
@@ -39,6 +48,7 @@ def watcher(file: Path | None = None) -> Watcher:
             RouteBacklog(backlog),
             DeliverBacklog(backlog),
             *voice.detectors(sections.section(voice.RUNBOOK, voice.TwilioSettings)),
+            *messaging.detectors(sections.section(messaging.RUNBOOK, standing.ConsentSettings)),
         ),
         sections.section("watch", WatchSettings),
     )
@@ -59,6 +69,8 @@ async def affected(pool: Pool, alert: Alert) -> Mapping[str, Any]:
         }
     if alert.runbook == voice.RUNBOOK:
         return await _silent(pool, alert)
+    if alert.runbook == messaging.RUNBOOK:
+        return await _texted(pool, alert)
     keys = {merchant.id: merchant.key for merchant in await merchants.merchants(pool)}
     stage = Stage.DELIVER if alert.key == DeliverBacklog.key else Stage.ROUTE
     lanes = [one for one in await queue.lane_stats(pool) if one.stage is stage and one.depth]
@@ -120,3 +132,33 @@ async def _silent(pool: Pool, alert: Alert) -> Mapping[str, Any]:
                 for line in lines
             ]
     return found
+
+
+async def _texted(pool: Pool, alert: Alert) -> Mapping[str, Any]:
+    """Merchants, imports and forms behind it, and how many people; never who."""
+    keys = {merchant.id: merchant.key for merchant in await merchants.merchants(pool)}
+    if alert.key in (messaging.FILED, messaging.REPLY_DUE):
+        return {
+            "merchants": [
+                {"merchant": keys.get(merchant_id, "not said"), "complaints": count}
+                for merchant_id, count in await texts.complained(pool, _NAMED)
+            ]
+        }
+    about, _, of = alert.key.partition(":")
+    if about == messaging.AUDIT:
+        return {
+            "merchants": [
+                {"merchant": keys.get(merchant_id, "unknown"), "texts": count, "people": people}
+                for merchant_id, count, people in await auditing.by_merchant(pool, of, _NAMED)
+            ]
+        }
+    people = next((round(one.observed) for one in alert.evidence if one.what.startswith("people")), None)
+    row = {"people": people} if people is not None else {}
+    if of.startswith("batch:"):
+        batch = int(of.removeprefix("batch:"))
+        owner = (await texts.batch_owners(pool, [batch])).get(batch, 0)
+        return {"batches": [{"batch": batch, "merchant": keys.get(owner, "unknown")} | row]}
+    if of.startswith("form:"):
+        _, merchant, form = of.split(":", 2)
+        return {"forms": [{"form": form, "merchant": merchant} | row]}
+    return {"merchants": [{"merchant": of} | row]}

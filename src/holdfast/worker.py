@@ -1,10 +1,11 @@
-"""The worker process: routes events and sends deliveries. As many as wanted, on as many machines as wanted."""
+"""The worker process: routes events, sends deliveries and texts. As many as wanted, on as many machines as wanted."""
 
 import asyncio
 import time
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -12,7 +13,7 @@ from holdfast import retention
 from holdfast.complaints import ticks as complaints
 from holdfast.config import Settings
 from holdfast.db.notifications import Listener, Notifier
-from holdfast.db.pool import AWAY
+from holdfast.db.pool import AWAY, Pool
 from holdfast.delivery.backoff import Backoff
 from holdfast.delivery.http import HttpSender
 from holdfast.delivery.limiter import Limiter
@@ -25,15 +26,23 @@ from holdfast.levers.service import CHANNEL, EVERY, Levers, expire
 from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import Kind
+from holdfast.messaging.sender import TextSender
 from holdfast.payments.router import StripeWebhookRouter
-from holdfast.queue.channels import DELIVER, ROUTE
+from holdfast.queue.channels import DELIVER, ROUTE, SEND
 from holdfast.queue.model import ClaimPolicy, Stage
 from holdfast.queue.service import Claimer
 from holdfast.service import Database, background, common_loops, pool, resize, settle_memory
 from holdfast.signals import rollup
 from holdfast.signals.registry import REGISTRY, Gauge
 from holdfast.signals.system import System
+from holdfast.text_watch import TextWatch
+from holdfast.twilio import store as twilio_accounts
+from holdfast.twilio.client import TwilioClient
+from holdfast.twilio.model import Account
 from holdfast.voice import returning
+
+if TYPE_CHECKING:
+    from holdfast.payments.stripe import StripeReader
 
 log = structlog.get_logger()
 
@@ -74,13 +83,8 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
         system = System("worker", settings.data_dir, pools)
         await stack.enter_async_context(common_loops(database, general, system, prepared, stop))
         senders = await _senders(settings, stack)
-        stripe = None
-        if settings.stripe_api_key is not None:
-            from holdfast.payments.stripe import StripeReader  # the SDK takes half a second to import
-
-            key = settings.stripe_api_key.get_secret_value()
-            stripe = await stack.enter_async_context(StripeReader(key, settings.stripe_api_url))
-
+        texts = await _texts(settings, deliver_pool, levers, stack)
+        stripe = await _stripe(settings, stack)
         catalogue = Catalogue()
         to_deliver, never = asyncio.Event(), asyncio.Event()
         others = Notifier(general, DELIVER)
@@ -110,10 +114,12 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             if levers.snapshot is not before:
                 to_deliver.set()
                 routers.wake()
+                texts.wake()
 
         channels = {
             ROUTE: lambda _: routers.wake(),
             DELIVER: lambda _: to_deliver.set(),
+            SEND: lambda _: texts.wake(),
             CHANNEL: lambda _: turned.set(),
         }
         listener = Listener(database.url, channels, name="holdfast listener")
@@ -125,6 +131,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             others.run(),
             listener.run(),
             repeat("settle_deliveries", deliverer.settle, every=POLL, stop=never, wake=deliverer.ended),
+            texts.settling(never),
             repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned),
             repeat("expire_levers", partial(expire, general), every=EVERY, stop=stop),
             repeat(
@@ -142,14 +149,16 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             ),
             *complaints.loops(general, settings, stop),
             repeat("roll_up_signals", partial(rollup.roll_up, general), every=rollup.EVERY, stop=stop),
+            *(await stack.enter_async_context(TextWatch(settings, general, database.url))).loops(stop),
             stop=stop,
         ):
             await asyncio.gather(
                 *routers.loops(stop),
                 repeat("deliverer", deliverer.tick, every=POLL, stop=stop, wake=to_deliver, pause=0.005),
+                texts.sending(stop),
             )
             log.info("worker.draining", in_flight=deliverer.in_flight)
-            await deliverer.drain(DRAIN)
+            await asyncio.gather(deliverer.drain(DRAIN), texts.drain(DRAIN))
             await routers.finish()
     log.info("worker.stopped")
     return 0
@@ -210,6 +219,50 @@ class _Routers:
             self._limiter.abandon()  # a small batch says nothing about what the store can take
         ROUTERS.set(self.allowed)
         return routed
+
+
+class _Texts:
+    """The sending of texts, where Twilio is set up: nothing where it is not, and what is queued waits."""
+
+    def __init__(self, sender: TextSender | None) -> None:
+        self._sender = sender
+        self._wake = sender.progress if sender is not None else asyncio.Event()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def sending(self, stop: asyncio.Event) -> None:
+        if self._sender is not None:
+            await repeat("text_sender", self._sender.tick, every=POLL, stop=stop, wake=self._wake, pause=0.003)
+
+    async def settling(self, stop: asyncio.Event) -> None:
+        if self._sender is not None:
+            await repeat("settle_texts", self._sender.settle, every=POLL, stop=stop, wake=self._sender.ended)
+
+    async def drain(self, patience: float) -> None:
+        if self._sender is not None:
+            await self._sender.drain(patience)
+
+
+async def _stripe(settings: Settings, stack: AsyncExitStack) -> "StripeReader | None":
+    if settings.stripe_api_key is None:
+        return None
+    from holdfast.payments.stripe import StripeReader  # the SDK takes half a second to import
+
+    key = settings.stripe_api_key.get_secret_value()
+    return await stack.enter_async_context(StripeReader(key, settings.stripe_api_url))
+
+
+async def _texts(settings: Settings, pool: Pool, levers: Levers, stack: AsyncExitStack) -> _Texts:
+    """The pool is that of deliveries: a leave to send has to be on disk before anything is sent by it."""
+    if settings.twilio_account_sid is None or settings.twilio_auth_token is None:
+        log.info("worker.no_texts", reason="HOLDFAST_TWILIO_ACCOUNT_SID and HOLDFAST_TWILIO_AUTH_TOKEN are not set")
+        return _Texts(None)
+    accounts: list[Account] = []
+    with suppress(*AWAY):  # then the main account's token opens them, too
+        accounts = await twilio_accounts.accounts(pool)
+    client = await stack.enter_async_context(TwilioClient.of(settings, accounts, tries=2))
+    return _Texts(TextSender(pool, client, settings.public, levers=levers))
 
 
 async def _senders(settings: Settings, stack: AsyncExitStack) -> dict[Kind, Sender]:

@@ -191,7 +191,9 @@ async def test_a_block_that_was_lifted_by_hand_proves_nothing(pool, place, setti
     filed = await complain(pool)
     assert filed.complaint.suppression_id is not None
     async with pool.acquire() as db, db.transaction():
-        await suppressing.lift(db, filed.complaint.suppression_id, actor="eve", why="oops", now=NOON)
+        await suppressing.lift(
+            db, filed.complaint.suppression_id, actor="eve", why="wrote to support, ticket 77: a wrong number", now=NOON
+        )
     found = await proof.prove(pool, settings, filed.complaint, NOON + MINUTE)
     assert not found.holds
     assert "was lifted" in found.said

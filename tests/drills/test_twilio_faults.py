@@ -9,6 +9,7 @@ from holdfast.drills.twilio import EmulatedTwilio
 from holdfast.drills.twilio_exchange import CallResult
 from holdfast.drills.twilio_faults import Rule, TwilioEmulatorError, TwilioFaults
 from holdfast.drills.twilio_people import Caller, Person
+from tests.drills.twilio_sdk import async_sdk
 from tests.drills.twiml_server import TwimlServer
 
 US, GB = "+14155550199", "+442079460000"
@@ -152,3 +153,12 @@ async def test_calls_at_no_rate_or_to_nobody_are_a_mistake():
     async with EmulatedTwilio() as twilio:
         with pytest.raises(TwilioEmulatorError, match="rate above 0"):
             await twilio.run(0, asyncio.sleep(1))
+
+
+async def test_an_answer_may_be_lost_after_what_was_asked_is_done(twilio):
+    twilio.faults = TwilioFaults.of(Rule("api_answer_lost", product="sms"))
+    async with async_sdk(twilio) as client:
+        with pytest.raises(Exception, match="disconnected"):
+            await client.messages.create_async(to="+14155550101", from_="+14155550199", body="Hi")
+        (found,) = await client.messages.list_async(to="+14155550101")
+    assert found.body == "Hi"

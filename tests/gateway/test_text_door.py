@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
-from holdfast.consent import ledger
+from holdfast.consent import ledger, verifying
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.model import Entry
 from holdfast.db.pool import create_pool
 from holdfast.drills.twilio import EmulatedTwilio
-from holdfast.messaging import gate
+from holdfast.messaging import erasing, gate
 from holdfast.twilio.model import Account
 from tests.gateway.text_door import MAIN, Door, text_door, twilio_at, we_answer
 from tests.messaging.texts import ANN, BAKERY, FORM, GARAGE, ask, grant, town
@@ -382,29 +382,27 @@ async def test_who_is_no_phone_cannot_be_blocked_but_is_heard(pool, sdk):
     assert await replies(pool) == []
 
 
-async def erase(pool: Any, key: PhoneKey) -> None:
-    await pool.execute("UPDATE customer SET phone = NULL, salt = NULL, phone_key = $1, erased_at = now()", key.of(ANN))
-
-
 async def test_an_erased_person_stays_blocked_by_stop_and_comes_back_by_start(pool, tmp_path):
     found = await town(pool)
     secret = "a-key-that-is-long-enough-for-erasures"
-    key = PhoneKey(secret.encode())
     await grant(pool, found.bakery, ANN, BEFORE)
     async with text_door(pool, tmp_path, erasure_key=secret) as door, twilio_at(door, pool) as twilio:
-        await pool.execute(
-            "INSERT INTO suppression (customer_id, merchant_id, reason, source, actor, made_at) "
-            "SELECT id, 0, 'erasure', 'erasure', 'ann', now() FROM customer"
-        )
-        await erase(pool, key)
+        await we_answer(pool)
+        key = PhoneKey(secret.encode())
+        await erasing.erase(pool, ANN, key, actor="ann", why="asked", now=datetime.now(UTC))
         assert (await twilio.text(ANN, BAKERY, "stop")).status == 200
-        assert await pool.fetchval("SELECT count(*) FROM consent WHERE action = 'revoke'") == 0
+        assert await pool.fetchval("SELECT count(*) FROM consent WHERE source = 'opt-out-message'") == 0
         assert await replies(pool) == []
         assert (await twilio.text(ANN, BAKERY, "start")).status == 200
-    row = await pool.fetchrow("SELECT phone, phone_key, erased_at FROM customer")
-    assert tuple(row) == (ANN, None, None)
-    assert (await ask(pool, found.bakery, ANN, datetime.now(UTC))).rule == "consent"
-    assert (await ask(pool, found.garage, ANN, datetime.now(UTC))).reason == "erasure"
+        row = await pool.fetchrow("SELECT phone, phone_key, erased_at FROM customer")
+        assert tuple(row) == (ANN, None, None)
+        now = datetime.now(UTC)
+        assert (await ask(pool, found.bakery, ANN, now)).rule == "consent"
+        assert (await ask(pool, found.bakery, ANN, now, purpose="marketing")).rule == "revoked"
+        assert (await ask(pool, found.garage, ANN, now)).reason == "erasure"
+        assert (await twilio.text(ANN, BAKERY, "stop")).status == 200
+    assert [kind for kind, _ in await replies(pool)] == ["confirmation"]
+    assert (await verifying.verify(pool)).broken is None
 
 
 async def test_what_is_not_signed_or_not_a_text_is_refused_and_not_written(pool, sdk, session, door):

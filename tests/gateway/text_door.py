@@ -27,7 +27,7 @@ MAIN = Account(TWILIO.account_sid, "main", COMPANY, TWILIO.auth_token)
 
 @dataclasses.dataclass
 class Door:
-    """`url`: where it listens; `reports`: status callbacks that it passed on."""
+    """`url`: where it listens; `reports`: status callbacks that it passed on, where they are not kept."""
 
     url: str
     texts: Texts
@@ -42,6 +42,7 @@ async def text_door(
     accounts: Sequence[Account] = (),
     lines: Mapping[str, Line] | None = None,
     reports_fail: bool = False,
+    reports_are_kept: bool = False,
     **given: Any,
 ) -> AsyncIterator[Door]:
     port = free_port()
@@ -55,7 +56,7 @@ async def text_door(
         taken.extend(batch)
 
     requests = Requests(Verifier([url]), MAIN, lambda: {one.sid: one for one in accounts})
-    texts = Texts(settings, pool, requests, (lines or {}).get, take)
+    texts = Texts(settings, pool, requests, (lines or {}).get, None if reports_are_kept else take)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await texts.hooks[scope["path"]](scope, receive, send)
@@ -66,9 +67,11 @@ async def text_door(
     async with asyncio.timeout(10):
         while not server.started:
             await asyncio.sleep(0.01)
-    yield Door(url, texts, taken)
-    server.should_exit = True
-    await serving
+    try:
+        yield Door(url, texts, taken)
+    finally:
+        server.should_exit = True
+        await serving
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from holdfast.levers.model import (
     DESTINATION_CONCURRENCY,
     EVERYTHING,
     LEVERS,
+    MESSAGING,
     NEWEST_FIRST,
     PAUSED,
     ROUTER_CONCURRENCY,
@@ -221,3 +222,22 @@ async def test_the_levers_that_keep_work_from_being_claimed_are_told_with_what_t
         Pause("queue.paused stage:deliver", Stage.DELIVER),
         Pause("router.concurrency", Stage.ROUTE),
     ]
+
+
+async def test_the_lever_of_texts_holds_claims_of_texts_and_of_nothing_else(pool):
+    await turn(pool, MESSAGING, "hold", "merchant:12")
+    await turn(pool, MESSAGING, "normal", "merchant:13")
+    levers = await in_force(pool)
+    assert (levers.rules, levers.text_rules) == (Rules(), Rules(paused_merchants=frozenset({12})))
+    assert levers.pauses(lambda number: f"shop-{number}") == [
+        Pause("messaging.texts merchant:shop-12", Stage.SEND, merchant_id=12)
+    ]
+
+
+async def test_the_lever_of_all_texts_leaves_out_whoever_has_one_of_their_own(pool):
+    await turn(pool, MESSAGING, "refuse")
+    levers = await in_force(pool)
+    assert (levers.rules, levers.text_rules) == (Rules(), Rules(paused_stages=frozenset({Stage.SEND})))
+    assert levers.pauses(str) == [Pause("messaging.texts", Stage.SEND)]
+    await turn(pool, MESSAGING, "normal", "merchant:12")
+    assert (await in_force(pool)).text_rules == Rules()

@@ -430,6 +430,8 @@ async def test_what_levers_hold_is_measured_and_no_work_counts_twice(pool):
         ("route", "standard", "all"): 7,
         ("deliver", "standard", "seven"): 3,
     }
+    await measure(pool, [Pause("deliveries of the bakery", stage=Stage.DELIVER, merchant_id=1)])
+    assert PAUSED.values == {("deliver", "standard", "deliveries of the bakery"): 2}
     await measure(pool)
     assert PAUSED.values == {}
     assert DEPTH.values["route", "standard"] == 7

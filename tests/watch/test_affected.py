@@ -1,5 +1,6 @@
 """Whom an alert affects, found in the store as it opens; and an alert goes out whether or not that can be found."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from holdfast.merchants import store as merchants
 from holdfast.merchants.model import NewMerchant
 from holdfast.queue.detectors import DeliverBacklog, RouteBacklog
 from holdfast.queue.model import Lane
-from holdfast.watch.model import Alert
+from holdfast.watch.model import Alert, Evidence
 from tests.inbox.events import event, new
 from tests.voice.calls import call, legs
 
@@ -77,3 +78,37 @@ async def test_a_twilio_outage_names_merchants_that_lost_calls_and_what_is_ill(p
     ]
     assert found["targets"] == [{"target": "+14155550111", "tried": 5, "failed": 5, "at_least": 0.43}]
     assert "regions" not in found
+
+
+async def test_trouble_with_consent_names_merchants_imports_and_forms_and_nobodys_number(pool, bakery):
+    now = datetime.now(UTC)
+    people = replace(
+        alert("consent-complaint/x", "consent-complaint"), evidence=(Evidence("people who", 9, 5, "", ""),)
+    )
+    batch_id = await pool.fetchval(
+        "INSERT INTO import_batch (merchant_id, file, sha256, state, actor, began_at) "
+        "VALUES ($1, 'list.csv', '', 'applied', 'ann', $2) RETURNING id",
+        bakery.id,
+        now,
+    )
+    for key, found in (
+        ("stop-rate:bakery", {"merchants": [{"merchant": "bakery", "people": 9}]}),
+        (f"stop-rate:batch:{batch_id}", {"batches": [{"batch": batch_id, "merchant": "bakery", "people": 9}]}),
+        ("stop-rate:form:bakery:a:b", {"forms": [{"form": "a:b", "merchant": "bakery", "people": 9}]}),
+    ):
+        assert await detectors.affected(pool, replace(people, key=f"consent-complaint/{key}")) == found
+
+
+async def test_complaints_and_findings_name_their_merchants(pool, bakery):
+    await pool.execute(
+        "WITH person AS (INSERT INTO customer (phone, salt) VALUES ('+14155550111', '') RETURNING id), "
+        "found AS (INSERT INTO audit_finding (kind, subject, merchant_id, customer_id, sent_at, found_at, said, "
+        "is_critical) SELECT 'bypassed', 'SM1', $1, id, now(), now(), '', false FROM person) "
+        "INSERT INTO complaint (customer_id, merchant_id, source, received_at, recorded_at, due_at, filed_by) "
+        "SELECT id, $1, 'api', now(), now(), now(), 'ann' FROM person",
+        bakery.id,
+    )
+    filed = await detectors.affected(pool, alert("consent-complaint/filed", "consent-complaint"))
+    assert filed == {"merchants": [{"merchant": "bakery", "complaints": 1}]}
+    found = await detectors.affected(pool, alert("consent-complaint/audit:bypassed", "consent-complaint"))
+    assert found == {"merchants": [{"merchant": "bakery", "texts": 1, "people": 1}]}

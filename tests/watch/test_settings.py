@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from holdfast.health.detectors import SystemSettings
+from holdfast.messaging.standing import ConsentSettings
 from holdfast.payments.detectors import StormSettings
 from holdfast.queue.detectors import BacklogSettings
 from holdfast.voice.detectors import TwilioSettings
@@ -15,6 +16,7 @@ ALL: dict[str, type[msgspec.Struct]] = {
     "webhook-backlog": BacklogSettings,
     "performance-degradation": SystemSettings,
     "twilio-outage": TwilioSettings,
+    "consent-complaint": ConsentSettings,
 }
 
 

@@ -30,8 +30,9 @@ from holdfast.levers.model import LeverError, RefusedError, UnknownError
 from holdfast.levers.turning import Turner
 from holdfast.merchants.model import MerchantError
 from holdfast.merchants.names import Names
+from holdfast.messaging import audit_api as audit
 from holdfast.messaging import inbound_api
-from holdfast.messaging.model import MessagingError
+from holdfast.messaging.model import ConflictError, MessagingError
 from holdfast.messaging.model import UnknownError as NoTextError
 from holdfast.messaging.reviews import NotWaitingError
 from holdfast.problems import CONTENT_TYPE
@@ -75,6 +76,7 @@ STATUSES: Mapping[type[Exception], int] = {
     ConsentError: 422,
     NoTextError: 404,
     NotWaitingError: 409,
+    ConflictError: 409,
     MessagingError: 422,
 }
 """What the domains' errors mean to a caller; their messages say what to do."""
@@ -127,6 +129,7 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     app.include_router(verify.router(pool, settings))
     app.include_router(voice_health.router(pool))
     app.include_router(inbound_api.router(pool))
+    app.include_router(audit.router(pool))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -4,12 +4,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import asyncpg
+import structlog
 
 from holdfast.consent import chain, store
+from holdfast.consent import erasing_store as erasing
 from holdfast.consent.keys import PhoneKey
-from holdfast.consent.model import Customer, KeyMissingError
+from holdfast.consent.model import Customer, KeyMissingError, UnknownError
 from holdfast.consent.zones import zones_of
 from holdfast.db.pool import Connection, Pool
+
+log = structlog.get_logger()
 
 
 async def find(db: Connection | Pool, phones: Sequence[str], key: PhoneKey) -> dict[str, Customer]:
@@ -21,7 +25,10 @@ async def find(db: Connection | Pool, phones: Sequence[str], key: PhoneKey) -> d
         phone = row["phone"] if row["phone"] is not None else by_hash[bytes(row["phone_key"])]
         found[phone] = customer(row)
     if len(found) < len(set(phones)):  # whoever is not known may be somebody who was erased
+        was_there = key.is_there
         await check_key(db, key)
+        if key.is_there and not was_there:  # another process made it: they can be known again now
+            return await find(db, phones, key)
     return found
 
 
@@ -39,7 +46,11 @@ async def ensure(db: Connection | Pool, phones: Sequence[str], key: PhoneKey, no
 async def check_key(db: Connection | Pool, key: PhoneKey) -> None:
     """Raises KeyMissingError where erased people would not be known again."""
     wanted = await store.key_fingerprint(db)
-    if wanted is not None and (key.fingerprint is None or not chain.same(wanted, key.fingerprint)):
+    if wanted is None:
+        return
+    if not key.is_there:
+        key.look_again()
+    if key.fingerprint is None or not chain.same(wanted, key.fingerprint):
         raise KeyMissingError(
             "people were erased with a key that this process does not have: set HOLDFAST_ERASURE_KEY to the one that "
             "was used, or put erasure.key back into the data directory. Until then nobody new is texted, since an "
@@ -56,19 +67,18 @@ async def lock(db: Connection, customer_ids: Iterable[int]) -> None:
     await store.lock(db, sorted(set(customer_ids)))
 
 
-async def revive(
-    db: Connection, erased: Customer, phone: str, merchant_id: int, *, now: datetime, actor: str, why: str
-) -> Customer:
-    """An erased person comes back to a merchant by their own deed: their number is known again, and the block that the
-    erasure left keeps out all merchants but this one. They are locked. Their older rows stay without their details.
+async def revive(db: Connection, customer_id: int, phone: str, now: datetime) -> Customer:
+    """Somebody who was erased comes back by their own deed, such as START: the number is theirs again.
+
+    What the ledger says of before stays without number and details. They stay blocked, but for the merchant that
+    `suppressing.resubscribe`, which is called next, is for. Raises UnknownError for a customer who is not there.
     """
-    await store.revive(db, erased.id, phone, chain.new_salt(), zones_of(phone))
-    blocks = await store.suppressions_of(db, erased.id, live_only=True)
-    left = [one for one in blocks if one.reason == "erasure"]
-    await store.lift(db, [one.id for one in left if one.merchant_id == merchant_id], actor=actor, why=why, now=now)
-    await store.except_merchant(db, [one.id for one in left], merchant_id)
-    row = await store.customer(db, erased.id)
-    assert row is not None
+    await lock(db, [customer_id])
+    await erasing.revive(db, customer_id, phone, chain.new_salt(), list(zones_of(phone)))
+    row = await store.customer(db, customer_id)
+    if row is None:
+        raise UnknownError(f"there is no customer {customer_id}")
+    log.info("customer.revived", customer=customer_id, at=now.isoformat())
     return customer(row)
 
 

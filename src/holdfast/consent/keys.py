@@ -20,10 +20,21 @@ FILE = "erasure.key"
 
 
 class PhoneKey:
-    """Hashes numbers. Without a secret it does not, and `of` returns None: nobody was erased yet."""
+    """Hashes numbers. Without a secret it does not, and `of` returns None: nobody was erased yet.
 
-    def __init__(self, secret: bytes | None = None) -> None:
+    Where it was to be read from a file that is not there, `look_again` finds what another process made.
+    """
+
+    def __init__(self, secret: bytes | None = None, path: Path | None = None) -> None:
         self._secret = secret
+        self._path = path
+
+    def look_again(self) -> bool:
+        """Whether there is a key now that was not there before. Raises KeyMissingError for a file that is not ours."""
+        if self._secret is None and self._path is not None:
+            self._secret = _read(self._path)
+            return self.is_there
+        return False
 
     @classmethod
     def load(cls, settings: Settings) -> "PhoneKey":
@@ -33,11 +44,12 @@ class PhoneKey:
         """
         if settings.erasure_key is not None:
             return cls(settings.erasure_key.get_secret_value().encode())
+        path = settings.data_dir / FILE
         try:
-            return cls(_read(settings.data_dir / FILE))
+            return cls(_read(path), path)
         except KeyMissingError as error:
             log.error("erasure_key.unreadable", reason=str(error))
-            return cls(None)
+            return cls(None, path)
 
     @classmethod
     def load_or_make(cls, settings: Settings) -> "PhoneKey":

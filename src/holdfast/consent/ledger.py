@@ -23,12 +23,12 @@ async def append(db: Connection, entries: Sequence[Entry], now: datetime) -> lis
         return []
     for entry in entries:
         _check(entry)
+    people = await store.commitments(db, list({entry.customer_id for entry in entries}))
+    who = {number: chain.who(salt, phone) for number, (salt, phone) in people.items()}
+    seq, previous = await store.lock_head(db)  # before all else that others may wait for
     texts = sorted({entry.disclosure for entry in entries if entry.disclosure})
     digests = {text: chain.disclosure_digest(text) for text in texts}
     ids = await store.disclosures(db, texts, [digests[text] for text in texts]) if texts else {}
-    people = await store.commitments(db, list({entry.customer_id for entry in entries}))
-    who = {number: chain.who(salt, phone) for number, (salt, phone) in people.items()}
-    seq, previous = await store.lock_head(db)
     rows: list[tuple[Any, ...]] = []
     details: list[tuple[int, int, bytes, str]] = []
     for entry in entries:

@@ -68,6 +68,7 @@ async def make(
         raise ConsentError("a link is for the texts of one merchant: say which")
     token = secrets.token_bytes(32)
     digest = chain.disclosure_digest(text)
+    await consents.lock_head(db)
     kept = await consents.disclosures(db, [text], [digest])
     link = NewLink(
         _digest(_written(token)),

@@ -75,22 +75,6 @@ async def add_customers(
     )
 
 
-async def revive(db: Connection, customer_id: int, phone: str, salt: bytes, zones: Sequence[str]) -> None:
-    """Know the number of an erased customer again. Zones that this server does not know are left out."""
-    await db.execute(
-        """
-        UPDATE customer SET phone = $2, phone_key = NULL, salt = $3, erased_at = NULL,
-            zones = ARRAY(SELECT name FROM unnest($4::text[]) AS given(name)
-                          WHERE EXISTS (SELECT FROM pg_timezone_names AS known WHERE known.name = given.name))
-        WHERE id = $1 AND erased_at IS NOT NULL
-        """,
-        customer_id,
-        phone,
-        salt,
-        list(zones),
-    )
-
-
 async def lock(db: Connection, customer_ids: Sequence[int]) -> None:
     """In this order, so that two who lock several never wait for each other."""
     await db.execute(
@@ -112,14 +96,17 @@ async def commitments(db: Executor, customer_ids: Sequence[int]) -> dict[int, tu
 
 
 async def disclosures(db: Executor, texts: Sequence[str], digests: Sequence[bytes]) -> dict[bytes, int]:
-    """The ids of these texts, by digest; new ones are kept."""
+    """The ids of these texts, by digest; new ones are kept. Who asks has locked the head: nobody else adds any."""
     rows = await db.fetch(
         """
-        WITH added AS (
-            INSERT INTO disclosure (digest, text) SELECT * FROM unnest($2::bytea[], $1::text[])
-            ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest RETURNING digest, id
+        WITH given AS (SELECT * FROM unnest($2::bytea[], $1::text[]) AS g(digest, text)),
+        known AS (SELECT digest, id FROM disclosure WHERE digest = ANY($2::bytea[])),
+        added AS (
+            INSERT INTO disclosure (digest, text)
+            SELECT digest, text FROM given WHERE NOT EXISTS (SELECT FROM known WHERE known.digest = given.digest)
+            RETURNING digest, id
         )
-        SELECT digest, id FROM added
+        SELECT digest, id FROM known UNION ALL SELECT digest, id FROM added
         """,
         texts,
         digests,

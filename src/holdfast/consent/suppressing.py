@@ -14,11 +14,18 @@ from holdfast.consent.model import (
     Block,
     Entry,
     Purpose,
+    RefusedError,
     Source,
     Suppression,
     UnknownError,
 )
 from holdfast.db.pool import Connection
+
+LEAST, LEAST_OF_COMPLAINT = 3, 20
+"""Characters of a reason to lift a block."""
+THEIR_DEED = (
+    "It ends by their own deed: they text START to the merchant's number, or use the link of `holdfast consent link`."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +46,21 @@ async def suppress(db: Connection, blocks: Sequence[Block], now: datetime) -> li
 
 
 async def lift(db: Connection, suppression_id: int, *, actor: str, why: str, now: datetime) -> Suppression:
-    """By hand. Raises UnknownError."""
+    """By hand. Raises UnknownError, and RefusedError for what is not lifted by hand, or not without a reason."""
     found = await store.suppression(db, suppression_id)
     if found is None or found.lifted_at is not None:
         raise UnknownError(f"there is no suppression {suppression_id} in force")
+    if found.reason == "erasure":
+        raise RefusedError(
+            "the person had their data erased: this block stays for ever, but for merchants that they text START to"
+        )
+    if len(why.strip()) < (LEAST_OF_COMPLAINT if found.reason == "complaint" else LEAST):
+        raise RefusedError(
+            f"the person complained. {THEIR_DEED} If it has to be lifted by hand all the same, say in at least "
+            f"{LEAST_OF_COMPLAINT} characters why"
+            if found.reason == "complaint"
+            else "say why the block is lifted"
+        )
     await customers.lock(db, [found.customer_id])
     await store.lift(db, [suppression_id], actor=actor, why=why, now=now)
     after = await store.suppression(db, suppression_id)
@@ -64,7 +82,8 @@ async def resubscribe(
     detail: dict[str, str] | None = None,
 ) -> list[int]:
     """The person comes back to one merchant by their own deed: grants for these (purpose, disclosure), and what their
-    own wish blocked of this merchant is open again. Blocks that are nobody's wish stay. Returns the grants' rows.
+    own wish blocked of this merchant is open again. Blocks that are nobody's wish stay. Of an erasure, which blocks
+    every merchant for ever, this one is left out; see `customers.revive`. Returns the grants' rows.
     """
     await customers.lock(db, [customer_id])
     grants = [
@@ -83,7 +102,8 @@ async def resubscribe(
         for purpose, disclosure in purposes
     ]
     seqs = await ledger.append(db, grants, now)
-    live = [one for one in await store.suppressions_of(db, customer_id, live_only=True) if one.reason in WISHES]
+    blocks = await store.suppressions_of(db, customer_id, live_only=True)
+    live = [one for one in blocks if one.reason in WISHES or one.reason == "erasure"]
     await store.lift(db, [one.id for one in live if one.merchant_id == merchant_id], actor=actor, why=why, now=now)
     await store.except_merchant(db, [one.id for one in live if one.merchant_id == EVERY_MERCHANT], merchant_id)
     return seqs

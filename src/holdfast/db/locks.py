@@ -12,6 +12,8 @@ class Lock(IntEnum):
     LEVERS = 0x4846_0000_0004
     WATCH = 0x4846_0000_0005
     INCIDENTS = 0x4846_0000_0006
+    TEXTS = 0x4846_0000_0007
+    """Who watches and audits texts."""
     REPOINT = 0x4846_0000_0010
     """And the number after it, for beginning one."""
 

@@ -111,7 +111,9 @@ class TwilioApi:
         await self._misbehave(request)
         try:
             self._refuse(request)
-            return await handler(request)
+            answered = await handler(request)
+            self._lose(request)
+            return answered
         except ApiError as error:
             return error.response()
 
@@ -121,6 +123,13 @@ class TwilioApi:
         if slow is not None:
             await asyncio.sleep(slow.seconds)
         if faults.struck(rng, facts, "api_refuses", "outage") is not None and request.transport is not None:
+            request.transport.abort()
+
+    def _lose(self, request: web.Request) -> None:
+        """What was asked is done, and the answer may be lost."""
+        faults, rng = self._exchange.faults(), self._setup.rng
+        if request.method == "POST" and faults.struck(rng, _facts(request), "api_answer_lost") is not None:
+            assert request.transport is not None
             request.transport.abort()
 
     def _refuse(self, request: web.Request) -> None:

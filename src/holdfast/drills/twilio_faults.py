@@ -17,6 +17,7 @@ Effect = Literal[
     "api_rate_limited",
     "api_slow",
     "api_refuses",
+    "api_answer_lost",
     "callback_duplicated",
     "callback_reordered",
     "callback_late",
@@ -61,7 +62,8 @@ class Rule:
     - `message_fails`: a message ends as `undelivered` with `error_code` (30003 to 30008).
     - `text_lost`: a text to one of our numbers never reaches us, although its sender believes so.
     - `api_error` answers `status`, `api_rate_limited` 429, `api_slow` waits `seconds`, `api_refuses` cuts the
-      connection. `product` narrows these to texts, recordings, the Debugger or calls.
+      connection; `api_answer_lost` cuts it after a POST was done, so that nobody hears of what was made.
+      `product` narrows these to texts, recordings, the Debugger or calls.
     - `callback_…`: status, recording and Debugger callbacks are sent twice, out of order (each waits up to `seconds`),
       late by `seconds`, never, or with half of their fields missing. All `seconds` of a rule are real seconds.
     - `alerts`: Debugger alerts of `error_code` come by themselves, one in `seconds` on average.

@@ -23,6 +23,7 @@ from holdfast.gateway.twilio_requests import BASE, Request, Requests, malformed,
 from holdfast.merchants.model import COMPANY
 from holdfast.messaging import inbound, optout, stopping
 from holdfast.messaging.answering import Answering
+from holdfast.messaging.callbacks import StatusCallback, StatusCallbacks
 from holdfast.messaging.inbound import Incoming, Judge, NotATextError, ProviderWord, Taken
 from holdfast.messaging.signals import STOP_SECONDS
 from holdfast.twilio.model import Account
@@ -38,19 +39,7 @@ _SETTLED_WITHIN = stopping.PATIENCE.total_seconds() + 0.5
 _seconds = SECONDS.series("twilio")
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A verified status callback. `account`: the Twilio account that signed it; `received`: Unix time."""
-
-    params: Mapping[str, str]
-    query: Mapping[str, str]
-    account: str
-    headers: Mapping[str, str]
-    body: bytes
-    received: float
-
-
-TakeReports = Callable[[Sequence[Report]], Awaitable[object]]
+TakeReports = Callable[[Sequence[StatusCallback]], Awaitable[object]]
 
 
 class Texts:
@@ -72,7 +61,7 @@ class Texts:
         provider_word: ProviderWord = optout.provider_word,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`line`: a number of ours, None for others. `clock` gives Unix time."""
+        """`line`: a number of ours, None for others; `take_reports` keeps status callbacks. `clock` gives Unix time."""
         self._own_account = settings.twilio_account_sid
         self._pool = pool
         self._requests = requests
@@ -81,9 +70,9 @@ class Texts:
         answering = Answering(settings.stop_scope, provider_word)
         box = inbound.Inbox(pool, lambda: PhoneKey.load(settings), answering, judge)
         self._texts: Together[Incoming, Taken] = Together(box.take)
-        self._take_reports = take_reports
-        self._reports: Together[Report, None] = Together(self._report)
-        self.hooks: Mapping[str, Any] = {MESSAGE: self.message} | ({STATUS: self.status} if take_reports else {})
+        self._take_reports = take_reports or StatusCallbacks(pool).take
+        self._reports: Together[StatusCallback, None] = Together(self._report)
+        self.hooks: Mapping[str, Any] = {MESSAGE: self.message, STATUS: self.status}
 
     async def message(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._serve(scope, receive, send, self._message)
@@ -140,14 +129,13 @@ class Texts:
         line = self._line(request.params.get("From", ""))
         if line is not None and account.merchant_id not in (COMPANY, line.merchant_id):
             raise wrong_merchant(account, line)
-        report = Report(
+        report = StatusCallback(
             request.params, request.query, account.sid, request.headers, request.body, received=self._clock()
         )
         await _kept(self._reports.put(report))
         return _Answer("new", 204, b"")
 
-    async def _report(self, batch: Sequence[Report]) -> Sequence[None]:
-        assert self._take_reports is not None
+    async def _report(self, batch: Sequence[StatusCallback]) -> Sequence[None]:
         await self._take_reports(batch)
         return [None] * len(batch)
 

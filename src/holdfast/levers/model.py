@@ -334,6 +334,15 @@ class Snapshot:
             if name == lever.name and value is True and target.startswith(prefix)
         )
 
+    def words(self, lever: Lever, kind: TargetKind) -> dict[str, str]:
+        """The words set for single targets of this kind."""
+        prefix = f"{kind}:"
+        return {
+            target.removeprefix(prefix): str(value)
+            for (name, target), value in self.values.items()
+            if name == lever.name and target.startswith(prefix)
+        }
+
     def by_key(self, lever: Lever, kind: TargetKind) -> dict[str, int]:
         """The numbers set for single targets of this kind."""
         prefix = f"{kind}:"

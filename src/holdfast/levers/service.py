@@ -1,6 +1,7 @@
 """Every process's view of the levers: read again within a second of a change, and used by every decision."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -13,6 +14,7 @@ from holdfast.levers.model import (
     DELIVERY_CONCURRENCY,
     DESTINATION_CONCURRENCY,
     LEVERS,
+    MESSAGING,
     NEWEST_FIRST,
     PAUSED,
     POOL,
@@ -44,6 +46,8 @@ class Levers:
         """The defaults: `routers` and `deliveries` at the same time in this process."""
         self.snapshot = Snapshot()
         self.rules = Rules()
+        self.text_rules = Rules()
+        """The same for texts, of which `messaging.texts` may hold all or a merchant's."""
         self.lanes: Mapping[Stage, Mapping[Lane, int]] = _lanes(self.snapshot)
         """The most at the same time in this process of those lanes that have a limit: batches, deliveries."""
         self._routers = routers
@@ -71,6 +75,7 @@ class Levers:
     def take(self, snapshot: Snapshot) -> None:
         """From now on these are in force."""
         self.snapshot, self.rules, self.lanes = snapshot, _rules(snapshot), _lanes(snapshot)
+        self.text_rules = _text_rules(self.rules, snapshot)
 
     def _understands(self, turned: Turned) -> bool:
         """A newer version may have turned what this one does not know: it goes on without, and says so once."""
@@ -116,6 +121,8 @@ class Levers:
             stage = _STAGES.get(name)
             if (name == PAUSED.name and value is True) or (stage is not None and value == 0):
                 found.append(_pause(name, Target.read(target), stage, merchant))
+            elif name == MESSAGING.name and value != "normal":
+                found.append(_pause(name, Target.read(target), Stage.SEND, merchant))
         return found
 
     @property
@@ -141,6 +148,17 @@ def _rules(snapshot: Snapshot) -> Rules:
         paused_merchants=frozenset(int(key) for key in snapshot.on(PAUSED, "merchant")),
         paused_destinations=frozenset(int(key) for key in snapshot.on(PAUSED, "destination")),
     )
+
+
+def _text_rules(rules: Rules, snapshot: Snapshot) -> Rules:
+    """A merchant's own setting stands above that of all, so with one that is normal nothing is paused as a whole: who
+    claims a text of the others is told to wait.
+    """
+    own = {int(key): word for key, word in snapshot.words(MESSAGING, "merchant").items()}
+    held = frozenset(key for key, word in own.items() if word != "normal")
+    is_off = snapshot.word(MESSAGING, "normal") != "normal" and "normal" not in own.values()
+    stages = rules.paused_stages | {Stage.SEND} if is_off else rules.paused_stages
+    return replace(rules, paused_stages=stages, paused_merchants=rules.paused_merchants | held)
 
 
 def _lanes(snapshot: Snapshot) -> dict[Stage, dict[Lane, int]]:

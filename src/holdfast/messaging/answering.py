@@ -121,9 +121,7 @@ class Answering:
             _tell(case, "text.received")  # nothing to come back from: a word that the merchant may have asked for
             return
         if person.erased_at is not None:
-            person = case.person = await customers.revive(
-                db, person, case.phone, merchant_id, now=now, actor=PERSON, why="texted START"
-            )
+            person = case.person = await customers.revive(db, person.id, case.phone, now)
         purposes: list[tuple[Purpose, str | None]] = purposes_to_restore(rows, merchant_id)
         await suppressing.resubscribe(
             db,

@@ -49,7 +49,7 @@ _JUDGED = """
     ) AS policy
     LEFT JOIN LATERAL (
         SELECT id, reason FROM suppression WHERE suppression.customer_id = asked.customer_id AND {blocking}
-        ORDER BY suppression.merchant_id, suppression.id LIMIT 1
+        ORDER BY suppression.reason <> 'erasure', suppression.merchant_id, suppression.id LIMIT 1
     ) AS suppression ON true
     LEFT JOIN LATERAL (
         SELECT seq, action, disclosure_id FROM consent

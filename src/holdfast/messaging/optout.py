@@ -6,7 +6,8 @@ words that Twilio knows are not enough. How a text is read:
 1. It is written plainly (`optout_reading`): small letters without accents, one form of each misspelt word.
 2. A text that is only an opt-out word, with courtesy or emoji around it, is "stop". Nothing else is looked at.
 3. Phrases that use such words of something else ("stop by", "cancel my appointment") are put aside.
-4. Every rule that finds its phrase in the rest adds its weight, once. The sum, kept within 0 and 1, is the score.
+4. Every rule that finds its phrase in the rest adds its weight, once. What speaks for a wish makes at most 1; what
+   speaks against is taken from that, and the rest is the score.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Literal
 
 from holdfast.messaging import optout_reading as reading
 from holdfast.messaging.optout_asides import ASIDES
+from holdfast.messaging.optout_doubts import DOUBTS
 from holdfast.messaging.optout_rules import RULES
 from holdfast.messaging.optout_spanish import SPANISH_RULES
 from holdfast.messaging.optout_words import HELPS, STARTS
@@ -64,17 +66,15 @@ def judge(body: str) -> Judgement:
     only = _only_a_word(tokens)
     if only is not None:
         return only
-    text, names = " ".join(tokens), []
+    text, names = reading.joined(tokens), []
     for aside in ASIDES:
         text, count = aside.pattern.subn(" _ ", text)
         if count:
             names.append(aside.name)
-    score = 0.0
-    for rule in (*RULES, *SPANISH_RULES):
-        if rule.pattern.search(text):
-            score += rule.weight
-            names.append(rule.name)
-    score = round(min(1.0, max(0.0, score)), 2)
+    spoken = [rule for rule in (*RULES, *SPANISH_RULES, *DOUBTS) if rule.speaks(text)]
+    names.extend(rule.name for rule in spoken)
+    wish = min(1.0, sum(rule.weight for rule in spoken if rule.weight > 0))
+    score = round(max(0.0, wish + sum(rule.weight for rule in spoken if rule.weight < 0)), 2)
     return Judgement(_verdict(score), score, tuple(names))
 
 

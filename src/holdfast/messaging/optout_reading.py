@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 
-from holdfast.messaging.optout_words import ALONE_TOO, CORRECTED, COURTESY, SHORT, STOPS, TRUE_WORDS
+from holdfast.messaging.optout_words import ALONE_TOO, CORRECTED, COURTESY, JOINED, SHORT, STOPS, TRUE_WORDS
 
 LONGEST_WORD = 24
 """Letters of a word that are looked at: no word of the rules is longer, and no pattern meets a longer one."""
 MOST_WORDS = 600
 """Words of a text that are looked at, the first and the last 300: Twilio takes no text of more than 1,600 letters."""
 BREAKS = frozenset(".,?")
+_JOINED = [(re.compile(rf"(?<!\S)(?:{pattern})(?!\S)"), word) for word, pattern in JOINED.items()]
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _STOP_SIGNS = re.compile(
@@ -21,6 +22,7 @@ _STOP_SIGNS = re.compile(
 _APOSTROPHES = re.compile("['`\N{ACUTE ACCENT}\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}]")
 _UNSEEN = frozenset({"Mn", "Me", "Cf", "Cc"})
 """Accents, variation selectors, zero-width and control characters: people do not see them."""
+_QUOTED = re.compile('(?<=[a-z] )["\N{LEFT DOUBLE QUOTATION MARK}](?=\\w)')
 _DASH = re.compile(" -+ |--+|[\N{EN DASH}\N{EM DASH}]")
 _PIECE = re.compile(r"[^\W_]+|[.,?]")
 _ZERO_IN_WORD = re.compile(r"(?<=[a-z])0|0(?=[a-z])")
@@ -44,6 +46,14 @@ def tokens(body: str) -> list[str]:
     return found if len(found) <= MOST_WORDS else [*found[: MOST_WORDS // 2], ".", *found[-MOST_WORDS // 2 :]]
 
 
+def joined(found: Sequence[str]) -> str:
+    """The words and breaks with blanks between, and one form of what is written in two words or in several ways."""
+    text = " ".join(found)
+    for pattern, word in _JOINED:
+        text = pattern.sub(word, text)
+    return text
+
+
 def bare(found: Sequence[str]) -> list[str]:
     """The words that are neither courtesy nor break; none where there are more than a few."""
     words = [one for one in found if one not in BREAKS]
@@ -64,6 +74,8 @@ def opt_out_word(words: Sequence[str]) -> str | None:
     if word not in STOPS and len(words) == 1 and word not in ALONE_TOO:
         # Alone, even "stoop" is a slip.
         word = "stop" if word in _slips("stop") else word
+    if len(words) > 1 and word in _slips("optout"):
+        word = "optout"
     return word if word in STOPS else None
 
 
@@ -71,7 +83,7 @@ def _plain(body: str) -> str:
     signs = _STOP_SIGNS.sub(" stop ", body) if not any(one.isalnum() for one in body) else body
     wide = unicodedata.normalize("NFKD", signs).casefold()
     kept = "".join(one for one in wide if unicodedata.category(one) not in _UNSEEN or one in "\n\r\t")
-    return _DASH.sub(" . ", _APOSTROPHES.sub("", kept)).translate(_SEPARATORS)
+    return _DASH.sub(" . ", _APOSTROPHES.sub("", _QUOTED.sub(" quoted ", kept))).translate(_SEPARATORS)
 
 
 def _word(piece: str) -> str:

@@ -1,364 +1,267 @@
-"""Phrases, mostly English, that speak for or against a wish to be left in peace; Spanish ones are in `optout_spanish`.
+"""Rules, mostly English, that speak for a wish to be left in peace; Spanish ones are in `optout_spanish`.
+
+Each is a doing and what is done to: the texts, the sending of them, a number or a name, a list, a consent. The same
+doing with any other object (an appointment, an order, a thing that will not stop) is met by no rule.
 
 Weights: 1 is a wish that cannot be misread; 0.75 one that hardly can; 0.4 to 0.6 make a text doubtful by themselves;
-less than 0.35 counts only beside another. Negative ones speak for an ordinary text.
+less than 0.35 counts only beside another. Those that leave doubt, or speak against a wish, are in `optout_doubts`.
 """
 
 from holdfast.messaging.optout_patterns import Rule, compiled
 
-RULES = tuple(
-    Rule(name, weight, compiled(*patterns))
-    for name, (weight, patterns) in {
-        "stop sending": (
-            1.0,
-            (
-                "(?:stop|quit|cease|halt|desist|stopit|refrain) (?:~3 )?<ing>",
-                "(?:cease|desist|refrain) (?:from )?(?:~1 )?sending",
-                "(?:if|would|like|appreciate|wish|want) (?:~3 )?(?:you|yall) (?:~1 )?stopped(?: (?:~2 )?<ing>|"
-                " sending| [.,]|$)",
-                "(?:stop|quit|cease|halt|end|cancel|stopall|kill|discontinue|disable|pause|suspend) (?:~4 )?<msg>",
-                "(?:stop|quit|cease) (?:~1 )?sending(?: <me>| <these>| <msg>| [.,?]|$)",
-                "(?:stop|quit) (?:with )?(?:these|this|those|it all|everything)",
-                "turn (?:~2 )?off ~3 <msg>",
-                "turn ~3 <msg> off",
-                "make (?:it|these|them|this|the texts|the messages) stop",
-                "(?:texts|messages|you|they|these) ~1 (?:wont|dont|didnt) stop",
-            ),
+_RULES: dict[str, tuple[float, tuple[str, ...]]] = {
+    "stop the texts": (
+        1.0,
+        (
+            "<cease> (?:with |it with |of |to |getting |receiving ){0,2}(?:-4 )?<texts>(?! (?:i|that i) (?:just "
+            ")?sent)",
+            "(?:stop|end|quit|halt|disable|discontinue|cancel) (?:all |the |this |these |your |any |my ){0,2}(?:text|"
+            "message|sms)(?! (?:i|to|from|you|that) )|(?:stop|end|quit|cease|halt|discontinue|do away with|turn off|"
+            "shut off|lay off|get rid of|cut out|knock off|put an end to|silence|disable|opt out of|optout of) "
+            "(?:with )?(?:all )?(?:of )?(?:these|those)(?: ones)?$$",
+            "(?:refuse|decline|object|forbid|prohibit|not allowed|not authorized|not welcome) (?:~3 )?(?:<text>|"
+            "<texting>|<texted>|receive|receiving)",
+            "<cease> (?:-2 )?(?:subscription|enrollment|sign up|registration|participation|membership|service) (?:to|"
+            "in|for|from|of|with) (?:-3 <texts>|(?:this|my) (?:number|phone|cell))",
+            "(?:<cease>|give up|dont bother|no reason for|no need to keep|stop asking|quit asking) (?:from |with |"
+            "all |and |it ){0,2}(?:-3 )?(?:<texting>|asking for|contact(?! (?:lens|lenses|info|person|name|list|"
+            "form))|being <texted>)",
+            "(?:turn|shut|switch|cut|knock|flip|toggle) (?:-4 <texts>|these|all (?:this|of this)) (?:off|out)|"
+            "(?:turn|shut|switch|cut) (?:~1 )?off (?:-4 <texts>|these)",
+            "(?:make|let|want|wants|like|need|wish|get|got) (?:these|them|(?:the|your|all|these|this) (?:-2 "
+            ")?<texts>) (?:to |all |just ){0,2}(?:stop|stopped|end|ended|off|gone|discontinued|cancelled|go away)",
+            "(?:<texts>|these) (?:~1 )?(?:must|should|need to|needs to|have to|has to|gotta|got to|better) (?:~1 "
+            ")?(?:stop|end|cease|go away)",
+            "(?:if|would|like|appreciate|wish|want) (?:~3 )?(?:you|yall) (?:~1 )?(?:stopped|quit) (?:<texting>|"
+            "sending)",
+            "(?:texts|messages|you|they|these|yall|bot) ~1 (?:wont|dont|didnt) (?:stop|quit)",
+            "no longer|nolonger (?:send|text|contact|message)",
         ),
-        "do not text me": (
-            1.0,
-            (
-                "(?:dont|do not|never|not|nobody|refrain from|no need to|"
-                "please not) (?:~2 )?(?:<tell>) (?:~1 )?(?:<me>)(?! back)",
-                "(?:refrain from|no need to keep|no need to) (?:~2 )?(?:<ing>|<tell>|sending)",
-                "(?:dont|do not|never) (?:~2 )?(?:<tell>)(?: [.,]|$)",
-                "(?:dont|do not|never|not) (?:~2 )?(?:call|write|hit|ring|phone) (?:~2 )?(?:again|anymore|"
-                "any more|ever)",
-                "(?:dont|do not|never|not|nor) (?:~2 )?(?:send|sending) (?:me |us |any |to |out ){0,6}(?:these|"
-                "anymore|any more|more|anything|such|<msg>|(?:this|your|ur) "
-                "(?:stuff|shit|crap|junk|number|<msg>)|(?:~1 )?<msg>|shit|crap|stuff|things? like)",
-                "(?:dont|do not|never) (?:~1 )?hear from (?:you|u|yall|any)|never (?:~2 )?hear from",
-                "(?:no|zero) (?:more |further )?(?:solicitors|contact|contacting|texting|messaging|"
-                "calls or texts|soliciting|solicitations?|communication)",
-                "not (?:another|one more|a single) (?:~1 )?<msg>",
-            ),
+    ),
+    "stop sending": (
+        1.0,
+        (
+            "(?:<cease>|no need to keep) (?:from )?(?:~1 )?(?:sending|giving|getting|receiving|sendin) (?:me |us |to "
+            "|out |my [a-z]+ |so |the |your |all |of ){0,4}(?:<these>|-3 <texts>|(?:this|my) number)",
+            "(?:stop|quit|cease|desist|refrain|halt|discontinue) (?:from )?(?:~1 )?(?:sending|sendin)(?: me| us| to "
+            "me)?$$",
         ),
-        "do not call me": (0.45, ("(?:dont|do not|never) (?:~1 )?(?:call|write|phone) (?:me|us|here|this number)",)),
-        "no more of it": (
-            1.0,
-            (
-                "no (?:~1 )?more (?:of )?(?:~2 )?(?:<msg>|requests?|donations?|calls|deals|fundraising|begging|"
-                "specials|contact|nonsense|bs)",
-                "no (?:~1 )?more (?:of )?(?:these|this|from you|from u|ever)",
-                "(?:^|[.,?] )(?:please |ok |and |just )?no more(?: please| thanks| ok)?(?: [.,]|$)",
-                "(?:^|[.,?] |please |and |want )no (?:texts|messages|sms|spam|ads|promos|promotions|alerts|"
-                "notifications|offers|reminders|texting|marketing|emails)"
-                "(?: please| thanks| anymore| at all| to| [.,]|$)",
-                "enough (?:~2 )?(?:with|of) (?:~2 )?(?:<msg>|these|this)",
-                "(?:cut|knock) (?:it|this|that) (?:out|off)|make (?:~3 )?(?:these|texts|messages|it all) go away",
-                "(?:hate|despise|detest|dislike|cant stand) (?:getting |receiving |all )?(?:these|this|"
-                "your (?:~1 )?<msg>|<msg>)",
-                "nobody (?:~1 )?wants (?:your|these|this)|(?:text|message|sms|texts|messages) off|"
-                "off with (?:the|these)",
-                "(?:stop|quit) it",
-            ),
+    ),
+    "do not text me": (
+        1.0,
+        (
+            "(?<!i )(?<!we )(?<!they )(?<!if you )(?<!why )(?:dont|never|not|nobody|refrain from|no need to|no "
+            "reason to|no need for you to|nor|no|shouldnt|isnt|arent|aint|quit|without)(?: to)? (?:~2 )?<text> "
+            "(?:out to |up )?(?:<me>|it$$)(?! (?:back|the|a|your|until|unless|before|when|if|instead|as soon|about "
+            "(?:this|it|that|the|his|her))(?!\\S))",
+            "(?<!i )(?<!we )(?<!they )(?<!if you )(?:dont|never|please not) (?:~2 )?(?:text|message|contact|email|"
+            "solicit)(?:$$(?! and drive)| (?:request|notice|status|order))",
+            "(?:dont|never|not) (?:~1 )?use (?:my|this|our) (?:number|phone|cell|line) (?:for|again|anymore)",
+            "(?:find|go|text|bother) (?:someone|somebody|others|other people)(?: else)? (?:to )?<text>",
+            "(?:<texts>|<texting> (?:me )?)(?: (?:are|is))? (?:not|isnt|arent) (?:~2 )?(?:for me|ok|okay|welcome|"
+            "wanted|allowed|authorized|needed|necessary)",
+            "(?:appreciate|rather|prefer|wish|like|great|nice|request|ask|asked) (?:~2 )?(?:you|yall) (?:~1 "
+            ")?(?:didnt|wouldnt|dont|not|never) (?:~1 )?<text>",
+            "(?:refrain from|no need to keep|no need for|no need to|not) (?:~1 )?(?:texting|contacting|messaging|"
+            "sending -2 <texts>)",
+            "(?:dont|never) (?:~2 )?(?:call|write|hit|ring|phone)(?: me| us| here)? (?:~2 )?(?:again|anymore|ever|or "
+            "text)",
+            "(?:nothing|not) (?:~1 )?(?:by|via|through|over) (?:text|sms)",
+            "(?:text|bother|bug|annoy|harass|spam|send ~2 to|pester) (?:someone|somebody|anyone|anybody) else",
         ),
-        "does not want it": (
-            0.9,
-            (
-                "<not> (?:~1 )?(?:want|wanna|need|wish|like|care|interested|asked|ask|"
-                "appreciate) (?:~4 )?(?:<msg>|contacted|texted)",
-                "<not> (?:~1 )?(?:want|wanna|wish|care|need|like) (?:to )?(?:~1 )?(?:receive|get|getting|hear|"
-                "receiving|be on|be part)"
-                "(?: ~3 (?:these|this|you|from|anymore|any|list|your|more|anything|texts))",
-                "<not> (?:want|wanna|need) (?:these|this|them|any of (?:this|these)|anything) (?:anymore|"
-                "any more|from you)",
-                "<not> (?:~1 )?(?:receive|get|hear from) (?:~2 )?(?:anymore|any more|<msg>)",
-                "<not> want (?:these|any of these|any of this)",
-                "(?:rather|prefer) (?:~1 )?not (?:~2 )?(?:get|receive|be|hear) (?:~3 )?(?:<msg>|contacted|texted|"
-                "these|this|from)",
-            ),
+    ),
+    "do not send": (
+        1.0,
+        (
+            "(?<!i )(?:dont|never|not|nor|no need to) (?:~2 )?(?:send|sending|be sending|give|sent) (?:me |us |any |"
+            "to |out |here |my (?!old)[a-z]+ ){0,4}(?:these|anymore|more|anything|such|another|stuff|crap|shit|any|"
+            "texts?|links|things|videos|flyers|(?:this|your) (?:stuff|shit|crap|junk)|-3 <texts>|(?:this|my) "
+            "(?:number|phone|cell))(?! (?:yet|until|i|to my old|to my other)(?!\\S))",
         ),
-        "off the list": (
-            1.0,
-            (
-                "<off> (?:~5 )?(?:off|from|out of)(?! hold) (?:~4 )?(?:<lists>|marketing|campaigns?|promotions?|"
-                "promos)",
-                "(?:<off>) (?:<who>) (?:~1 )?(?:off|from|out)(?: (?:please|this|here|of this|of it|of these|"
-                "these|those|everything|all|now|your|thanks|asap)| [.,?]|$)",
-                "(?:take|taking|get|want) (?:me|us|him|her|this number|my number|her number|his number|"
-                "our number) off(?! hold| speaker| mute| here| the)",
-                "(?:remove|delete|erase|scratch|purge|unlist|delist|removing|deleting|scrub|clear|wipe|drop|"
-                "discard) (?:~1 )?(?:me|us|myself|my|this|our) (?!card|old|payment|credit|billing|"
-                "insurance|second|first)(?:phone |cell |contact |personal )?(?:number|name|info|information|"
-                "contact|data|details|phone|cell|number)",
-                "(?:remove|delete|purge|erase|unlist|unenroll|deregister|unfollow|mute) (?:me|us|"
-                "yourself)(?: (?:please|now|thanks|asap|immediately|from|at|today)| [.,?]|$)",
-                "(?:like|want|wanted|asked|ask|asking|wish|need|times|please|me|us|myself|number|request|"
-                "requested) (?:~1 )?(?:be|been|get|getting) (?:removed|taken off|taken out|deleted|unlisted|off|"
-                "out)",
-                "(?:<off>) (?:~4 )?(?:off|from|out of) (?:your|ur|yalls?) (?!menu|site|website|shelf|hands?|lot|"
-                "calendar|schedule|window|truck|team|desk|store|shop|office)",
-                "(?:be|been) (?:removed|taken off|taken out|deleted|dropped|off) (?:from |of )?(?:~3 )?<lists>",
-                "off (?:~1 )?(?:this|your|ur|yall|yalls|whatever) (?:~2 )?<lists>",
-                "how ~3 (?:get|am|be|come) (?:me |myself )?(?:off|out of) (?:this|here|these|it|your)(?: [.,?]|$)",
-                "(?:way|keyword|word|code|link|button|where) (?:~2 )?(?:to get |do i )?(?:out of|off) (?:this|"
-                "these|here)",
-                "(?:^|[.,?] )(?:please )?(?:remove|delete|unlist)(?: please| thanks| number| now| asap)?(?: [.,]|$)",
-                "(?:i want|want|let me|get me|i need|count me|im) out(?: of this| of these| of here)?(?: [.,]|$)",
-            ),
+    ),
+    "do not call me": (
+        0.45,
+        (
+            "(?<!if you )(?:dont|never|not) (?:~1 )?(?:call|write|write to|phone) (?:me|us|here|(?:this|my) "
+            "(?:number|phone|cell|line))",
         ),
-        "lose my number": (
-            1.0,
-            (
-                "(?:lose|erase|delete|trash|ditch|block|toss|remove|scrub|burn|purge|forget you have|"
-                "rip up) (?:my|this|our) (?:~1 )?(?:number|contact|digits|info|information)",
-                "forget (?:my|this) (?:phone )?number",
-                "lose (?:it|this|number)(?: [.,]|$)",
-                "delete (?:~2 )?everything (?:~3 )?(?:on|about) me",
-            ),
+    ),
+    "no more of it": (
+        1.0,
+        (
+            "(?:no|zero|not one|not another|no further|any) (?:~1 )?(?:more|further|additional|future) (?:of "
+            ")?(?:the |your |these )?(?:-2 )?(?<!from )(?<!with )(?:<texts>|contact|contacting|requests?|donations?|"
+            "calls|fundraising)(?! (?:yet|about|to))",
+            "(?:no|not another|not one more|not a single|zero) (?:-1 )?(?:<texts>)(?: for me| please| thanks| "
+            "anymore| here)?(?:$$| to (?:this|my)| on (?:this|my))",
+            "no (?:further|more) (?:contact|communication)",
+            "(?<!have )(?<!got )(?<!there )(?<!theres )(?<!are )no (?:~1 )?more (?:of )?(?:these|this|from you|ever)",
+            "no more <textos>|(?:not|dont) (?:do|have|use) (?:-1 )?<texts>",
+            "(?<!have )(?<!got )(?<!there )(?<!theres )(?<!are )(?<!i need )no more$$",
+            "enough (?:~2 )?(?:with|of) (?:-3 )?(?:<texts>|these|this|it|<texting>)",
+            "(?:nobody|noone|no one) (?:~5 )?(?:wants?|asked for|needs) (?:-3 )?(?:<texts>|these|this)",
+            "(?:<texts>|text) off$$|off with (?:the|these)|(?:stop|quit|no more|enough) (?:de )?<manden>|(?:not "
+            "another|not one more|no|one more) text(?: please)?$$",
         ),
-        "leave me alone": (
-            1.0,
-            (
-                "leave (?:me|us|my|this) (?:~4 )?alone",
-                "let me (?:be|live)(?: [.,]|$)",
-                "leave me (?:be|out of)|left alone|(?:bother|bug|text|annoy|harass|spam) (?:someone|"
-                "somebody) else|get (?:~1 )?out of my (?:phone|inbox|messages)|take (?:the|a) hint|no means no",
-            ),
+    ),
+    "does not want it": (
+        0.9,
+        (
+            "(?:<not>|doesnt|didnt|havent|wouldnt|aint|isnt) (?:~1 )?<want> (?:in |for |to |be |get |getting |"
+            "receive |receiving |have |having |hear |hearing |part |on |about |a |bunch |your |any |more |of "
+            "){0,5}(?:-3 )?(?:<texts>|<texted>|<texting>)(?! ~3 (?:to stop|stop|end))",
+            "(?:<not>|doesnt|wouldnt|rather|prefer|id like|want|would like|wish|option|way|better|how) (?:~1 "
+            ")?(?:<want>|not|to not) (?:to |not ){0,2}(?:receive|receiving|get|getting|hear|hearing|be on|be in|be "
+            "part|see|be) (?:~2 )?(?:these|those|from you|from your|from (?:this|anyone)|anymore|any of|any more|"
+            "anything|this from|your list|<texted>|this$$)",
+            "(?:<not>|doesnt) (?:~1 )?(?:want|wish|need|care) (?:to )?(?:receive|hear from you|be contacted)$$",
+            "(?:<not>|doesnt) (?:~1 )?(?:want|wanna|need) (?:these|them|this|any of (?:this|these)|anything) "
+            "(?:anymore|from you)",
+            "^(?:i )?(?:dont|nolonger) (?:want|need) any$",
+            "<not> (?:want|need|care for|like|enjoy) (?:these|any of these|any of this|(?:any of )?this (?:stuff|"
+            "crap|shit|junk)(?: on my phone)?)$$",
+            "<not> (?:want|need|belong|wanna) (?:to )?(?:be )?on (?:here|this$$|(?:your|the|any|this) (?:-2 )?<list>)",
+            "(?:not|isnt) (?:~1 )?for (?:-1 )?<texts>",
+            "(?:want|like) off (?:of )?(?:this|your|these|the)",
+            "(?<!i )(?<!we )nolonger (?:receive|get|be|see) (?:-3 )?(?:<texts>|these|<texted>)",
+            "(?:<not>) (?:be |being |getting |get )?<texted> (?:anymore|again|ever|by you)|(?:<texts>|<texting>) "
+            "(?:is|are)? ?(?:not|isnt|arent) (?:~1 )?(?:good|for us|wanted)",
+            "not to (?:be )?(?:<texted>|(?:text|message|contact) (?:me|us|this))|(?:rather|prefer|like|want|wish|"
+            "way) (?:to )?not (?:to )?(?:get|receive|have|see) (?:-3 )?<texts>",
+            "<not> (?:~1 )?hear from (?:you|yall|any)|(?:make sure|so that|so) (?:i|we) (?:~1 )?(?:dont|never|stop) "
+            "(?:get|receive|hear|see|getting|receiving) (?:another|any|these|from|more|anything)",
         ),
-        "easy with it": (
-            0.75,
-            (
-                "(?:chill|ease up|ease off|lay off|easy|cool it|back off|slow down|calm down) "
-                "(?:~1 )?(?:with|on) (?:~2 )?<msg>",
-                "(?:if|when) (?:~2 )?(?:get|receive|got|see) (?:just )?(?:one|another|1) (?:~1 )?<msg>",
-                "(?:relent|back off|lay off)(?: [.,]|$)",
-            ),
+    ),
+    "off the list": (
+        1.0,
+        (
+            "<take> <self> (?:~1 )?<from> (?:your |the |ur |this |all |any |these |whatever |yalls? |ya |future |su |"
+            "call and |calling and ){0,3}(?:(?:-3 )?(?:<list>|<texts>|<texting>)|(?<=this )(?=$|[.,?])|this$$|"
+            "these$$)",
+            "(?:take|taking|get|getting|remove|kick|drop|cut|leave|count|opt|sign|pull|keep) <us> (?:~1 )?(?:off|"
+            "out)(?: of| from)?(?: here| this| it| these| that| there| your thing)?$$",
+            "(?:take|get|pull|kick|drop|leave|count|cut) (?:me|us|my number) (?:out of|off|off of|out|from) (?:this|"
+            "these|your|it|all of|that)(?! (?:-2 )?(?:calendar|schedule|lease|insurance|roster|appointment|class|"
+            "team|car|room|hold|plan|show|slot|[0-9]+))",
+            "(?:remove|delete|erase|unsubscribe|exclude|unlist|delist|unenroll|withdraw|deregister|unfollow) (?:me|"
+            "us|myself|yourself|this one|(?:my|this|our) number)(?: from (?:here|this|these|it))?$$",
+            "(?:be|been|being|get|getting|want|like|gotten) (?:removed|taken|deleted|unlisted|left|dropped|excluded|"
+            "unsubscribed|scratched|erased|cut)(?: off| out)?(?:(?: of| from| off)? (?:your |the |this |all |any |"
+            "these |future ){0,3}(?:(?:-3 )?(?:<list>|<texts>)|this$$|these$$))|(?:i|we|me|us|number|name|like|want|"
+            "wish|asked|asking|request|requested|need|please|times|to) (?:be|been|get) (?:removed|taken off|taken "
+            "out|deleted|unlisted|left off|dropped|excluded|unsubscribed)$$|(?:want|like) (?:off|out)$$",
+            "off (?:of )?(?:your |this |the |that |yall |damn ){0,2}(?:-3 )?(?:list|lists)|off (?:of )?(?:these|your|"
+            "the) (?:-1 )?(?:texts|messages|alerts)",
+            "(?:how|way|keyword|word|code|link|button|where) ~4 (?:off|out) (?:of )?(?:this|these|here|it)$$",
+            "forget (?:about )?(?:me|us)$$|(?:mark|flag|list|put|set) (?:me|us|this|my number)(?: ~3)? (?:as|to|on) "
+            "(?:~3 )?(?:dont|no|off|inactive|optout|dnclist|not|none)",
+            "(?:text|sms|notification|communication|contact|message) (?:preferences?|settings?|permissions?) ~2 "
+            "(?:off|none|no|never)",
+            "<take> (?:this|these|it) off (?:my|this) (?:phone|number|cell)",
+            "(?:i want|want|let me|get me|i need|count me|im|opt me) out(?: of (?:this|these|here))?$$",
+            "(?:delete|remove|erase) (?:~2 )?everything (?:~3 )?(?:on|about) me",
         ),
-        "curses": (
-            0.8,
-            (
-                "(?:f|fuck|piss|bug|buzz|eff|fk|sod|bugger|f k|f ck) off|fuck (?:you|u|yall|your)|screw (?:you|u|"
-                "off)|stfu|get bent|kick rocks|take a hike|go to hell",
-                "(?:^|[.,?] )(?:please |just |omg |ugh |now ){0,6}(?:go away|get lost|shut up|bite me|beat it|scram|"
-                "get out of my phone|leave|eat shit)(?: [.,]|$| please| already| and| you)",
-            ),
+    ),
+    "lose my number": (
+        1.0,
+        (
+            "(?<!did you )(?<!did i )<forget> (?:my|this|our|her|his|that|moms|the) (?:-1 )?(?:<number>)(?! and "
+            "(?:add|use|put|replace|update))(?:$$| (?:from|off|out) (?:of )?(?:your|ur|this|these|all|any|whatever|"
+            "there|here|yalls?))",
+            "forget you (?:~1 )?(?:have|had) (?:this|my) number|lose (?:it|this|number)$$",
+            "(?:my|this|our) number (?:~2 )?(?:deleted|removed|taken off)",
         ),
-        "unsubscribe or opt out": (
-            0.9,
-            (
-                "unsubscribe|optout|unsub|stopall",
-                "(?:opt|opting|opted) (?:~3 )?out(?! of (?:the )?(?:insurance|warranty|protection|coverage|plan|"
-                "gift|breakfast))",
-            ),
+    ),
+    "leave me alone": (
+        1.0,
+        (
+            "leave (?:me|us|my|this) (?:~4 )?alone|let me (?:be|live)$$|leave me be|left alone|get (?:~1 )?out of my "
+            "(?:phone|inbox|messages)|take (?:the|a) hint|times (?:~3 )?(?:say|tell you) no|no means no",
         ),
-        "revokes consent": (
-            1.0,
-            (
-                "(?:revok(?:e|ed|ing)|withdr[ae]w(?:ing|n)?|take back|took back|taking back|end|ended|"
-                "rescind(?:ing|ed)?|retract|terminate|cancel|pull) (?:~3 )?"
-                "(?:consent|permission|authori[sz]ation|opt in|approval)",
-                "(?:consent|permission|authorization) (?:~2 )?(?:revoked|withdrawn|rescinded|terminated|cancel[a-z]*)",
-                "who (?:~1 )?gave (?:~1 )?(?:permission|consent|authorization)",
-                "(?:dont|do not|not|never|didnt) consent(?: to (?:~2 )?(?:<msg>|this|these|<ing>|be)| [.,]|$)",
-                "(?:no|dont|do not|not|never|didnt|longer) (?:~2 )?(?:have|give|gave|given|"
-                "had) (?:~2 )?(?:consent|permission|authorization) (?:~2 )?"
-                "(?:<tell>|<ing>)?",
-                "without (?:~1 )?(?:consent|permission)",
-            ),
+    ),
+    "easy with it": (
+        0.75,
+        (
+            "(?:chill|ease up|ease off|lay off|easy|cool it|back off|slow down|calm down|tone down|give it a rest) "
+            "(?:~1 )?(?:with|on) (?:-2 )?<texts>",
+            "(?:if|when) (?:~2 )?(?:get|receive|got|see) (?:just )?(?:one|another|1) (?:-1 )?(?:<texts>|text|"
+            "message)|(?:next|one more|another) (?:text|message) and",
+            "^^(?:relent|back off|lay off|give it a rest)$$",
         ),
-        "never agreed": (
-            0.75,
-            (
-                "(?:never|didnt|did not|dont recall|dont remember|do not remember|do not recall|wasnt|nobody|"
-                "aint) (?:~2 )?"
-                "(?:sign(?:ed|ing)? (?:~1 )?up|subscribed?|subscribing|opt(?:ed|ing)? (?:~1 )?in|agreed?|"
-                "agreeing|consent(?:ed)?|consenting|authori[sz]ed?|"
-                "enroll(?:ed|ing)?|regist(?:er|ered|ering)|gave (?:~1 )?(?:you|yall|anyone|this|"
-                "my) (?:~1 )?(?:number|info)?|give (?:you|yall|anyone) ~1 number|gave out)",
-                "(?:never|didnt|did not|nobody) (?:~1 )?(?:asked|ask|request|requested|want|"
-                "wanted) (?:~1 )?(?:for |to get )?(?:these|this|any of this|<msg>|your <msg>|to be)",
-            ),
+    ),
+    "curses": (
+        0.8,
+        (
+            "(?:f|fuck|piss|bug|buzz|eff|fk|sod|bugger|f k|f ck) off|fuck (?:you|yall|your)|screw (?:you|off)|stfu|"
+            "get bent|kick rocks|take a hike|go to hell|cut it out$$|knock (?:it|this|that) off",
+            "^^(?:go away|get lost|shut up|bite me|beat it|scram|get out of my phone|leave|eat shit)$$",
         ),
-        "wrong number": (
-            0.45,
-            (
-                "wrong (?:~1 )?(?:number|person|guy|lady|man|woman|phone|number)",
-                "(?:got|get|have) the wrong (?!one|ones|item|size|color|order|address|part|food|pizza|drink|"
-                "flavor|bag|box|model|key|time|day|date|room|place|price|stuff|thing)[a-z]+(?: [.,]|$)",
-                "(?:not|isnt|aint) (?:~1 )?(?:her|his|their|[a-z]+s) (?:~1 )?(?:number|phone|cell)(?: anymore)?",
-                "(?:have|got|had) (?:this|a) new number",
-                "(?:dont|do not) know (?:~1 )?(?:any|anyone|anybody) (?:~1 )?(?:named|by that name|called|"
-                "[a-z]+)(?: [.,]|$)",
-                "(?:no one|nobody|noone) (?:~2 )?(?:by that name|named|by the name|with that name|called)",
-                "(?:this is not|this isnt|this aint|not) (?!sure|able|going|available|feeling|here|there|in|"
-                "coming|home|ready|at|the|a|what|free|"
-                "happy|working|interested|getting|seeing|that|quite|too|very|gonna|done|ok|my|on|an|so|really|"
-                "certain|yet|me|now|today|"
-                "good|as|it|right|bad|yours|fair|fun|acceptable|cool|urgent|mine|true|correct|great|nice|funny|"
-                "enough|necessary|fresh|open|cold|hot|"
-                "fixed|[a-z]+ing)[a-z]+ (?:anymore |here )?(?:[.,] )(?:please|dont|stop|and|you|i|who)",
-                "(?:this is not|this isnt|this aint) (?!sure|what|the|a|an|right|good|ok|ready|it|mine|fair|fun|"
-                "acceptable|cool|urgent|true|correct|funny|"
-                "working|enough|fresh|open|cold|hot|fixed|[a-z]+ing)[a-z]+(?: [.,]|$)",
-                "no longer (?:~3 )?(?:number|phone|cell)|(?:number|phone) (?:~1 )?(?:belongs|belonged) to",
-                "(?:he|she|that person|[a-z]+) (?:doesnt|does not|no longer) (?:lives?|works?) here(?: anymore)?",
-            ),
+    ),
+    "unsubscribe or opt out": (
+        0.9,
+        (
+            "(?:unsubscribe|optout|stopall|(?:opt|opting|opted) (?:-3 |it |him |her )?out)(?! (?:of|from) | option| "
+            "button)(?<!no unsubscribe)",
+            "(?:unsubscribe|optout|(?:opt|opting|opted) (?:-3 )?out) (?:~1 )?(?:of|from) (?:~4 )?(?:<texts>|"
+            "<texting>|these|this|<list>|everything|here|it|all|future|service)$$",
+            "(?:unsubscribe|optout|(?:opt|opting|opted) (?:-3 )?out) (?:~1 )?(?:of|from) (?:~3 )?(?:texts?|sms|"
+            "messages?|messaging|list|marketing|alerts|promotions)",
         ),
-        "stranger": (
-            0.2,
-            (
-                "who (?:~2 )?(?:is|are|r|dis) (?:this|you|dis|these|it)",
-                "whos this|who dis|new phone who",
-                "(?:im|i am) not (?!sure|able|going)[a-z]+",
-                "(?:dont|do not) know you",
-            ),
+    ),
+    "revokes consent": (
+        1.0,
+        (
+            "(?:revok(?:e|ed|ing)|withdr[ae]w(?:ing|n)?|take back|took back|taking back|end|ended|rescind(?:ing|ed)?|"
+            "retract|terminate|cancel|pull|remove) (?:~5 )?<consent>(?! (?:form|for|to|of|slip)(?! (?:~4 "
+            ")?(?:<texts>|<texting>|<text>|<texted>|calls|be|receive)))(?! (?:form|slip))",
+            "(?:^|(?:i|we|hereby|formally|to) )revoke$$",
+            "<consent> (?:~2 )?(?:is )?(?:revoked|withdrawn|rescinded|terminated|cancel[a-z]*)",
+            "(?:no|without) <consent> (?:was )?(?:given|for -2 <texts>)|who (?:~1 )?(?:authorized|approved) (?:-2 "
+            ")?(?:<texts>|these|this)$$|who (?:~1 )?gave (?:~1 )?<consent>|(?:dont|didnt|not|never) <consent>? "
+            "?(?:~1 )?(?:consent|authorize|allow) (?:~1 )?(?:to )?(?:<text>|be <texted>)",
+            "(?:no|dont|not|never|didnt|nolonger) (?:~2 )?(?:have|give|gave|given|had)? ?(?:~2 )?<consent>(?:$$| to "
+            "(?:~1 )?(?:<text>|<texted>|this|these|<texts>|be|send|receive)| (?:for|of) (?:-2 )?(?:<texts>|this|"
+            "these))",
+            "without (?:~1 )?(?:consent|permission)$$",
         ),
-        "asks for the number's source": (
-            0.4,
-            (
-                "(?:how|where) (?:~1 )?(?:you|yall) (?:~1 )?(?:get|got|find) (?:~1 )?(?:my|"
-                "this) (?:~2 )?(?:number|info|contact|name)",
-                "who (?:~1 )?gave (?:~2 )?(?:my|this) (?:~1 )?(?:number|info)",
-                "why (?:~1 )?am i (?:~1 )?(?:getting|receiving) (?:~1 )?(?:this|these|<msg>|texted|"
-                "messaged)(?: (?:[.,?]|from|<msg>)|$)",
-                "why (?:~1 )?(?:are|do|r|did|would|does) (?:~1 )?(?:you|yall|company|"
-                "they) (?:~1 )?(?:keep )?(?:texting|messaging|contacting|spamming|bothering|text|message) (?:me|"
-                "us|this)",
-            ),
+    ),
+    "never agreed": (
+        0.75,
+        (
+            "(?:never|didnt|dont (?:recall|remember|believe|think)|wasnt|nobody|aint|havent|cant (?:recall|remember)|"
+            "not) (?:~3 )?<agreed> (?:to |for |in |with |on |getting |receive |receiving |get |be ){0,4}(?:(?:-3 "
+            ")?(?:<texts>|<texted>)|(?:this|it|any|anything|you|yall)$$|these|any of (?:this|these)|be|from you|your "
+            "(?:-1 )?(?:list|texts?|program))",
+            "(?:never|didnt|dont (?:recall|remember)|nobody|aint|havent) (?:~2 )?(?:signed up|sign up|signing up|"
+            "signd up|subscribed?|subscribing|opted in|opt in|consented|consent|enrolled)$$",
+            "(?:never|didnt|nobody|dont) (?:~2 )?(?:gave|give|given|giving) (?:~2 )?(?:my|this|our|out) (?:-1 "
+            ")?(?:number|info|cell|phone)",
         ),
-        "not interested": (
-            0.45,
-            (
-                "(?:not|no longer|isnt|never|aint|arent) (?:~2 )?interested",
-                "no interest",
-                "(?:dont|do not|not) (?:~1 )?(?:want|need) (?:~1 )?(?:your|any of your) (?:~2 )?(?:service|"
-                "services|products?|business|"
-                "offers?|deals?|insurance|loan|crap)",
-                "(?:house|home|property|car|land|business) (?:is |its )?(?:not|isnt) for sale|not (?:selling|"
-                "voting|donating|buying)",
-            ),
+    ),
+    "stop as its own sentence": (
+        0.8,
+        (
+            "^^(?:nah |fam |bruh ){0,2}(?:(?:stop|quit|unsubscribe|optout|stopall|revoke|remove|delete|desist|"
+            "discontinue|cease|borrar|eliminar|desuscribir|unenroll|unlist)(?! and (?!desist)) ?){1,4}(?:all|"
+            "everything|bot|(?<=stop )this|(?<=quit )this)?(?:(?<= )|$$)(?=$|[.,?]| [.,?]|<courtesy>(?!\\S)| "
+            "<courtesy>(?!\\S))",
+            "^(?:please )?(?:stop|stopall)(?! (?:_|the|a|my|his|her|it|that|[a-z]+ing|playing|your|taking|to|and|"
+            "with|being|or))(?: [^\\s]+){1,4}$",
+            "^(?:please )?(?:cancel|end) [.,](?: [a-z]+){0,2}$",
+            "(?:told|said|asked|reply|replied|replying|texted|sent|wrote|typed|say|saying|responded|text|send|word|"
+            "telling|part of|see my|ignored my) (?:~4 )?(?:stop|quit$$)(?! (?:the|a|my|sign) )",
+            "(?:want|need|must|should|kindly|wish|make|has to|have to|beg|begging|can|could) (?:~2 )?(?:you|yall|"
+            "these|them) (?:~1 )?(?:to )?stop$$|^(?:please |just ){0,2}make (?:it|this|that) (?:stop|end)",
+            "(?<!bus )(?<!next )(?<!last )(?<!the )(?<!to )(?<!a )(?<!my )(?<!your )(?<!not )(?<!it )(?<!i )(?:stop|"
+            "remove)$|^(?:please )?(?:(?:end|stop|quit) (?:this|it|these)|(?:cancel|end|stop|quit|remove|delete) "
+            "(?:all|everything|me|us|texts?|now))(?: now| please| thanks)?$|(?:(?:stop|quit) asking|dont ask)(?: me| "
+            "us)?(?: again)?$$",
+            "(?<!do )(?<!did )(?<!can )(?:you|yall|guys|people) (?:~2 )?(?:to )?(?:stop|quit)(?: already)?$$|time "
+            "(?:for (?:you|yall) )?to (?:stop|quit)$$",
+            "stop to (?:end|quit|cancel|optout|unsubscribe|get off)|^stop (?:didnt|doesnt|isnt)|(?:quit|end) [.,] "
+            "(?:~1 )?(?:stop|end)|(?:anymore|god|bruh|fam|please) stop$$",
         ),
-        "threat or complaint": (
-            0.75,
-            (
-                "(?:this|you|youre|stop|these|texts|messages|considered|for|as|it|pure) (?:~3 )?harass(?:ment|"
-                "ing)|harass(?:ing|ed|es)? (?:me|us|people)|(?:^|[.,?] )harassment",
-                "(?:fcc|ftc|tcpa|cease and desist)",
-                "(?:do not call|dnc|dont call|no call|do not text|do not contact) (?:~1 )?(?:list|lists|registry|"
-                "register)",
-                "(?:lawyer|attorney)s? (?:~3 )?(?:contact|contacting|hear|hearing|informed|notified|involved|"
-                "in touch|about (?:this|these|you|it)|<msg>)",
-                "(?:hear|hearing) from (?:~1 )?(?:lawyer|attorney)s?",
-                "(?:will|gonna|ill|can|could|i|and|to|id) sue(?: (?:you|yall|if|your|over|for|[.,])|$)|"
-                "suing (?:you|your|yall)|legal action|(?:press|pressing) charges",
-                "(?:report|reporting|reported|reports) (?:~1 )?(?:you|yall|this number|these|your number|"
-                "number)(?! that| the| a)",
-                "(?:report|reporting|reported) (?:~3 )?(?:spam|scam|phishing|fcc|bbb|authorities|carrier)|"
-                "(?:blocked|reported) (?:and |& )?(?:reported|blocked)",
-                "(?:block|blocking|blocked) (?:you|yall|me|this number|your number|number|this)(?! in)|(?:^|"
-                "[.,?] )(?:blocked|reported|blocking|reporting)(?: [.,]|$)",
-                "(?:illegal|against the law|violating|violation|violates) (?:~4 )?(?:<msg>|<ing>|<tell>|law|laws|"
-                "tcpa|privacy)|(?:this|these|texts) (?:is|are) (?:illegal|against the law)",
-                "(?:complaint) (?:~3 )?(?:fcc|ftc|bbb|attorney general|against you)|invasion of privacy",
-            ),
-        ),
-        "calls it spam": (0.6, ("(?:spam|spammers?|spamming|scam|scammers?|junk texts?)",)),
-        "tired of it": (
-            0.5,
-            (
-                "(?:sick|tired|fed up|had enough|exhausted) (?:and tired )?(?:of|with|by) (?:~2 )?(?:<msg>|you|"
-                "yall|these|<ing>|getting|hearing from)",
-                "(?:im|i am|so) (?:~1 )?(?:over|done) (?:with )?(?:~2 )?(?:<msg>|you|yall|this|these)",
-                "(?:too|so|way too|that) (?:many|much|often) (?:~1 )?(?:<msg>)",
-                "(?:<msg>|(?:you|yall) (?:~1 )?(?:text|message|texting)) (?:~3 )?(?:too much|too often|too many|"
-                "nonstop|non stop|every day|everyday|constantly|all day|all night|so much|"
-                "every hour|daily|out of hand|a lot)",
-                "(?:<msg>|these are|you are|youre|yall are|your) (?:~2 )?(?:annoying|irritating|obnoxious|"
-                "ridiculous|unwanted|unsolicited|nuisance|excessive|old|stupid|unwelcome|not welcome)",
-                "(?:annoying|unwanted|unsolicited|constant|nonstop|ridiculous|relentless|stupid|damn|dumb|"
-                "endless) (?:~1 )?<msg>",
-                "(?:keep|keeps|kept|constantly|still|continue to|continue|yet) (?:~1 )?(?:<ing>|"
-                "getting (?:~2 )?(?:<msg>|these|them)|receiving (?:~2 )?(?:<msg>|these|them)|get (?:~1 )?<msg>|"
-                "sending (?:me|us) "
-                "(?:~1 )?(?:<msg>|these|this|stuff|crap|shit))",
-                "(?:blowing|blow|blew) up (?:my|our)|(?:give|get) (?:it|me) a rest|waste (?:of )?(?:my )?time|"
-                "wasting my",
-                "(?:(?:^|[.,?] )(?:ok |please |thats |jeez |seriously ){0,6}enough(?: already| is enough| please)?|"
-                "enough (?:already|is enough|deals|offers))(?: [.,]|$| for)",
-                "(?:[0-9]+|many|a lot|dozen|dozens) (?:~1 )?(?:of (?:these|them)|<msg>) (?:~1 )?(?:a|per|every|"
-                "each|in one|today|this) ?(?:day|week|hour|morning)?",
-                "(?:charged|charges|charge|pay|paying|costs?) (?:~3 )?(?:for|per|each|every) (?:~1 )?(?:text|"
-                "message|texts|messages|one of these)",
-            ),
-        ),
-        "stop as its own sentence": (
-            0.8,
-            (
-                "(?:^|[.,?] )(?:please |ok |just |now |so |and |yes |omg |ugh |i said |no |hey |hi ){0,6}(?:stop|"
-                "quit|unsubscribe|optout|stopall|revoke|remove|stopit|cease|desist|discontinue)"
-                "(?: please| now| thanks| already| thank you| it| this| all| immediately| everything| again|"
-                " asap){0,6}(?= [.,?]|$)",
-                "^(?:please )?(?:stop|stopall|unsubscribe)(?! _)(?: [^\\s]+)",
-                "(?:told|said|asked|reply|replied|replying|texted|sent|wrote|typed|say|saying|responded|text|"
-                "send) (?:~4 )?stop",
-                "(?:want|need|must|can|could|will|would|please|should|kindly|wish|make|has to|have to|beg|"
-                "begging) (?:~4 )?stop(?: please| now| it| this)?(?: [.,?]|$)",
-            ),
-        ),
-        "stop somewhere": (0.4, ("stop",)),
-        "a no beside texts": (
-            0.4,
-            (
-                "<no> (?:~6 )?<topic>",
-                "(?:<topic>) (?:~5 )?<no>",
-                "(?:no|ya|nunca|dejen|basta|paren|alto|quiten|saquen|borren|cancelar|"
-                "cancelen) (?:~5 )?(?:mensajes|textos|promociones|publicidad|sms|ofertas|lista|propaganda)",
-                "(?:mensajes|textos|promociones|publicidad|sms|ofertas|propaganda) (?:~4 )?(?:no|basta|molestan|"
-                "molestos|nunca|ya)",
-            ),
-        ),
-        "cancel of the service": (
-            0.45,
-            (
-                "(?:cancel|end|terminate|close|delete|deactivate|cancelling|canceling|stop|quit) (?:my |our |"
-                "the |this |a |all ){0,6}(?:~1 )?(?:subscription|membership|account|service|services|everything|"
-                "profile|enrollment)",
-                "(?:^|[.,?] )(?:please |yes |ok |no |hi |just |i ){0,6}(?:cancel|end)(?: please| now| me| it| this|"
-                " all| everything| thanks| that){0,6}(?: [.,]|$)",
-                "(?:want|like|need|trying|wish|how do i|how can i|how to) (?:to )?(?:cancel|quit)(?: [.?]|$)",
-                "cancel(?:ar|en|o) (?:~1 )?(?:suscripcion|inscripcion|membresia|cuenta|servicio|todo)(?! (?:al|"
-                "del|solo))",
-            ),
-        ),
-        "done with it": (
-            0.3,
-            (
-                "already (?:bought|sold|found|have|got|purchased|hired|did|voted|donated)",
-                "(?:moved|live|relocated) (?:~2 )?(?:away|out of|to another|in another)",
-                "no longer (?:~2 )?(?:customer|client|patient|member|own|live|need)",
-            ),
-        ),
-        "speaks of business": (
-            -0.15,
-            (
-                "(?:what time|how much|how late|how long|when do|when does|are you open|do you (?:have|take|"
-                "sell)|hours|address|price|"
-                "in stock|available|a que hora|cuanto cuesta|tienen|horario)",
-                "(?:something came up|sick|kid|kids|strep|covid|emergency|rebook|babysitter|flight|delayed|can we do|"
-                "another day|cant make it|tomorrow|today|tonight|next week|this week|reschedule|"
-                "resched|running late)",
-            ),
-        ),
-        "asks for messages": (
-            -0.3,
-            (
-                "keep (?:them|em|the texts|the messages|it|those|these) coming|love (?:these|your|the|"
-                "getting) (?:~1 )?(?:<msg>)?|please text me|"
-                "text me (?:when|if|the|back|once|at|a|your|with|before|instead)|sign me (?:back )?up|add me|"
-                "back on (?:the|your) list|resubscribe",
-            ),
-        ),
-    }.items()
-)
+    ),
+}
+
+RULES = tuple(Rule(name, weight, compiled(*patterns)) for name, (weight, patterns) in _RULES.items())

@@ -1,4 +1,4 @@
-"""Spanish phrases that speak for a wish to be left in peace; the weights are those of `optout_rules`."""
+"""Spanish rules that speak for a wish to be left in peace; the weights are those of `optout_rules`."""
 
 from holdfast.messaging.optout_patterns import Rule, compiled
 
@@ -8,111 +8,112 @@ SPANISH_RULES = tuple(
         "no me escriban": (
             1.0,
             (
-                "(?:no|nunca|jamas|tampoco|ni) (?:~1 )?(?:me |nos |le |les |lo ){0,6}(?:vuelvan? a |vuelvas a |"
-                "sigan? |quiero que (?:me )?(?:~1 )?|esten? |tienen que |hace falta que (?:me )?|"
-                "autorizo que (?:me )?){0,6}(?:<manden>)",
-                "no (?:~2 )?(?:quiero|deseo|necesito|autorizo|quisiera|gusta|gustan|gustaria|recibo|pedi|"
-                "interesa|interesan) (?:~4 )?(?:<msg_es>|saber (?:nada|mas)|publicidad|contacten|"
-                "nada (?:de ustedes|suyo|con|de esto))",
-                "no (?:~3 )?recibir (?:~1 )?(?:mas|nada|<msg_es>|esto|estos|estas|sus|info|informacion|llamadas|"
-                "[.,?]|$)",
-                "no (?:mas|mas de) (?:~1 )?<msg_es>",
-                "(?:ni un|ni uno|basta de|suficientes?) (?:~1 )?(?:<msg_es>|mas)",
-                "sin mas <msg_es>|no insistan|no insista",
-                "no (?:me |nos )?(?:~1 )?mand(?:en|e|es) (?:mas|nada)|ya no (?:me )?(?:anden|esten|"
-                "sigan) [a-z]+ndo(?:me)?|ya dije que (?:no|ya no|paren|alto)",
-                "salg(?:an|a|anse) de mi (?:telefono|celular|vida)|(?:siguen|sigue|sigan) (?:llegando|mandando|"
-                "enviando)(?:me)? (?:~2 )?<msg_es>",
+                "(?:no|nunca|jamas|tampoco|ni|dejen de|sin que) (?:~5 )?<manden>(?! (?:~1 )?(?:todavia|aun|ahorita|"
+                "hoy|hasta|antes)(?!\\S))(?! con (?!nosotros))(?! (?:~1 )?(?:el|la|los|las|un|una|al (?!numero|cel|"
+                "tel)[a-z]+|a nadie|a (?!est|mi (?:num|cel|tel|espos|mam|pap|cas|hij|corr)|mis |ese |esa )[a-z]+|a "
+                "la|hasta|antes|todavia|tarde) (?!-1 <textos>))(?! (?:mi|su) (?!-1 <textos>)[a-z]+)",
+                "(?:no|ni|sin) (?:~1 )?(?:mas|mas de|otro|otra) (?:-3 )?<textos>|no (?:~1 )?textos",
+                "(?:ni un[oa]?|basta|suficientes?) (?:de )?(?:-1 )?(?:<textos>|mas$$)|no mas$$",
+                "(?:sig(?:a|an|as)|siguen|sigue) (?:llegando|mandando|enviando|escribiendo|molestando)(?:me)? (?:-2 "
+                ")?<textos>",
+                "salg(?:an|a|anse) de mi (?:telefono|celular|vida)",
+            ),
+        ),
+        "no quiero mensajes": (
+            0.9,
+            (
+                "(?:no|ni|nunca) (?:~3 )?(?:quier|dese|necesit|autoriz|quisi|gust|pid|ped|solicit|acept|interes|"
+                "prefier)[a-z]* (?:recibir |ser |que |me |mas |de |sus |estos |esos |a |lleguen |saber |tener |en |"
+                "ver |seguir |recibiendo ){0,6}(?:-2 )?(?:<textos>|mas informacion|informacion suya|contactad[oa]s?|"
+                "molestad[oa]s?|notificad[oa]s?|nada mas de|nada de (?:ustedes|esto)|nada suyo|saber de)",
+                "no (?:~3 )?recib(?:ir|iendo)(?: mas| nada| esto| estos| estas|$$)",
+                "no (?:quier|dese|quisi)[a-z]+ (?:estar|seguir|aparecer) en (?:-2 )?(?:<lista>)",
+                "no quiero (?:mas|nada)$$",
             ),
         ),
         "dejen de escribir": (
             1.0,
             (
-                "(?:dej(?:en|e|a|ar|es|enme|eme|ame|arme)|par(?:en|e|a|ar|enle|ele)|ces(?:en|e|"
-                "ar)) (?:ya )?(?:de|con) (?:~2 )?(?:<manden>|<msg_es>|mensajear|hacer spam|fregar|estar|"
-                "[a-z]+(?:ando|iendo)(?:me)?)",
-                "dej(?:en|e|a|ar|enme|eme|ame|arme|enos) (?:~1 )?(?:en paz|tranquil[oa]s?|quiet[oa])",
-                "(?:par(?:en?|ar)|basta|alto|suspend(?:an|a|er)|deten(?:gan|ga|er)|cancel(?:en|e|ar|a|o)|"
-                "desactiv(?:en|ar|o)|paro|detengo|quito|bloqueo|termin(?:en|ar)) (?:ya )?(?:~3 )?(?:<msg_es>)",
-                "(?:^|[.,?] )(?:ya )?(?:paren|basta|parenle|parele|dejenme|alto|pare)(?: ya| por favor|"
-                " porfavor){0,6}(?: [.,]|$)",
-                "no (?:~1 )?(?:molest(?:en|e|es|ar|arme|ando)|chinguen|jodan|frieguen|fastidien)",
+                "(?:<dejen> (?:ya )?(?:de|con)|absten[a-z]+(?: de)?|evit(?:en|e|ar)) (?:~2 )?(?:<manden>|<texting>|"
+                "<textos>|hacer spam|fregar|estar|enviar|llamar(?:me)?|tanto)",
+                "dej[a-z]+ (?:~1 )?(?:en paz|tranquil[oa]s?|quiet[oa])",
+                "(?<!cuando )(?<!si )<cancelen> (?:ya |de |con |a |todos |tantos |tantas ){0,3}(?:los |las |sus |"
+                "esos |estos |esas |estas |mis |el |la |su |mas |este |esta ){0,2}(?:-2 )?<textos>",
+                "<cancelen> (?:-1 )?(?:suscripcion|inscripcion|registro) (?:a|de|en) (?:-2 )?<textos>",
+                "(?:^^|que |favor de )(?:paren|basta|parenle|parele|dejenme|detenganse|pare|(?<=de )parar)(?: ya)?$$",
+                "no (?:~1 )?(?:chinguen|jodan|frieguen|fastidien|mamen)",
             ),
         ),
         "quitenme de la lista": (
             1.0,
             (
-                "(?:<fuera>) (?:~6 )?(?:lista|listas|base|sistema|contactos|mensajes|registros|grupo)",
-                "(?:<fuera>|cancel(?:en|e|ar)|bloqueen) (?:~1 )?(?:mi|este|el|mis) (?:~1 )?(?:numero|nombre|"
-                "telefono|contacto|datos|celular|info|informacion)",
-                "(?:quitenme|quiteme|quitame|saquenme|saqueme|sacame|borrenme|borreme|borrame|eliminenme|"
-                "eliminame|elimineme|remuevanme|quitarme|borrarme|sacarme|eliminarme|salirme|salir)"
-                "(?: (?:por favor|porfavor|de (?:esto|aqui|ahi|esta|la lista|su|sus|eso)|ya|gracias|ahora|[.,?])|$)",
-                "(?:borren|quiten|eliminen|borre|quite|elimine|borrar|quitar|eliminar|saquen)lo(?:s)?(?= [.,]|$|"
-                " por| de| ya)",
-                "me (?:~1 )?(?:quit(?:en?|an?|ar)|borr(?:en?|an?|ar)|sa(?:quen?|can?|car)|elimin(?:en?|an?|ar)|"
-                "remuev(?:an?))(?: (?:por favor|porfavor|de (?:esto|aqui|ahi|esta|la lista|su|sus|eso)|ya|[.,?])|"
-                "$)",
-                "(?:pierdan|pierda|olviden|olvide|olvidense de|bloqueen|tiren) (?:~1 )?(?:mi|"
-                "este) (?:~1 )?(?:numero|telefono|contacto)",
+                "(?:<quiten>|borr[a-z]+|remove|take|salir|sal|den de baja|fuera)(?:me|nos|lo|la)? (?:me |nos |de |"
+                "del |a ){0,2}(?:~3 )?(?:la |su |esta |esa |sus |las |ese |este |tu ){1,2}(?:-1 )?(?:<lista>|"
+                "<textos>)",
+                "(?:<quiten>|cancel(?:en|e|ar)|bloqueen|olvid[a-z]+ de|pierdan?|olviden|olvide|tiren) (?:~1 )?(?:mi|"
+                "este|el|mis|esta|nuestro|a) (?:-1 )?<numero>(?! (?:de (?:tarjeta|cuenta|orden|(?:la|el|mi) (?!lista|"
+                "base))|en |del (?!sistema|grupo)|viej|y (?:pong|us|agreg)))",
+                "<quiten>(?:me|nos|lo)(?: de (?:aqui|ahi|esto|eso|todo|una vez)| ya| de su| del| ahorita)?$$",
+                "(?:me|nos) (?:~1 )?<quiten>(?: de (?:aqui|ahi|esto|eso|todo|su|sus|la lista))?$$",
+                "olvid[a-z]+ de mi$$|lista de no (?:llamar|contactar|<manden>)",
+                "<quiten>l[oa](?: de (?:ahi|su|la))?$$",
+                "(?:salir|salirme|salgo|salirse|saldre) (?:~1 )?de (?:~1 )?(?:<lista>|<textos>|esto|aqui)",
             ),
         ),
         "dar de baja": (
             1.0,
             (
-                "(?:^|[.,?] )baja (?:al|del|de|en) (?:~1 )?(?:servicio|<msg_es>|lista|todo)|(?:dar|darme|darse|"
-                "darnos|den|deme|denme|dame|denos|doy|dado|dada|dando|quiero|solicito|pido|causar|"
-                "quisiera) (?:~2 )?(?:de |la |mi )?baja",
+                "(?:^|[.,?] )baja (?:al|del|de|en) (?:~1 )?(?:servicio|<textos>|lista|todo)",
+                "(?:(?:d[aeio][a-z]{0,5}|quiero|solicito|pido|causar|quisiera|favor de|necesito) (?:~2 )?(?:de |la |"
+                "mi ){1,2}baja)(?:$$| (?:de|del|en|a) (?:~2 )?(?:<lista>|<textos>|esto|aqui|todo|numero)| [a-z]+ "
+                "(?:numero|celular))",
                 "desuscri[a-z]+|desinscri[a-z]+|desapunt[a-z]+",
-                "(?:salir|salirme) (?:~1 )?(?:de )?(?:~1 )?(?:lista|mensajes|esto|aqui|grupo)",
-                "revoc[a-z]+ (?:~2 )?(?:consentimiento|permiso|autorizacion)|"
-                "retir[a-z]+ (?:~1 )?(?:consentimiento|permiso|autorizacion)",
+                "(?:revoc|retir|quit|cancel)[a-z]+ (?:~2 )?(?:consentimiento|permiso|autorizacion)(?! (?:de|para) "
+                "(?!~3 (?:<textos>|<manden>|recibir|contact)))",
             ),
         ),
         "numero equivocado": (
             0.45,
             (
-                "(?:numero|persona|telefono) (?:~1 )?(?:equivocad[oa]|incorrect[oa]|erroneo)",
-                "equivocad[oa] (?:de )?(?:numero|persona)",
-                "(?:se|te|estan?|estas) (?:~1 )?equivoc(?:o|aron|aste|ado|ados|ando|an)(?: (?:de (?:numero|"
-                "persona|telefono)|[.,])|$)",
-                "no soy (?!de|el|la|un|una|yo|alergic[oa]|muy|cliente|miembro|paciente|buen|bueno|buena|"
-                "expert[oa]|capaz|socio|nuev[oa])[a-z]+(?: [.,]|$)",
+                "(?:numero|persona|telefono) (?:~1 )?(?:equivocad[oa]|incorrect[oa]|erroneo)|equivocad[oa] (?:de "
+                ")?(?:numero|persona)",
+                "(?:se|te|estas|usted esta) (?:~1 )?equivoc(?:o|aron|aste|ado|ados|ando|an)(?: de (?:numero|persona|"
+                "telefono)|$$)",
                 "(?:este )?(?:ya )?no es (?:el|su) (?:numero|telefono|celular)(?: de)?|(?:numero|telefono) ya no es de",
-                "no conozco a (?:nadie|ningun[ao]?|esa|ese|[a-z]+)|(?:no|nadie) (?:~2 )?(?:se llama|con ese nombre)",
+                "no conozco a (?:nadie|ningun[ao]?|esa|ese)|(?:no|nadie) (?:~2 )?(?:se llama|con ese nombre)",
             ),
         ),
         "no me interesa": (
             0.45,
             (
-                "(?:no|ni) (?:~1 )?(?:me |nos )?(?:interesa|interesan|interesad[oa]s?)",
-                "no estoy (?:~1 )?interesad[oa]",
+                "(?:no|ni) (?:~1 )?(?:me |nos )?(?:interesa|interesan|interesad[oa]s?)$$|no estoy (?:~1 "
+                ")?interesad[oa]$$",
             ),
         ),
         "queja": (
             0.75,
             (
-                "acos(?:o|ando|andome)|hostig[a-z]+|denunci[a-z]+|demandar(?:los|las|los)?|"
-                "mi abogad[oa] (?:~3 )?(?:contact|hablar|ust|demand)[a-z]*",
-                "(?:voy a|vamos a|los|las) (?:~1 )?(?:report|bloque|demand)[a-z]+|bloquead[oa]s?(?: [.,]|$)",
-                "(?:hart[oa]s?|cansad[oa]s?|fastidiad[oa]s?) (?:~1 )?(?:de|con|ya)|ya me (?:~1 )?(?:hart|"
-                "cans)[a-z]+ (?:de|con|sus|los|[.,])",
-                "nunca (?:~2 )?(?:di|autorice|acepte|firme|inscribi|suscribi|registre|solicite|"
-                "apunte)(?! ~2 (?:cargo|cobro|pago|precio))",
-                "(?:no|nunca) (?:~1 )?(?:di|autorice|acepte|inscribi|suscribi|registre|apunte|solicite|pedi) (?:~1 )?"
-                "(?:esto|estos|estas|mensajes|permiso|consentimiento|autorizacion|mi|aqui|recibir|para|a esto|"
-                "que me)",
-                "(?:vayanse|vete|larguense) (?:a|al|ya|de)|chinga|no chinguen|no joda[ns]?|no mamen|callense",
+                "(?:me|nos|son|es) (?:~1 )?acos(?:o|ando)|acosandome|es acoso|hostig[a-z]+",
+                "(?:hart[oa]s?|cansad[oa]s?|fastidiad[oa]s?) (?:~1 )?(?:de|con) (?:~1 )?(?:<textos>|ustedes|que me|"
+                "recibir|esto|tant[oa]s)|ya me (?:~1 )?(?:hart|cans)[a-z]+ (?:de|con|sus|los|[.,])",
+                "(?:denunci|report|demand)[a-z]+ (?:~3 )?(?:mensaje|texto|spam|siguen|sigan|acoso)|(?:vuelven|siguen|"
+                "sigan|otro <textos>) (?:~3 )?(?:los |las )?(?:demand|denunci|report)[a-z]+|(?:los|las) (?:~2 "
+                ")?denunci[a-z]+",
+                "(?:no|nunca|jamas) (?:~2 )?(?:di|autori[a-z]+|acept[a-z]+|inscrib[a-z]+|suscrib[a-z]+|registr[a-z]+|"
+                "apunt[a-z]+|solicit[a-z]+|pedi|firm[a-z]+) (?:a |para |recibir |que ){0,2}(?:-1 )?(?:esto|estos|"
+                "estas|<textos>|permiso|consentimiento|autorizacion|mi numero|aqui|me|a nada|[.,?]|$)",
+                "(?:vayanse|vete|larguense) (?:a|al|ya|de)|chinga|callense|no joda[ns]?",
+                "bloquead[oa]s?$$|(?:los|las|voy a) (?:~1 )?bloque[a-z]+",
             ),
         ),
         "demasiados": (
             0.45,
             (
-                "(?:demasiad[oa]s|much[oa]s|tant[oa]s|tanto) (?:~1 )?(?:<msg_es>)",
+                "ya estuvo bueno con (?:-1 )?<textos>",
+                "(?:demasiad[oa]s|much[oa]s|tant[oa]s|tanto) (?:-1 )?<textos>(?! (?:sin|en) )",
                 "(?:quien|como|donde) (?:~2 )?(?:dio|consigui[a-z]+|obtuv[a-z]+|sacaron) (?:~1 )?(?:mi|este) numero",
-                "por ?que me (?:~1 )?(?:mandan|escriben|envian|siguen|llaman)",
-                "no quiero (?:mas|nada)(?: [.,]|$)|(?:siguen|sigue) (?:mandando|enviando|escribiendo|molestando)[a-z]*",
-                "(?:es|puro|esto es) spam|que molest[oa]s?(?: [.,]|$)",
+                "por ?que me (?:~1 )?(?:mandan|escriben|envian|siguen)|(?:es|puro) spam|que molest[oa]s?$$",
+                "(?:siguen|sigue) (?:mandando|enviando|escribiendo|molestando)[a-z]*",
             ),
         ),
     }.items()

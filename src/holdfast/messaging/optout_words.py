@@ -11,7 +11,8 @@ STOPS = words(
     # What people write in their place.
     "stopit unsub remove removeme optmeout unsubscribeme nomore arret "
     "alto parar pare paren para basta yabasta cancelar cancela cancele cancelen baja salir detener detenganse detente "
-    "desuscribir desuscribirme desuscribirse suspender eliminar eliminarme borrarme quitarme nomas yano"
+    "desuscribir desuscribirme desuscribirse terminar borrar desactivar suspender eliminar eliminarme "
+    "borrarme quitarme nomas yano"
 )
 STARTS = frozenset({"start", "yes", "unstop"})
 """Twilio's. "Sí" is not among them: Twilio does not know it, and would go on refusing what is sent."""
@@ -56,7 +57,8 @@ _SHORT = {
     "and": "n",
     "with": "w",
     "going to": "gonna",
-    "take": "atke taek tkae",
+    "take": "atke taek tkae tak",
+    "from": "frm fom",
     "list": "lsit",
     "want": "wnat",
     "more": "mroe",
@@ -65,7 +67,7 @@ SHORT = {short: word for word, shorts in _SHORT.items() for short in shorts.spli
 """What people write in place of a word, and slips in words too short to be corrected."""
 
 CORRECTED = words(
-    "stop quit remove delete cancel unsubscribe texting texts message messages messaging sending contact "
+    "again stop quit remove delete cancel unsubscribe texting texts message messages messaging sending contact "
     "contacting number revoke consent permission interested wrong harassment harassing subscribed please anymore "
     "lawyer attorney leave alone calling spamming receive receiving removed enough optout mensajes mensaje numero "
     "equivocado quitenme quiteme borrenme borreme saquenme saqueme dejenme dejen escriban manden envien contacten "
@@ -75,7 +77,8 @@ CORRECTED = words(
 TRUE_WORDS = words(
     "aloe alon alone along atone atop attorneys balling bending calling cancela cancelada cancelado cancelan "
     "cancelar cancelas cancele canceled cancelen canceling cancellation cancelled cancelling cancelo cancels "
-    "cancer chop cleave cleaved clone consents contactan contacte contacted contactes contacts content contents "
+    "cancer chop cleave cleaved clone consents contactan contacto contactos contacte "
+    "contacted contactes contacts content contents "
     "contract contracting cop crop deben deceive dejan dejes deleted deletes drop ending envian envie envies "
     "equivoca equivocada equivocados escribas escriben evoke falling galling heave hoop hop interesan interese "
     "interest lawyers leafy lease least leave leaven leaves left lending live loop lop love lumber mailing mandan "
@@ -88,5 +91,44 @@ TRUE_WORDS = words(
     "text texto textos tip top tops troop uninterested unwrong weave wring wronging wrongs wrung"
 )
 """Words in their own right that are one slip from a corrected one, or nearly."""
+JOINED = {
+    "dont": "do not|dont you ever|dont ever|dont you|dnt",
+    "didnt": "did not",
+    "doesnt": "does not",
+    "isnt": "is not",
+    "arent": "are not",
+    "wasnt": "was not",
+    "havent": "have not",
+    "hasnt": "has not",
+    "cant": "can not",
+    "wont": "will not",
+    "wouldnt": "would not",
+    "shouldnt": "should not|must not",
+    "nolonger": "no longer",
+    "no more": "nomore|no mo",
+    "anymore": "any longer|any more(?= (?:[.,?]|please|thanks))|any more$|nomas",
+    "im": "i am",
+    "thats": "that is",
+    "checkin": "check in(?= (?:texts|messages|reminders)\\b)|check ins",
+    "youre": "you are",
+    "its": "it is",
+    "my number": "(?:1 )?(?:[0-9]{3} )?[0-9]{3} [0-9]{4}|1?[0-9]{10}",
+    "number": "(?:phone|cell|telephone|mobile|cellphone|contact) (?:number|no)|number number",
+    "texts": "text (?:messages|alerts|reminders|messaging)",
+    "text": "text message",
+    "email": "e mail",
+    "emails": "e mails",
+    "followups": "follow ups",
+    "unsubscribe": "un subscribe|un subscribed|de subscribe|take out subscription",
+    "optout": "opt outs",
+    "dnclist": "dnc|(?:dont|not|no|dnc) (?:call|text|contact)? ?(?:list|registry|register)",
+    "waitlist": (
+        "(?:wait|waiting|guest|class|cancellation|standby|invite|player|shopping|seating|volunteer|email|mailing) "
+        "list(?= (?:for|on|at|del?)\\b)|(?:wait|waiting|guest|cancellation|standby|seating) list|lista de (?:espera|"
+        "invitados|precios|compras|asistencia|regalos)"
+    ),
+    "no mas": "no mas porfavor",
+}
+"""What takes the place of words that stand together: made in this order."""
 ALONE_TOO = frozenset({"step", "shop", "top"})
 """Words one slip from "stop" that somebody could send alone."""

@@ -20,3 +20,13 @@ STOP_SECONDS = REGISTRY.add(
     Distribution("text_stop_seconds", "From a stop's arrival until nothing more can go out to the person.")
 )
 TO_REVIEW = REGISTRY.add(Gauge("texts_to_review", "Doubtful texts that nobody has judged yet."))
+TROUBLE = REGISTRY.add(
+    Gauge("texts_trouble", "What is out of line with texts, by kind and whose: a share or a count.", ("kind", "of"))
+)
+TROUBLE_FACTS = REGISTRY.add(
+    Gauge("texts_trouble_facts", "The numbers behind it, and for how many seconds.", ("kind", "of", "fact"))
+)
+FINDINGS = REGISTRY.add(
+    Gauge("audit_findings_open", "Texts that should not have gone out, not settled yet.", ("kind", "severity"))
+)
+AUDITED = REGISTRY.add(Counter("texts_audited", "Texts looked at by the audit, by whose list.", ("list",)))

@@ -226,13 +226,20 @@ async def _held(
     }
     for (stage, lane), lever in whole.items():
         held[stage.name.lower(), lane.label, lever] = depths.get((stage, lane), 0)
-    merchants = {one.merchant_id: one.lever for one in pauses if one.merchant_id is not None}
+    merchants = {
+        (one.merchant_id, stage): one.lever
+        for one in pauses
+        if one.merchant_id is not None
+        for stage in Stage
+        if one.stage in (None, stage)
+    }
     destinations = {one.destination_id: one.lever for one in pauses if one.destination_id is not None}
     if merchants or destinations:
-        for stage, lane, merchant, destination, depth in await store.depths_of(pool, [*merchants], [*destinations]):
-            if (stage, lane) not in whole:
-                lever = merchants[merchant] if merchant is not None else destinations[destination or 0]
-                held[stage.name.lower(), lane.label, lever] += depth
+        ids = sorted({merchant for merchant, _ in merchants})
+        for stage, lane, merchant, destination, depth in await store.depths_of(pool, ids, [*destinations]):
+            by = destinations.get(destination or 0) if merchant is None else merchants.get((merchant, stage))
+            if by is not None and (stage, lane) not in whole:
+                held[stage.name.lower(), lane.label, by] += depth
     return {key: float(depth) for key, depth in held.items() if depth}
 
 

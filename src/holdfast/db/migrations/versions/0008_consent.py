@@ -328,6 +328,27 @@ CREATE INDEX message_live ON message (customer_id) WHERE state IN ('queued', 'se
 ;
 CREATE INDEX message_by_time ON message USING brin (created_at) WITH (autosummarize = on)
 ;
+CREATE INDEX message_by_try ON message (tried_at) WHERE tried_at IS NOT NULL
+;
+CREATE INDEX message_to_suppressed ON message (created_at) WHERE state = 'refused' AND rule = 'suppressed'
+;
+CREATE TABLE text_tally (
+    at          timestamptz NOT NULL,
+    is_day      boolean NOT NULL DEFAULT false,
+    merchant_id bigint NOT NULL,
+    batch_id    bigint NOT NULL,
+    origin      text COLLATE "C" NOT NULL,
+    sent        integer NOT NULL DEFAULT 0,
+    stopped     integer NOT NULL DEFAULT 0,
+    first_stop_at timestamptz,
+    last_stop_at timestamptz,
+    PRIMARY KEY (is_day, at, merchant_id, batch_id, origin)
+)
+;
+COMMENT ON TABLE text_tally IS 'Texts of a quarter of an hour, after a day of a whole day, and how many of those people stopped them within a day'
+;
+COMMENT ON COLUMN text_tally.batch_id IS 'The import that the consent is from, 0: none; origin is then empty unless it came through a form or keyword'
+;
 CREATE TABLE inbound_text (
     sid         text COLLATE "C" PRIMARY KEY,
     merchant_id bigint NOT NULL,
@@ -427,11 +448,21 @@ CREATE TABLE audit_finding (
     sent_at     timestamptz NOT NULL,
     found_at    timestamptz NOT NULL,
     said        text NOT NULL,
+    is_critical boolean NOT NULL,
     settled_at  timestamptz,
     settled_by  text,
     settled_why text,
     UNIQUE (kind, subject)
 )
+;
+CREATE INDEX audit_finding_open ON audit_finding (id) WHERE settled_at IS NULL
+;
+CREATE TABLE audit_mark (
+    account     text COLLATE "C" PRIMARY KEY,
+    compared_until timestamptz NOT NULL
+)
+;
+COMMENT ON TABLE audit_mark IS 'How far Twilio''s list of texts of an account was compared with ours'
 ;
 COMMENT ON TABLE audit_finding IS 'Texts that should not have gone out: subject is Twilio''s sid of the text, or message:ID'
 ;

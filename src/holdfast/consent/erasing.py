@@ -1,0 +1,92 @@
+"""Forgets a person: what is personal goes, the block stays, and the number is kept as a keyed hash to be known again.
+
+`messaging.erasing` does the whole of it: the block, what waits to be sent, and this.
+
+Sources: GDPR articles 17 and 21(3); 47 CFR 64.1200(d)(6), by which a do-not-call request is to be kept
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from holdfast.consent import customers
+from holdfast.consent import erasing_store as store
+from holdfast.consent.keys import PhoneKey
+from holdfast.consent.model import ConsentError, KeyMissingError, RefusedError
+from holdfast.db.pool import Connection, Pool
+
+PAGE = 2000
+"""Events that are looked through at once."""
+OUT_OF_REACH = (
+    "the logs of incidents, which are append-only",
+    "files that were exported, and files that were imported",
+    "what merchants and Twilio were sent, or keep themselves",
+    "backups of the database",
+)
+"""Where the number may still be, for whoever answers the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """`counts`: rows that were blanked or deleted, by what they are. `id` None: done before, looked through again."""
+
+    id: int | None
+    customer_id: int
+    suppression_id: int | None
+    cancelled: int
+    counts: Mapping[str, int]
+
+
+async def hold(db: Connection, key: PhoneKey) -> None:
+    """This is the key that numbers are hashed with from now on. Raises KeyMissingError where it is another already."""
+    if key.fingerprint is None:
+        raise KeyMissingError("a key is needed before anybody is erased")
+    await store.hold_key(db, key.fingerprint)
+    await customers.check_key(db, key)
+
+
+async def begin(db: Connection, customer_id: int) -> None:
+    """Nobody else writes of them until the transaction ends. Raises RefusedError where they are erased already."""
+    await customers.lock(db, [customer_id])
+    if not await store.lock(db, customer_id):
+        raise RefusedError(f"customer {customer_id} was erased already")
+
+
+async def forget(db: Connection, customer_id: int, phone: str, key: PhoneKey, now: datetime) -> dict[str, int]:
+    """All but raw events, in the caller's transaction, after `begin` and after the ledger's last row of them."""
+    digest = key.of(phone)
+    if digest is None:
+        raise KeyMissingError("a key is needed before anybody is erased")
+    return await store.forget(db, customer_id, phone, digest, now)
+
+
+async def record(
+    db: Connection, customer_id: int, counts: Mapping[str, int], *, actor: str, why: str, now: datetime, phone: str
+) -> int:
+    """That they were erased; `why` without the number."""
+    reason = why.replace(phone, store.ERASED)
+    return await store.note(db, customer_id, at=now, actor=actor, reason=reason, counts=json.dumps(counts))
+
+
+async def sweep(pool: Pool, phone: str, progress: Callable[[int], None] = lambda _seq: None) -> int:
+    """Blank raw callbacks and our own news that hold the number, and answers of the API; how many there were.
+
+    Body and headers become `{}`; id, type and times stay, so that what was counted stays counted. Stripe's events are
+    not looked at: they are the merchants' accounts. In pages, each on its own: after a crash it is done again.
+    """
+    after, blanked = 0, await store.blank_answers(pool, phone)
+    while True:
+        last, found = await store.blank_events(pool, phone, after, PAGE)
+        blanked += found
+        if last is None:
+            return blanked
+        after = last
+        progress(after)
+
+
+def checked_why(why: str) -> str:
+    """Raises ConsentError."""
+    if not why.strip() or len(why) > 1000:
+        raise ConsentError("say in 1 to 1000 characters why the person is erased, such as the request and its date")
+    return why.strip()

@@ -1,0 +1,145 @@
+"""What holds, now and as of a time; by which texts are decided, and by which people are told, is the same."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holdfast.consent import customers, history, ledger, store, suppressing
+from holdfast.consent.model import Block, Entry
+from tests.messaging.texts import ANN, KEY, NOON, grant, stop, town
+
+DAY = timedelta(days=1)
+PHONES = (f"+1415{n:07}" for n in count(5550000))
+
+ENTRIES = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "action": st.just("grant"),
+            "merchant_id": st.sampled_from((1, 2)),
+            "purpose": st.sampled_from(history.PURPOSES),
+            "channel": st.sampled_from(("text", "call")),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "action": st.just("revoke"),
+            "merchant_id": st.sampled_from((0, 1, 2)),
+            "purpose": st.sampled_from((*history.PURPOSES, "all")),
+            "channel": st.sampled_from(("text", "call", "all")),
+        }
+    ),
+)
+HISTORIES = st.lists(st.tuples(ENTRIES, st.integers(0, 5)), max_size=8)
+
+
+async def by_sql(pool: Any, customer_id: int, merchant: int, purpose: str, at: datetime) -> int | None:
+    found: int | None = await pool.fetchval(
+        f"""
+        SELECT seq FROM consent
+        WHERE customer_id = $1 AND {store.APPLYING.format(merchant="$2::bigint", purpose="$3::text")} AND given_at <= $4
+        ORDER BY {store.LATEST} LIMIT 1
+        """,
+        customer_id,
+        merchant,
+        purpose,
+        at,
+    )
+    return found
+
+
+async def append(pool: Any, entries: list[tuple[dict[str, Any], int]]) -> int:
+    phone = next(PHONES)
+    async with pool.acquire() as db, db.transaction():
+        person = (await customers.ensure(db, [phone], KEY, NOON))[phone]
+        rows = [Entry(person.id, source="website", given_at=NOON + n * DAY, actor="x", **e) for e, n in entries]
+        await ledger.append(db, rows, NOON)
+    return person.id
+
+
+@pytest.mark.usefixtures("any_server")
+def test_python_and_sql_decide_the_same_and_the_order_of_writing_does_not_matter(database_url):
+    async def check(entries: list[tuple[dict[str, Any], int]], again: list[tuple[dict[str, Any], int]], day: int):
+        # A loop of its own: hypothesis calls from without one.
+        pool = await store_pool(database_url)
+        try:
+            at = NOON + day * DAY
+            one, other = await append(pool, entries), await append(pool, again)
+            rows, others = await ledger.history(pool, one), await ledger.history(pool, other)
+            for merchant in (1, 2):
+                for purpose in history.PURPOSES:
+                    row = ledger.holding(rows, merchant, purpose, at=at)
+                    assert (row.seq if row else None) == await by_sql(pool, one, merchant, purpose, at)
+                    same = ledger.holding(others, merchant, purpose, at=at)
+                    assert (row and (row.action, row.given_at)) == (same and (same.action, same.given_at))
+        finally:
+            pool.terminate()
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def run(data: st.DataObject) -> None:
+        entries = data.draw(HISTORIES)
+        again = data.draw(st.permutations(entries))
+        asyncio.run(check(entries, list(again), data.draw(st.integers(-1, 6))))
+
+    run()
+
+
+async def store_pool(url: str) -> Any:
+    from holdfast.db.pool import create_pool
+
+    return await create_pool(url, size=1, name="tests")
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_what_had_happened_and_what_was_known_are_two_questions(pool):
+    merchant = (await town(pool)).bakery
+    await grant(pool, merchant, ANN, NOON - 10 * DAY)
+    async with pool.acquire() as db, db.transaction():  # a stop on paper that was written down four days later
+        person = (await customers.find(db, [ANN], KEY))[ANN]
+        entry = Entry(person.id, merchant, "revoke", "all", "offline", NOON - 5 * DAY, "kim", channel="all")
+        await ledger.append(db, [entry], NOON - DAY)
+
+    async def said(at: datetime, sense: history.Sense) -> str:
+        found = await history.standings(pool, person.id, as_of=at, sense=sense)
+        return found[2][0].consent if found[2] else "none"
+
+    assert [await said(NOON - n * DAY, "happened") for n in (11, 6, 5, 0)] == ["none", "granted", "revoked", "revoked"]
+    assert [await said(NOON - n * DAY, "known") for n in (11, 6, 2, 1)] == ["none", "granted", "granted", "revoked"]
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_blocks_are_told_as_of_a_time_too(pool):
+    found = await town(pool)
+    await grant(pool, found.bakery, ANN)
+    await grant(pool, found.garage, ANN)
+    stopped = await stop(pool, 0, ANN, NOON, reason="complaint")
+    async with pool.acquire() as db, db.transaction():
+        await suppressing.resubscribe(
+            db, stopped.customer_id, found.bakery, "opt-in-message", NOON + 2 * DAY, actor="person", why="START",
+            purposes=[("informational", None)],
+        )  # fmt: skip
+
+    async def blocked(days: int) -> list[bool]:
+        at = NOON + days * DAY
+        standings = (await history.standings(pool, stopped.customer_id, as_of=at))[2]
+        return [bool(one.blocks) for one in standings if one.purpose == "informational"]
+
+    assert [await blocked(n) for n in (-1, 1, 3)] == [[False, False], [True, True], [False, True]]
+    now = (await history.standings(pool, stopped.customer_id))[2]
+    assert [(one.merchant_id, one.purpose) for one in now if one.may_text] == [(found.bakery, "informational")]
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_nobody_is_blocked_at_a_merchant_by_anothers_block(pool):
+    found = await town(pool)
+    await grant(pool, found.bakery, ANN)
+    async with pool.acquire() as db, db.transaction():
+        person = (await customers.find(db, [ANN], KEY))[ANN]
+        await suppressing.suppress(db, [Block(person.id, found.garage, "operator", "cli", "kim")], datetime.now(UTC))
+    _, _, standings = await history.standings(pool, person.id, merchant_id=found.bakery)
+    assert all(not one.blocks for one in standings)
