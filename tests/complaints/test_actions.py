@@ -143,7 +143,9 @@ async def test_the_block_is_evidence_and_is_made_again_if_somebody_lifted_it(poo
     first = await actions.suppress.run(run)
     assert first.said == "1 person blocked for every merchant as they complained; 0 texts that waited cancelled"
     async with pool.acquire() as db, db.transaction():
-        await suppressing.lift(db, filed.complaint.suppression_id, actor="eve", why="oops", now=NOON)
+        await suppressing.lift(
+            db, filed.complaint.suppression_id, actor="eve", why="it was taken for another number by mistake", now=NOON
+        )
     again = await actions.suppress.run(run)
     assert "again after the block had been lifted" in again.said
     assert (await ask(pool, place.bakery, ANN, now=NOON + MINUTE)).rule == "suppressed"
