@@ -84,7 +84,7 @@ async def consent_status(run: Run) -> Outcome:
         return NotApplicable(NOBODY)
     said, evidence = [], []
     for one in found[:SHOWN]:
-        seen = await view.read(run.pool, one, run.now)
+        seen = await view.of_person(run.pool, one, run.now)
         said.append(f"complaint {one.id}: {consents_said(seen)}")
         evidence.append({"complaint": one.id, "consents": view.document(seen)["consents"]} | _without(seen))
     return Done("; ".join(said), {"complaints": [_plain(item) for item in evidence]})
@@ -125,7 +125,7 @@ async def earlier_stops(run: Run) -> Outcome:
         return NotApplicable(NOBODY)
     said, evidence = [], []
     for one in found[:SHOWN]:
-        seen = await view.read(run.pool, one, run.now)
+        seen = await view.of_person(run.pool, one, run.now)
         wishes = [block for block in seen.earlier_blocks if block.reason in ("opt_out", "doubtful", "complaint")]
         firsts = [row["received_at"] for row in seen.stops] + [block.made_at for block in wishes]
         if not firsts:
@@ -309,7 +309,7 @@ async def answered(run: Run) -> Outcome:
 # Compliance
 
 
-@action("complaints.notify_compliance")
+@action("complaints.notify_compliance", patience=timedelta(minutes=3))
 async def notify_compliance(run: Run) -> Outcome:
     """Tell compliance of each complaint, once: whose texts, on what consent, and who else came the same way."""
     found = await of(run)

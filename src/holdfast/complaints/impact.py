@@ -46,7 +46,7 @@ async def impact(pool: Pool, incident: Incident, now: datetime) -> ComplaintImpa
     times = [(one, one.answered_at) for one in found if one.answered_at is not None]
     without = 0
     for one in found:
-        without += len((await view.read(pool, one, now)).without_consent)
+        without += len((await view.of_person(pool, one, now)).without_consent)
     ways = await cohort.ways(pool, found)
     keys = await merchants.keys(pool, [way.origin.merchant_id for way in ways])
     held, kept = await view_store.ever_held(pool, incident.id)
