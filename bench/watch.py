@@ -1,9 +1,9 @@
 """`health_watch` on labelled traces, beside the static rules that one would write for Prometheus, on the same frames.
 
 Thirty normal days of six businesses of all sizes, each after a day of warm-up that is not judged, 108 faults of six
-more, and 72 faults of the calls of six others (`bench.traces`). How soon is a fault noticed, how often is somebody
-called for nothing, and does the first alert name the right runbook (`bench.verdict`)? Nothing here knows the detectors;
-`--seeds tuning` gives other traces than those of the figures, for who turns their knobs.
+more, 72 faults of the calls of six others, and 72 of consent of six more (`bench.traces`). How soon is a fault noticed,
+how often is somebody called for nothing, and does the first alert name the right runbook (`bench.verdict`)? Nothing
+here knows the detectors; `--seeds tuning` gives other traces than those of the figures, for who turns their knobs.
 """
 
 import math
@@ -18,14 +18,14 @@ from typing import Any, Protocol
 
 from bench.harness import say
 from bench.static_rules import StaticRules
-from bench.traces import CALL_CAUSES, CAUSES, Trace, faulty, faulty_calls, normal
+from bench.traces import CALL_CAUSES, CAUSES, TEXT_CAUSES, Trace, faulty, faulty_calls, faulty_texts, normal
 from bench.traces.measures import TICK
 from bench.verdict import Found, Recorder, Verdict, judge
 from holdfast.signals.frame import Frame
 from holdfast.watch.model import Alert
 
 SEEDS = {"tuning": 1000, "held-out": 52_000}
-"""Where each range begins: six for normal days, six with faults, six with faults of calls."""
+"""Where each range begins: six for normal days, six with faults, six with faults of calls, six of consent."""
 BUSINESSES = 6
 LATE = 180.0
 """Seconds after which a finding is worth a line on stderr."""
@@ -40,14 +40,17 @@ class Rules(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """One trace to play: its seed, and either normal days or a number of faults, of calls or of the rest."""
+    """One trace to play: its seed, and either normal days or a number of faults, of calls, texts or the rest."""
 
     seed: int
     days: float = 0.0
     faults: int = 0
     of_calls: bool = False
+    of_texts: bool = False
 
     def trace(self) -> Trace:
+        if self.of_texts:
+            return faulty_texts(self.seed, self.faults)
         if self.of_calls:
             return faulty_calls(self.seed, self.faults)
         return faulty(self.seed, self.faults) if self.faults else normal(self.seed, self.days)
@@ -88,9 +91,17 @@ def _plays(first: int, *, quick: bool) -> list[Play]:
     """The long ones first, so that the cores end together."""
     if quick:
         some = [Play(first + 7 + 3 * n, faults=7) for n in (0, 1)]
-        return [Play(first + 1, days=1), Play(first + 4, days=1), *some, Play(first + 16, faults=6, of_calls=True)]
+        texts = Play(first + 22, faults=7, of_texts=True)
+        return [
+            Play(first + 1, days=1),
+            Play(first + 4, days=1),
+            *some,
+            Play(first + 16, faults=6, of_calls=True),
+            texts,
+        ]
     days = [Play(first + number, days=5) for number in range(BUSINESSES)]
     calls = [Play(first + 2 * BUSINESSES + number, faults=12, of_calls=True) for number in range(BUSINESSES)]
+    calls += [Play(first + 3 * BUSINESSES + number, faults=12, of_texts=True) for number in range(BUSINESSES)]
     return calls + days + [Play(first + BUSINESSES + number, faults=18) for number in range(BUSINESSES)]
 
 
@@ -186,7 +197,7 @@ def _share(part: int, whole: int) -> float | None:
 def _tell(name: str, found: Sequence[Found], false: Counter[str], days: float) -> None:
     heads = f"{'faults':>7}{'missed':>7}{'median s':>9}{'p95 s':>8}{'runbook':>9}{'cause':>7}{'others':>8}"
     say(f"\n{name}\n{'cause':<12}{heads}")
-    for cause in (*CAUSES, *CALL_CAUSES, "all"):
+    for cause in (*CAUSES, *CALL_CAUSES, *TEXT_CAUSES, "all"):
         these = [one for one in found if cause in (one.label.cause, "all")]
         seen = [one for one in these if one.after is not None]
         if not these:

@@ -6,6 +6,7 @@ normal, `faults` for what is not, and `trace` for how the two are laid out in ti
 
 from bench.traces.call_faults import CALL_CAUSES
 from bench.traces.faults import CAUSES, Label
-from bench.traces.trace import Trace, faulty, faulty_calls, normal
+from bench.traces.text_faults import TEXT_CAUSES
+from bench.traces.trace import Trace, faulty, faulty_calls, faulty_texts, normal
 
-__all__ = ["CALL_CAUSES", "CAUSES", "Label", "Trace", "faulty", "faulty_calls", "normal"]
+__all__ = ["CALL_CAUSES", "CAUSES", "TEXT_CAUSES", "Label", "Trace", "faulty", "faulty_calls", "faulty_texts", "normal"]

@@ -36,6 +36,29 @@ class CallConditions:
 
 
 @dataclass(slots=True)
+class TextConditions:
+    """The same, of texts. Rates are texts a second."""
+
+    batch_rate: float = 0.0
+    """Of a campaign to an import of people who never agreed …"""
+    merchant_rate: float = 0.0
+    """… or of one that is not what people agreed to, however they came in."""
+    stop_share: float = 0.0
+    """… and how many of these people stop it."""
+    form_rate: float = 0.0
+    complaints: int = 0
+    """Complaints that have been filed and not answered."""
+    due: float = 3600.0
+    """Seconds until the first of them is due."""
+    bypass_rate: float = 0.0
+    """Texts around the gate."""
+    keyword_rate: float = 0.0
+    """Keywords that two machines send each other."""
+    tries_rate: float = 0.0
+    """Texts to people who stopped, of a merchant that does not take it over."""
+
+
+@dataclass(slots=True)
 class Conditions:
     """Shares are 0 to 1, rates a second, times seconds; `_x` is a factor."""
 
@@ -97,6 +120,7 @@ class Conditions:
     page: int = 0
     """0 well, 1 warning, 2 failed: Stripe's API and status page as our probes see them."""
     calls: CallConditions = field(default_factory=CallConditions)
+    texts: TextConditions = field(default_factory=TextConditions)
 
 
 Effect = Callable[[Conditions, float, float], None]

@@ -18,6 +18,10 @@ from bench.traces.measures import TICK
 from bench.traces.phones import Phones
 from bench.traces.phones import drawn as drawn_phones
 from bench.traces.plant import Plant
+from bench.traces.text_faults import TEXT_CAUSES, by_day
+from bench.traces.text_faults import planned as planned_text_fault
+from bench.traces.texting import Texting
+from bench.traces.texting import drawn as drawn_texters
 from holdfast.signals.buckets import Data, Levels, Spreads
 from holdfast.signals.frame import Frame
 
@@ -45,6 +49,7 @@ class Trace:
         rng = Random(self.seed * 7919 + 1)
         plant, teller = Plant(rng, self.business), Teller(rng, self.business)
         calling = Calling(Random(self.seed * 7919 + 3), self.phones)
+        texting = Texting(Random(self.seed * 7919 + 5), drawn_texters(self.seed))
         api = 0
         quiet, coming = Conditions(), list(reversed(self.happenings))
         going: list[Happening] = []
@@ -68,7 +73,8 @@ class Trace:
             frame = teller.frame(at, plant.tick(now, at, conditions), conditions)
             if number % 3 == 0:
                 api = conditions.calls.api  # it is asked every 15 s
-            yield _with_calls(frame, calling.tick(at, conditions), api, conditions.calls.page)
+            told = calling.tick(at, conditions) | texting.tick(at, conditions)
+            yield _with_calls(frame, told, api, conditions.calls.page)
 
 
 def normal(seed: int, days: float, warm_up: float = WARM_UP) -> Trace:
@@ -121,6 +127,26 @@ def faulty_calls(seed: int, faults: int = 12, warm_up: float = WARM_UP) -> Trace
     labels, happenings, at = [], [], warm_up
     for cause in causes[:faults]:
         label, happening = planned_call_fault(rng, phones, cause, busy(rng, phones, at))
+        labels.append(label)
+        happenings.append(happening)
+        at = label.end + rng.uniform(*HEALTHY)
+    happenings += life(rng, business, at / DAY, holidays=False)
+    happenings += call_life(Random(seed * 31 + 7), phones, at / DAY)
+    happenings.sort(key=lambda one: one.begin)
+    return Trace(seed, business, start, at, warm_up, tuple(labels), tuple(happenings), phones)
+
+
+def faulty_texts(seed: int, faults: int = 12, warm_up: float = WARM_UP) -> Trace:
+    """So many faults of consent, one at a time and by day. With 12, as often as `TEXT_CAUSES` says."""
+    rng = Random(seed)
+    business, phones = drawn(rng, seed), drawn_phones(seed)
+    start = _MONDAY + timedelta(days=rng.randrange(7))
+    causes = [cause for cause, often in TEXT_CAUSES.items() for _ in range(often)]
+    causes *= -(-faults // len(causes))
+    rng.shuffle(causes)
+    labels, happenings, at = [], [], warm_up
+    for cause in causes[:faults]:
+        label, happening = planned_text_fault(rng, cause, by_day(rng, at))
         labels.append(label)
         happenings.append(happening)
         at = label.end + rng.uniform(*HEALTHY)

@@ -9,6 +9,7 @@ from holdfast.db.pool import Pool
 from holdfast.delivery import store as deliveries
 from holdfast.inbox import store as inbox
 from holdfast.merchants import store as merchants
+from holdfast.messaging import texts_store as texts
 from holdfast.queue import store as queue
 from holdfast.voice import call_store as calls
 from holdfast.watch import store as watch
@@ -20,7 +21,9 @@ BATCH = 2000
 
 
 async def prune(pool: Pool, days: int, now: datetime | None = None) -> int:
-    """One bite: up to `BATCH` rows of each kind that are older than `days`. Returns how many went; 0 when all is done.
+    """One bite: up to `BATCH` rows of each kind that are older than `days`; of texts only the words go.
+
+    Returns how many went; 0 when all is done.
 
     One process at a time does it; for the others there is nothing to do.
     """
@@ -35,6 +38,7 @@ async def prune(pool: Pool, days: int, now: datetime | None = None) -> int:
             "duplicates": await inbox.prune_duplicates(connection, before, BATCH),
             "mailboxes": await merchants.prune_mailboxes(connection, BATCH),
             "calls": await calls.prune(connection, before, BATCH),
+            "words_of_texts": await texts.blank_bodies(connection, before, BATCH),
             "alerts": await watch.prune(connection, before, BATCH),
         }
     if any(gone.values()):

@@ -42,7 +42,6 @@ from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.messaging import reviews
 from holdfast.messaging.consent_page import ConsentPage
-from holdfast.messaging.model import UnknownError
 from holdfast.payments import signals as payments_signals
 from holdfast.queue import service as queue
 from holdfast.queue.channels import ROUTE
@@ -143,7 +142,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         )
         api = ApiDoor(settings, general, open_desk)
         status = PublicStatus(settings, general, prepared)
-        texts = MessagesDoor(settings, pools["texts"], general, catalogue, _no_template)
+        texts = MessagesDoor(settings, pools["texts"], general, catalogue)
         from_people = Inbound(settings, pools["texts"], calls.requests, calls.line)
         hooks = {"/hooks/stripe": stripe, TEXTS: texts, **calls.hooks, **from_people.hooks}
         app = Doors(hooks, _rest(general, totals, box, health.board, api, public=_public(status, general)))
@@ -315,7 +314,3 @@ def _rest(
     )
     rest.router.redirect_slashes = False
     return rest
-
-
-async def _no_template(_merchant: int, name: str, _variables: Mapping[str, str]) -> str:
-    raise UnknownError(f"there is no template {name[:80]!r}")

@@ -38,7 +38,6 @@ from holdfast.signals.system import System
 from holdfast.text_watch import TextWatch
 from holdfast.twilio import store as twilio_accounts
 from holdfast.twilio.client import TwilioClient
-from holdfast.twilio.model import Account
 from holdfast.voice import returning
 
 if TYPE_CHECKING:
@@ -54,6 +53,8 @@ ADAPTS = True
 """Whether the number of routers at work follows how the store takes it, below the lever."""
 FULL = 200
 """Events in a batch from which on its time says how busy the store is."""
+ACCOUNTS_EVERY = 60.0
+"""Seconds between looks at Twilio's subaccounts."""
 POLL = 1.0
 """Seconds between looks at the queue when nobody says that there is work."""
 
@@ -131,7 +132,7 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             others.run(),
             listener.run(),
             repeat("settle_deliveries", deliverer.settle, every=POLL, stop=never, wake=deliverer.ended),
-            texts.settling(never),
+            texts.beside(never),
             repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned),
             repeat("expire_levers", partial(expire, general), every=EVERY, stop=stop),
             repeat(
@@ -224,20 +225,33 @@ class _Routers:
 class _Texts:
     """The sending of texts, where Twilio is set up: nothing where it is not, and what is queued waits."""
 
-    def __init__(self, sender: TextSender | None) -> None:
-        self._sender = sender
-        self._wake = sender.progress if sender is not None else asyncio.Event()
+    def __init__(self, pool: Pool, client: TwilioClient | None, settings: Settings, levers: Levers) -> None:
+        """The pool is that of deliveries: a leave to send has to be on disk before anything is sent by it."""
+        self._pool = pool
+        self._client = client
+        self._sender = TextSender(pool, client, settings.public, levers=levers) if client is not None else None
 
     def wake(self) -> None:
-        self._wake.set()
+        if self._sender is not None:
+            self._sender.progress.set()
 
     async def sending(self, stop: asyncio.Event) -> None:
         if self._sender is not None:
-            await repeat("text_sender", self._sender.tick, every=POLL, stop=stop, wake=self._wake, pause=0.003)
+            wake = self._sender.progress
+            await repeat("text_sender", self._sender.tick, every=POLL, stop=stop, wake=wake, pause=0.003)
 
-    async def settling(self, stop: asyncio.Event) -> None:
+    async def beside(self, stop: asyncio.Event) -> None:
+        """What goes on beside it, and until all is written down."""
         if self._sender is not None:
-            await repeat("settle_texts", self._sender.settle, every=POLL, stop=stop, wake=self._sender.ended)
+            await asyncio.gather(
+                repeat("settle_texts", self._sender.settle, every=POLL, stop=stop, wake=self._sender.ended),
+                repeat("know_accounts", self._know, every=ACCOUNTS_EVERY, stop=stop),
+            )
+
+    async def _know(self) -> None:
+        """Subaccounts come and their tokens change; until they are known, the main account's token opens them too."""
+        assert self._client is not None
+        self._client.know(await twilio_accounts.accounts(self._pool))
 
     async def drain(self, patience: float) -> None:
         if self._sender is not None:
@@ -254,15 +268,11 @@ async def _stripe(settings: Settings, stack: AsyncExitStack) -> "StripeReader | 
 
 
 async def _texts(settings: Settings, pool: Pool, levers: Levers, stack: AsyncExitStack) -> _Texts:
-    """The pool is that of deliveries: a leave to send has to be on disk before anything is sent by it."""
     if settings.twilio_account_sid is None or settings.twilio_auth_token is None:
         log.info("worker.no_texts", reason="HOLDFAST_TWILIO_ACCOUNT_SID and HOLDFAST_TWILIO_AUTH_TOKEN are not set")
-        return _Texts(None)
-    accounts: list[Account] = []
-    with suppress(*AWAY):  # then the main account's token opens them, too
-        accounts = await twilio_accounts.accounts(pool)
-    client = await stack.enter_async_context(TwilioClient.of(settings, accounts, tries=2))
-    return _Texts(TextSender(pool, client, settings.public, levers=levers))
+        return _Texts(pool, None, settings, levers)
+    client = await stack.enter_async_context(TwilioClient.of(settings, tries=2))
+    return _Texts(pool, client, settings, levers)
 
 
 async def _senders(settings: Settings, stack: AsyncExitStack) -> dict[Kind, Sender]:

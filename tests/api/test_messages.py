@@ -11,18 +11,11 @@ from holdfast.api.messages import MessagesDoor
 from holdfast.config import Settings
 from holdfast.db.pool import create_pool
 from holdfast.merchants.catalogue import Catalogue
-from holdfast.messaging.model import UnknownError
 from tests.api.conftest import TOKEN
 from tests.api.test_door import problem
 from tests.messaging.texts import ANN, BAKERY, GARAGE, Town, grant, stop, town
 
 TEXT = {"merchant": "bakery", "to": ANN, "purpose": "informational", "body": "Your bread is ready."}
-
-
-async def rendered(_merchant: int, name: str, variables: Any) -> str:
-    if name != "ready":
-        raise UnknownError(f"there is no template {name!r}")
-    return f"{variables['what']} is ready."
 
 
 @pytest.fixture
@@ -45,7 +38,7 @@ class client:  # noqa: N801 - reads as what it gives
     async def __aenter__(self) -> httpx.AsyncClient:
         catalogue = Catalogue()
         await catalogue.refresh(self._known)
-        door = MessagesDoor(Settings(api_token=TOKEN), self._pool, self._pool, catalogue, rendered)
+        door = MessagesDoor(Settings(api_token=TOKEN), self._pool, self._pool, catalogue)
         self._tasks = [asyncio.ensure_future(loop) for loop in door.loops(lambda loop: loop)]
         headers = {"authorization": f"Bearer {self._token}"} if self._token is not None else {}
         self._client = httpx.AsyncClient(
@@ -107,6 +100,9 @@ async def test_a_refusal_asked_for_again_is_the_same_refusal_even_after_consent(
 
 async def test_a_template_is_filled_in(texts, pool, merchants):
     await grant(pool, merchants.bakery, ANN)
+    await pool.execute(
+        "INSERT INTO text_template (merchant_id, name, body, changed_by) VALUES (0, 'ready', '{what} is ready.', 'ann')"
+    )
     asked = {**TEXT, "template": "ready", "variables": {"what": "Cake"}}
     del asked["body"]
     said = (await texts.post("/v1/messages", json=asked)).json()

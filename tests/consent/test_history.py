@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from holdfast.consent import customers, history, ledger, store, suppressing
 from holdfast.consent.model import Block, Entry
+from holdfast.db.pool import create_pool
 from tests.messaging.texts import ANN, KEY, NOON, grant, stop, town
 
 DAY = timedelta(days=1)
@@ -23,6 +24,16 @@ ENTRIES = st.one_of(
             "merchant_id": st.sampled_from((1, 2)),
             "purpose": st.sampled_from(history.PURPOSES),
             "channel": st.sampled_from(("text", "call")),
+            "batch_id": st.sampled_from((None, 1, 2)),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "action": st.just("revoke"),
+            "source": st.just("import-undone"),
+            "merchant_id": st.sampled_from((1, 2)),
+            "purpose": st.sampled_from(history.PURPOSES),
+            "batch_id": st.sampled_from((1, 2)),
         }
     ),
     st.fixed_dictionaries(
@@ -34,6 +45,7 @@ ENTRIES = st.one_of(
         }
     ),
 )
+Said = list[tuple[dict[str, Any], int]]
 HISTORIES = st.lists(st.tuples(ENTRIES, st.integers(0, 5)), max_size=8)
 
 
@@ -52,47 +64,43 @@ async def by_sql(pool: Any, customer_id: int, merchant: int, purpose: str, at: d
     return found
 
 
-async def append(pool: Any, entries: list[tuple[dict[str, Any], int]]) -> int:
+async def append(pool: Any, entries: Said) -> int:
     phone = next(PHONES)
     async with pool.acquire() as db, db.transaction():
         person = (await customers.ensure(db, [phone], KEY, NOON))[phone]
-        rows = [Entry(person.id, source="website", given_at=NOON + n * DAY, actor="x", **e) for e, n in entries]
+        rows = [
+            Entry(person.id, given_at=NOON + n * DAY, actor="x", batch_row=n, **{"source": "website", **e})
+            for e, n in entries
+        ]
         await ledger.append(db, rows, NOON)
     return person.id
 
 
 @pytest.mark.usefixtures("any_server")
 def test_python_and_sql_decide_the_same_and_the_order_of_writing_does_not_matter(database_url):
-    async def check(entries: list[tuple[dict[str, Any], int]], again: list[tuple[dict[str, Any], int]], day: int):
-        # A loop of its own: hypothesis calls from without one.
-        pool = await store_pool(database_url)
-        try:
-            at = NOON + day * DAY
-            one, other = await append(pool, entries), await append(pool, again)
-            rows, others = await ledger.history(pool, one), await ledger.history(pool, other)
-            for merchant in (1, 2):
-                for purpose in history.PURPOSES:
-                    row = ledger.holding(rows, merchant, purpose, at=at)
-                    assert (row.seq if row else None) == await by_sql(pool, one, merchant, purpose, at)
-                    same = ledger.holding(others, merchant, purpose, at=at)
-                    assert (row and (row.action, row.given_at)) == (same and (same.action, same.given_at))
-        finally:
-            pool.terminate()
+    with asyncio.Runner() as runner:  # hypothesis calls from without a loop
+        pool = runner.run(create_pool(database_url, size=1, name="tests"))
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.data())
-    def run(data: st.DataObject) -> None:
-        entries = data.draw(HISTORIES)
-        again = data.draw(st.permutations(entries))
-        asyncio.run(check(entries, list(again), data.draw(st.integers(-1, 6))))
+        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(st.data())
+        def check(data: st.DataObject) -> None:
+            entries = data.draw(HISTORIES)
+            again = data.draw(st.permutations(entries))
+            runner.run(compare(pool, entries, list(again), NOON + data.draw(st.integers(-1, 6)) * DAY))
 
-    run()
+        check()
+        pool.terminate()
 
 
-async def store_pool(url: str) -> Any:
-    from holdfast.db.pool import create_pool
-
-    return await create_pool(url, size=1, name="tests")
+async def compare(pool: Any, entries: Said, again: Said, at: datetime) -> None:
+    one, other = await append(pool, entries), await append(pool, again)
+    rows, others = await ledger.history(pool, one), await ledger.history(pool, other)
+    for merchant in (1, 2):
+        for purpose in history.PURPOSES:
+            row = ledger.holding(rows, merchant, purpose, at=at)
+            assert (row.seq if row else None) == await by_sql(pool, one, merchant, purpose, at)
+            same = ledger.holding(others, merchant, purpose, at=at)
+            assert (row and (row.action, row.given_at)) == (same and (same.action, same.given_at))
 
 
 @pytest.mark.usefixtures("any_server")

@@ -16,6 +16,8 @@ from holdfast.inbox import store as inbox
 from holdfast.inbox.model import parse_stripe
 from holdfast.queue import service as queue
 from tests.inbox.events import body, event
+from tests.messaging.sent import text
+from tests.messaging.texts import ANN, grant, town
 from tests.processes import running
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -79,9 +81,9 @@ async def test_a_status_page_that_cannot_be_read_is_unknown(emulated, session):
     away = StripeProbe(session, emulated.url, None, "http://127.0.0.1:9/summary.json")
     (found,) = await away.status_page()
     assert found.status == "unknown"
-    for text in (b"<html>", b"[]", b'{"status": {"indicator": "odd"}}', b'{"status": null}', b'{"components": [1]}'):
+    for said in (b"<html>", b"[]", b'{"status": {"indicator": "odd"}}', b'{"status": null}', b'{"components": [1]}'):
         with pytest.raises(ValueError, match=r"status page|indicator"):
-            read_status_page(text)
+            read_status_page(said)
 
 
 async def test_event_lag_is_the_median_of_what_came_lately(pool):
@@ -166,3 +168,32 @@ async def test_with_the_database_away_the_report_still_answers_and_says_so():
     assert (status, document["status"]) == (503, "fail")
     assert document["checks"]["database:roundTrip"][0]["status"] == "fail"
     assert document["checks"]["inbox:ready"][0]["status"] == "fail"
+
+
+async def test_texts_are_well_when_there_are_none_and_ill_when_they_fail(pool):
+    found = {one.key: one for one in await probes.texts(pool, NOW)}
+    assert {one.status for one in found.values()} == {"pass"}
+    assert found.keys() >= {"messaging:oldestAge.critical", "messaging:failedRatio", "messaging:unreviewed"}
+    merchant = (await town(pool)).bakery
+    await grant(pool, merchant, ANN, NOW - timedelta(days=1))
+    for _ in range(10):
+        await text(pool, merchant, ANN, NOW)
+    await pool.execute("UPDATE message SET state = 'failed', error_code = 30001 WHERE id % 5 <> 0")
+    (failed,) = [one for one in await probes.texts(pool, NOW) if one.key == "messaging:failedRatio"]
+    assert (failed.status, failed.observed) == ("fail", 0.8)
+    assert failed.output.startswith("8 of 10 texts")
+
+
+async def test_texts_that_a_lever_keeps_back_are_no_failure(pool):
+    queue.OLDEST.set(9999.0, "send", "critical")
+    try:
+        (waits,) = [one for one in await probes.texts(pool, NOW) if one.what == "oldestAge.critical"]
+        assert waits.status == "fail"
+        await pool.execute(
+            "INSERT INTO lever (name, target, value, actor, reason, set_at) "
+            "VALUES ('messaging.texts', '', to_jsonb('hold'::text), 'ann', 'test', now())"
+        )
+        (waits,) = [one for one in await probes.texts(pool, NOW) if one.what == "oldestAge.critical"]
+        assert (waits.status, "lever" in waits.output) == ("pass", True)
+    finally:
+        queue.OLDEST.replace(())

@@ -9,7 +9,7 @@ from holdfast.messaging.detectors import AUDIT, FILED, LOOP, REPLY_DUE, RUNBOOK,
 from holdfast.runbooks.opening import scope
 from tests.messaging.frames import NOON, frame
 
-RATE = {"sent": 600.0, "stopped": 48.0, "hours": 1.0, "seconds": 900.0}
+RATE = {"sent": 600.0, "stopped": 48.0, "hours": 3.0, "seconds": 900.0}
 PEOPLE = {"people": 3.0, "seconds": 300.0}
 
 
@@ -80,7 +80,7 @@ def test_a_stop_rate_is_told_with_its_numbers_and_whose_it_is(kind, of, cause):
     (alert,) = opened(frame(0, trouble={(kind, of): 0.055}, facts=RATE | {"usual": 0.004})).values()
     assert (alert.key, alert.cause, alert.severity) == (f"{STOP_RATE}:{of}", cause, "warning")
     assert of in alert.title
-    assert "48 of 600 texts of the last hour" in alert.why
+    assert "48 of 600 texts of the last 3 hours" in alert.why
     assert [(one.observed, round(one.compared, 2)) for one in alert.evidence] == [(5.5, 1.5), (48, 5), (8, 0.4)]
     assert alert.since == NOON - timedelta(seconds=900)
 

@@ -123,6 +123,7 @@ async def test_an_erased_person_stays_blocked_and_is_known_again(pool):
     assert await found_in(pool, DIGITS) == []
     found = await customers.find(pool, [ANN], SECRET)
     assert found[ANN].erased_at is not None
+    entry = Entry(found[ANN].id, bakery, "grant", "marketing", "import", NOON, "kim")
     async with pool.acquire() as db:
         entry = Entry(found[ANN].id, bakery, "grant", "marketing", "import", NOON, "kim")
         with pytest.raises(ConsentError, match="was erased"):

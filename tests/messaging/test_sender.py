@@ -1,7 +1,8 @@
 """A text that may be sent goes to Twilio once: whatever is lost, whoever dies."""
 
+import asyncio
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -304,3 +305,38 @@ async def test_a_sender_may_be_killed_at_any_moment_and_every_text_goes_exactly_
             assert [row["state"] for row in rows] == ["sent", "sent"], steps
         assert steps > 20
         assert len({row["sid"] for row in await at.rows()}) == 2 * steps
+
+
+async def test_several_senders_share_the_work_and_no_text_goes_twice(at_work):
+    phones = [f"+1415555{number:04}" for number in range(300, 340)]
+    await queued(at_work, *phones)
+    senders = [at_work.sender() for _ in range(4)]
+    for _ in range(20):
+        await asyncio.gather(*(sender.tick(at_work.now) for sender in senders))
+        await asyncio.gather(*(at_work.finish(sender) for sender in senders))
+    assert Counter(one.to for one in at_work.outbound) == dict.fromkeys(phones, 1)
+    assert {row["state"] for row in await at_work.rows()} == {"sent"}
+
+
+async def test_stops_race_with_senders_and_nobody_who_was_told_of_their_stop_gets_a_text_after_it(at_work):
+    phones = [f"+1415555{number:04}" for number in range(400, 430)]
+    at_work.now = datetime.now(UTC)  # how long a stop waits goes by the store's clock
+    await queued(at_work, *phones)
+    at_work.twilio.faults = TwilioFaults.of(Rule("api_slow", seconds=0.1))
+    merchant = await at_work.pool.fetchval("SELECT id FROM merchant WHERE key = 'bakery'")
+    told: dict[str, int] = {}
+
+    async def stopping(phone: str) -> None:
+        await asyncio.sleep(0.02 * phones.index(phone))  # some before their text's turn, some while it is on its way
+        await stop(at_work.pool, merchant, phone, at_work.now)
+        told[phone] = sum(one.to == phone for one in at_work.outbound)
+
+    async def sending() -> None:
+        for _ in range(6):
+            await at_work.work()
+
+    await asyncio.gather(sending(), *(stopping(phone) for phone in phones[::2]))
+    await at_work.get_through()
+    got = Counter(one.to for one in at_work.outbound)
+    assert {phone: got[phone] for phone in told} == told
+    assert all(got[phone] == 1 for phone in phones[1::2])

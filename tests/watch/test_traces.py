@@ -1,19 +1,26 @@
 """The labelled traces that `python -m bench watch` judges by: same seed, same frames; faults apart; sound verdicts."""
 
+from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
+from random import Random
 
 import pytest
 from bench.static_rules import StaticRules
-from bench.traces import CALL_CAUSES, CAUSES, Label, faulty, faulty_calls, normal
-from bench.traces.conditions import DAY, HOUR
+from bench.traces import CALL_CAUSES, CAUSES, TEXT_CAUSES, Label, faulty, faulty_calls, faulty_texts, normal
+from bench.traces.conditions import DAY, HOUR, Conditions
 from bench.traces.measures import TICK
+from bench.traces.text_faults import planned as planned_text_fault
+from bench.traces.texting import Texting
+from bench.traces.texting import drawn as texters
 from bench.verdict import Episode, Recorder, judge
 
 from holdfast import web, worker  # noqa: F401 - they register what is measured
+from holdfast.signals.frame import Frame
 from holdfast.signals.registry import REGISTRY
 from holdfast.watch.model import Alert
 
 SEEDS = range(4000, 4006)
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def test_a_seed_gives_the_same_frames_each_time():
@@ -23,7 +30,8 @@ def test_a_seed_gives_the_same_frames_each_time():
 
 
 def test_signals_have_the_names_the_product_has():
-    known = {metric.name for metric in REGISTRY} | {"health_check"}
+    complaints = {"complaints_open", "complaints_due_seconds", "complaints_filed"}
+    known = {metric.name for metric in REGISTRY} | {"health_check"} | complaints
     seen = {name for frame in islice(faulty(4002, faults=3, warm_up=0.0).frames(), 3000) for name in frame.data}
     assert seen <= known
     assert len(seen) > 25
@@ -47,6 +55,48 @@ def test_faults_of_calls_are_apart_by_day_and_of_all_causes(seed):
     assert all(later.begin - earlier.end > 1.5 * HOUR for earlier, later in pairwise(trace.labels))
     assert all(7 <= label.begin % DAY / HOUR <= 19 for label in trace.labels)
     assert all(label.end - label.begin <= 5 * HOUR + 1 for label in trace.labels)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_faults_of_consent_are_apart_by_day_and_of_all_causes(seed):
+    trace = faulty_texts(seed)
+    assert {label.cause for label in trace.labels} == set(TEXT_CAUSES)
+    assert {label.runbook for label in trace.labels} == {"consent-complaint"}
+    assert all(later.begin - earlier.end > 1.5 * HOUR for earlier, later in pairwise(trace.labels))
+    assert all(8 <= label.begin % DAY / HOUR <= 17 for label in trace.labels)
+
+
+def _texted(seed, hours, happening=None):
+    """What is out of line with texts after a morning from eight o'clock on, kinds alone."""
+    texting, seen = Texting(Random(seed), texters(seed)), set()
+    for number in range(1, int(hours * HOUR / TICK)):
+        conditions, now = Conditions(), number * TICK
+        if happening is not None and happening.begin <= now <= happening.end:
+            happening.apply(conditions, now)
+        data = texting.tick(datetime(2026, 3, 2, 8, tzinfo=UTC) + timedelta(seconds=now), conditions)
+        seen |= {labels[0] for labels, _ in Frame(NOON, data).levels("texts_trouble")}
+    return seen
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ordinary_campaigns_are_in_line(seed):
+    assert _texted(seed, 8) == set()
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        ("batch", "stop_rate_batch"),
+        ("form", "stop_rate_origin"),
+        ("merchant", "stop_rate_merchant"),
+        ("keyword_loop", "keyword_loop"),
+        ("sync", "suppressed_tries"),
+    ],
+)
+@pytest.mark.parametrize("seed", SEEDS[:2])
+def test_bad_ones_are_told_as_what_they_are(seed, cause, kind):
+    _, happening = planned_text_fault(Random(seed), cause, 600.0)
+    assert _texted(seed, 2, happening) == {kind}
 
 
 def test_calls_that_come_are_put_through_and_end():

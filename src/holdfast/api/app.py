@@ -17,7 +17,11 @@ from holdfast.complaints.model import ComplaintError
 from holdfast.complaints.model import RefusedError as ComplaintRefusedError
 from holdfast.complaints.model import UnknownError as NoComplaintError
 from holdfast.config import Settings
-from holdfast.consent.model import ConsentError
+from holdfast.consent import api as consent
+from holdfast.consent.keys import PhoneKey
+from holdfast.consent.model import ConsentError, KeyMissingError
+from holdfast.consent.model import RefusedError as ConsentRefusedError
+from holdfast.consent.model import UnknownError as NoConsentError
 from holdfast.db.pool import Pool
 from holdfast.durations import DurationError
 from holdfast.health import api as health
@@ -30,8 +34,11 @@ from holdfast.levers.model import LeverError, RefusedError, UnknownError
 from holdfast.levers.turning import Turner
 from holdfast.merchants.model import MerchantError
 from holdfast.merchants.names import Names
+from holdfast.messaging import api as messaging
 from holdfast.messaging import audit_api as audit
+from holdfast.messaging import blocking_api as blocking
 from holdfast.messaging import inbound_api
+from holdfast.messaging.model import AwayError as NotAvailableError
 from holdfast.messaging.model import ConflictError, MessagingError
 from holdfast.messaging.model import UnknownError as NoTextError
 from holdfast.messaging.reviews import NotWaitingError
@@ -77,7 +84,11 @@ STATUSES: Mapping[type[Exception], int] = {
     NoTextError: 404,
     NotWaitingError: 409,
     ConflictError: 409,
+    NotAvailableError: 503,
     MessagingError: 422,
+    NoConsentError: 404,
+    ConsentRefusedError: 409,
+    KeyMissingError: 503,
 }
 """What the domains' errors mean to a caller; their messages say what to do."""
 _PROBLEM = {
@@ -130,6 +141,10 @@ def build(settings: Settings, pool: Pool, desk: Desk) -> FastAPI:
     app.include_router(voice_health.router(pool))
     app.include_router(inbound_api.router(pool))
     app.include_router(audit.router(pool))
+    app.include_router(messaging.router(pool))
+    key = PhoneKey.load(settings)
+    app.include_router(consent.router(pool, key))
+    app.include_router(blocking.router(pool, settings, key))
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _domain(status))
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -23,6 +23,8 @@ from holdfast.runbooks.working import Desk
 log = structlog.get_logger()
 
 LARGEST_BODY = 64 * 1024
+LARGER_BODIES = {"/v1/consents": 1024 * 1024}
+"""Of addresses that take many things at once."""
 PATIENCE = 10.0
 """Seconds for an answer."""
 MOST_AT_ONCE = 32
@@ -91,7 +93,7 @@ class ApiDoor:
         self._at_work += 1
         try:
             async with asyncio.timeout(PATIENCE) as patience:
-                body = await _read(receive, headers)
+                body = await _read(receive, headers, LARGER_BODIES.get(scope["path"], LARGEST_BODY))
                 return await self._answer(scope, headers, body)
         except TimeoutError:
             if patience.expired():
@@ -162,10 +164,10 @@ def idempotency_key(given: str) -> str:
     return key
 
 
-async def _read(receive: Any, headers: dict[str, str]) -> bytes:
-    large = _Refusal(413, f"the body is larger than {LARGEST_BODY} bytes", (("connection", "close"),))
+async def _read(receive: Any, headers: dict[str, str], most: int) -> bytes:
+    large = _Refusal(413, f"the body is larger than {most} bytes", (("connection", "close"),))
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or len(length) > 9 or int(length) > LARGEST_BODY:
+    if not length.isdecimal() or len(length) > 9 or int(length) > most:
         raise large
     body = b""
     while True:
@@ -173,7 +175,7 @@ async def _read(receive: Any, headers: dict[str, str]) -> bytes:
         if message["type"] == "http.disconnect":
             raise _Refusal(400, "the caller hung up before the body was complete")
         body += bytes(message.get("body", b""))
-        if len(body) > LARGEST_BODY:
+        if len(body) > most:
             raise large
         if not message.get("more_body", False):
             return body

@@ -5,7 +5,7 @@ the problem. The same Idempotency-Key of the same merchant gets what was decided
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from holdfast.gateway.receiving import Bodies, Message, Receive, Refused, Scope,
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import MerchantError
 from holdfast.merchants.numbers import e164
+from holdfast.messaging import templates
 from holdfast.messaging.deciding import Gate
 from holdfast.messaging.model import WHY, Ask, AwayError, Decision, MessagingError
 from holdfast.queue.channels import SEND
@@ -49,9 +50,6 @@ class NewText(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from
     send_at: datetime | None = None
 
 
-Rendered = Callable[[int, str, Mapping[str, str]], Awaitable[str]]
-"""(merchant id, template, variables) → the text. Raises MessagingError."""
-
 _decode = msgspec.json.Decoder(NewText).decode
 _phone = lru_cache(maxsize=100_000)(e164)
 
@@ -59,13 +57,13 @@ _phone = lru_cache(maxsize=100_000)(e164)
 class MessagesDoor:
     """The ASGI endpoint of `PATH`; what is no POST goes on to `otherwise`, which is set once that is there."""
 
-    def __init__(self, settings: Settings, pool: Pool, general: Pool, catalogue: Catalogue, rendered: Rendered) -> None:
-        """`pool` is for decisions alone, `general` for telling the senders."""
+    def __init__(self, settings: Settings, pool: Pool, general: Pool, catalogue: Catalogue) -> None:
+        """`pool` is for decisions alone, `general` for templates and for telling the senders."""
         self._bearer = Bearer(settings)
         self._to_send = Notifier(general, SEND)
         self._gate = Gate(pool, PhoneKey.load(settings), queued=lambda: self._to_send.notify(""))
         self._catalogue = catalogue
-        self._rendered = rendered
+        self._general = general
         self._bodies = Bodies()
         self.otherwise: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
 
@@ -147,7 +145,8 @@ class MessagesDoor:
         if text is None:
             assert new.template is not None
             try:
-                text = await self._rendered(merchant_id, new.template, new.variables)
+                found = await templates.find(self._general, merchant_id, new.template)
+                text = templates.render(found.body, new.variables)
             except MessagingError as error:
                 raise _invalid("template", str(error)) from None
         if not text.strip() or len(text) > LONGEST_TEXT or "\0" in text:

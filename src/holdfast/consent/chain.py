@@ -57,6 +57,8 @@ def same(one: bytes, other: bytes) -> bool:
 
 
 def _written(value: Any) -> Any:
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     return value.hex() if isinstance(value, bytes) else value

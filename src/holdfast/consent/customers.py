@@ -15,6 +15,9 @@ from holdfast.db.pool import Connection, Pool
 
 log = structlog.get_logger()
 
+_known_zones: set[str] = set()
+"""The server's, asked for once in a process."""
+
 
 async def find(db: Connection | Pool, phones: Sequence[str], key: PhoneKey) -> dict[str, Customer]:
     """Those that are known, by number in E.164. Raises KeyMissingError."""
@@ -38,7 +41,7 @@ async def ensure(db: Connection | Pool, phones: Sequence[str], key: PhoneKey, no
     missing = sorted({phone for phone in phones if phone not in found})
     if missing:
         salts = [chain.new_salt() for _ in missing]
-        await store.add_customers(db, missing, salts, [zones_of(phone) for phone in missing], now)
+        await store.add_customers(db, missing, salts, [await _zones(db, phone) for phone in missing], now)
         found |= await find(db, missing, key)
     return found
 
@@ -74,7 +77,7 @@ async def revive(db: Connection, customer_id: int, phone: str, now: datetime) ->
     `suppressing.resubscribe`, which is called next, is for. Raises UnknownError for a customer who is not there.
     """
     await lock(db, [customer_id])
-    await erasing.revive(db, customer_id, phone, chain.new_salt(), list(zones_of(phone)))
+    await erasing.revive(db, customer_id, phone, chain.new_salt(), await _zones(db, phone))
     row = await store.customer(db, customer_id)
     if row is None:
         raise UnknownError(f"there is no customer {customer_id}")
@@ -84,6 +87,13 @@ async def revive(db: Connection, customer_id: int, phone: str, now: datetime) ->
 
 def customer(row: asyncpg.Record) -> Customer:
     return Customer(row["id"], row["phone"], tuple(row["zones"]), row["created_at"], row["erased_at"])
+
+
+async def _zones(db: Connection | Pool, phone: str) -> list[str]:
+    """Those of a number that the server knows, too: it computes with them."""
+    if not _known_zones:
+        _known_zones.update(await store.zone_names(db))
+    return [zone for zone in zones_of(phone) if zone in _known_zones]
 
 
 def _hashes(phones: Iterable[str], key: PhoneKey) -> list[bytes]:

@@ -6,6 +6,7 @@ Sources: GDPR articles 17 and 21(3); 47 CFR 64.1200(d)(6), by which a do-not-cal
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,13 +30,15 @@ OUT_OF_REACH = (
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """`counts`: rows that were blanked or deleted, by what they are. `id` None: done before, looked through again."""
+    """`counts`: rows that were blanked or deleted, by what they are. `id` None: it was done before."""
 
     id: int | None
     customer_id: int
     suppression_id: int | None
     cancelled: int
     counts: Mapping[str, int]
+    is_complete: bool = True
+    """False: not all raw events were looked through in the time that there was. It is to be done again."""
 
 
 async def hold(db: Connection, key: PhoneKey) -> None:
@@ -69,20 +72,25 @@ async def record(
     return await store.note(db, customer_id, at=now, actor=actor, reason=reason, counts=json.dumps(counts))
 
 
-async def sweep(pool: Pool, phone: str, progress: Callable[[int], None] = lambda _seq: None) -> int:
-    """Blank raw callbacks and our own news that hold the number, and answers of the API; how many there were.
+async def sweep(
+    pool: Pool, phone: str, progress: Callable[[int], None] = lambda _seq: None, patience: float | None = None
+) -> tuple[int, bool]:
+    """Blank raw callbacks and our own news that hold the number, and answers of the API: (how many, whether all).
 
     Body and headers become `{}`; id, type and times stay, so that what was counted stays counted. Stripe's events are
-    not looked at: they are the merchants' accounts. In pages, each on its own: after a crash it is done again.
+    not looked at: they are the merchants' accounts. In pages, each on its own: after a crash it is done again. With
+    `patience`, in seconds, it may end before it is through.
     """
-    after, blanked = 0, await store.blank_answers(pool, phone)
+    after, blanked, began = 0, await store.blank_answers(pool, phone), time.monotonic()
     while True:
         last, found = await store.blank_events(pool, phone, after, PAGE)
         blanked += found
         if last is None:
-            return blanked
+            return blanked, True
         after = last
         progress(after)
+        if patience is not None and time.monotonic() - began > patience:
+            return blanked, False
 
 
 def checked_why(why: str) -> str:

@@ -128,9 +128,7 @@ async def revive(db: Connection, customer_id: int, phone: str, salt: bytes, zone
     """False: they are not erased."""
     done = await db.execute(
         """
-        UPDATE customer SET phone = $2, salt = $3, phone_key = NULL, erased_at = NULL,
-               zones = ARRAY(SELECT name FROM unnest($4::text[]) AS given(name)
-                             WHERE EXISTS (SELECT FROM pg_timezone_names AS known WHERE known.name = given.name))
+        UPDATE customer SET phone = $2, salt = $3, phone_key = NULL, erased_at = NULL, zones = $4
         WHERE id = $1 AND erased_at IS NOT NULL
         """,
         customer_id,

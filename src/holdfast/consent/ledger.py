@@ -79,10 +79,13 @@ def holding(rows: Iterable[Row], merchant_id: int, purpose: Purpose, *, at: date
 
     `at`: what happened by then. The same as `store.APPLYING` and `store.LATEST` say, by which texts are decided.
     """
+    rows = list(rows)
+    undone = {(row.batch_id, row.batch_row) for row in rows if row.source == "import-undone"}
     applying = [
         row
         for row in rows
-        if row.merchant_id in (merchant_id, EVERY_MERCHANT)
+        if (row.batch_id is None or (row.batch_id, row.batch_row) not in undone)
+        and row.merchant_id in (merchant_id, EVERY_MERCHANT)
         and row.channel in ("text", "all")
         and (
             row.purpose in (purpose, "all")

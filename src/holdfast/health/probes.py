@@ -11,6 +11,7 @@ import msgspec
 from holdfast.db.pool import AWAY, Pool
 from holdfast.health import store
 from holdfast.health.model import Finding, Limits, Status, judged
+from holdfast.messaging import standing_store
 from holdfast.queue import service as queue
 from holdfast.queue.model import Lane, Stage
 from holdfast.signals import system
@@ -37,6 +38,10 @@ AGE_SECONDS = {Lane.CRITICAL: Limits(10, 60), Lane.STANDARD: Limits(60, 600), La
 CPU_RATIO, MEMORY_RATIO, DISK_RATIO = Limits(0.9, 0.98), Limits(0.9, 0.97), Limits(0.85, 0.95)
 LAG_SECONDS = Limits(0.1, 1.0)
 SILENT_SECONDS = Limits(15.0, 30.0)
+FAILED_RATIO = Limits(0.1, 0.5)
+REVIEW_SECONDS = Limits(3600.0, float("inf"))
+"""It never fails: until somebody judges a doubtful reply, its writer is blocked."""
+_FEW_TEXTS = 10
 PATIENCE = 5.0
 """Seconds that a probe may take."""
 _WINDOW = timedelta(minutes=10)
@@ -164,6 +169,34 @@ def queues(*, inbox_is_ready: bool) -> list[Finding]:
                 why = f"{depth:,.0f} wait in the {lane.label} lane, the oldest for {age:,.0f} s"
                 found.append(judged(component, f"oldestAge.{lane.label}", age, "s", AGE_SECONDS[lane], why=why))
     return found
+
+
+async def texts(pool: Pool, now: datetime) -> list[Finding]:
+    """How sending texts goes, and what of their answers waits for a person."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            going = await standing_store.going(pool, now - _WINDOW)
+    except AWAY:
+        return []  # `database` says so
+    found = [_waiting(lane, is_held=going.is_held) for lane in Lane]
+    share = going.failed / going.tried if going.tried >= _FEW_TEXTS else 0.0
+    why = f"{going.failed} of {going.tried} texts of the last {_WINDOW.total_seconds() / 60:.0f} minutes failed"
+    found.append(judged("messaging", "failedRatio", share, "ratio", FAILED_RATIO, why=why))
+    age = (now - going.oldest_review_at).total_seconds() if going.oldest_review_at is not None else 0.0
+    why = f"{going.to_review} doubtful replies wait for somebody to judge them, the oldest for {age / 60:.0f} min"
+    found.append(judged("messaging", "unreviewed", age, "s", REVIEW_SECONDS, why=why))
+    return found
+
+
+def _waiting(lane: Lane, *, is_held: bool) -> Finding:
+    """A lever that keeps texts back is no failure."""
+    age = queue.OLDEST.values.get((Stage.SEND.name.lower(), lane.label), 0.0)
+    what, limits = f"oldestAge.{lane.label}", AGE_SECONDS[lane]
+    if is_held:
+        return Finding("messaging", what, "pass", age, "s", str(limits), "the lever messaging.texts keeps texts back")
+    depth = queue.DEPTH.values.get((Stage.SEND.name.lower(), lane.label), 0.0)
+    why = f"{depth:,.0f} texts wait in the {lane.label} lane, the oldest for {age:,.0f} s"
+    return judged("messaging", what, age, "s", limits, why=why)
 
 
 def watch(silent_for: float | None) -> list[Finding]:

@@ -18,7 +18,7 @@ from holdfast.health.model import Finding
 from holdfast.health.twilio_probe import TwilioProbe
 from holdfast.loops import repeat
 
-COMPONENTS = ("stripe", "twilio", "database", "inbox", "delivery", "watch", "system")
+COMPONENTS = ("stripe", "twilio", "database", "inbox", "delivery", "messaging", "watch", "system")
 
 
 class Health:
@@ -69,6 +69,7 @@ class Health:
             ("twilio_status_page", 60.0, self._twilio_status_page),
             ("twilio_calls", 60.0, self._twilio_calls),
             ("database", 5.0, partial(probes.database, self._pool)),
+            ("texts", 15.0, self._texts),
             ("ourselves", 2.0, self._ourselves),
         ]
         loops = [
@@ -87,6 +88,9 @@ class Health:
 
     async def _twilio_calls(self) -> list[Finding]:
         return await self._twilio.calls(datetime.now(UTC)) if self._prepared.is_set() else []
+
+    async def _texts(self) -> list[Finding]:
+        return await probes.texts(self._pool, datetime.now(UTC)) if self._prepared.is_set() else []
 
     async def _debugger(self) -> None:
         """What Twilio's Debugger tells is asked for, since its webhook may be the very thing that cannot reach us."""

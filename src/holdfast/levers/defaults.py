@@ -5,6 +5,7 @@ from holdfast.levers.model import (
     BACKOFF,
     DELIVERY_CONCURRENCY,
     DESTINATION_CONCURRENCY,
+    MESSAGING,
     PER_ROUTER,
     POOL,
     POOLS,
@@ -35,6 +36,7 @@ def default(lever: Lever, target: Target, settings: Settings) -> Value:
         return default_pool(target.key, settings.router_concurrency)
     values: dict[str, Value] = {
         BACKOFF.name: "normal",
+        MESSAGING.name: "normal",
         PROCESSES.name: settings.workers,
         ROUTER_CONCURRENCY.name: settings.router_concurrency,
         DELIVERY_CONCURRENCY.name: settings.delivery_concurrency,

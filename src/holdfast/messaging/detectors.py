@@ -192,7 +192,7 @@ def _stop_rate(said: _Said, cause: str) -> Sighting:
     if usual is not None:
         share = 100 * stopped / max(1.0, sent)
         evidence.append(Evidence("of the merchant's texts are stopped", share, 100 * usual, "%", "usual"))
-    within = "the last hour" if said.fact("hours") == 1 else "a day"
+    within = f"the last {said.fact('hours'):.0f} hours"
     counted = f"{stopped:,.0f} of {sent:,.0f} texts of {within} were stopped."
     title, why = f"People stop the texts of {said.of}: {rate}", f"{counted} {_WHY[cause]}"
     found = said.sighting(STOP_RATE, cause, title, why, *evidence)

@@ -1,6 +1,7 @@
 """Erases a person on request: no text goes out to them any more, and what is personal is gone. Can be done twice."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -24,10 +25,12 @@ async def erase(
     why: str,
     now: datetime,
     progress: Callable[[int], None] = lambda _seq: None,
+    patience: float | None = None,
 ) -> Erased:
     """One transaction blocks and forgets them; then raw events are looked through, which is done again if asked again.
 
-    `key` is there (`PhoneKey.load_or_make`). Raises UnknownError, KeyMissingError, ConsentError.
+    `patience`: seconds that may be spent on raw events; see `Erased.is_complete`. `key` is there
+    (`PhoneKey.load_or_make`). Raises UnknownError, KeyMissingError, ConsentError.
     """
     why = erasing.checked_why(why)
     async with pool.acquire() as db, db.transaction():
@@ -37,11 +40,11 @@ async def erase(
         raise UnknownError("nothing is known of this number")
     made = await _forget(pool, known.id, phone, key, actor=actor, why=why, now=now) if not known.erased_at else None
     await stopping.settled(pool, [known.id])
-    events = await erasing.sweep(pool, phone, progress)
+    events, is_complete = await erasing.sweep(pool, phone, progress, patience)
     log.info("customer.erased", customer=known.id, again=made is None, events=events)
     if made is None:
-        return Erased(None, known.id, None, 0, {"events": events})
-    return Erased(made.id, known.id, made.suppression_id, made.cancelled, {**made.counts, "events": events})
+        return Erased(None, known.id, None, 0, {"events": events}, is_complete)
+    return replace(made, counts={**made.counts, "events": events}, is_complete=is_complete)
 
 
 async def _forget(

@@ -2,10 +2,13 @@
 
 **Rate.** Of the texts that a merchant sent, by the import or form that their consents came through, how many people
 stopped within a day (STOP, a doubtful wish, a block at Twilio, a complaint). It is judged over the texts of the last
-hour and of the last day, and counts with what is certain of it: the lower end of Wilson's interval, as with calls.
+three hours and of the last day, and counts with what is certain of it: the lower end of Wilson's interval, as calls do.
+
+**News.** It is told while it goes on: while people stop the texts of the last three hours, too, and as many as would be
+bad. What was sent before is known by then; else one ordinary stop a day would raise the same alarm again.
 
 **Blame.** A batch or form that is out of line is told by itself. A merchant is told only if it still is out of line
-without these: then it is not who agreed, but what is sent.
+without these, and without the worst of the others: then it is not who agreed, but what is sent.
 
 Limits and where they come from: `watch.toml`, section `consent-complaint`.
 """
@@ -30,6 +33,11 @@ HOUR: Final = timedelta(hours=1)
 WEEK: Final = timedelta(days=7)
 MOST: Final = 20
 """Of each kind, the worst."""
+_AT_ONCE: Final = timedelta(hours=3)
+"""Of texts that one statement counts, after a pause."""
+_STILL: Final = 2
+"""People who stop the texts of the last hours, from which on it goes on."""
+_WHOLE: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 Kind = Literal[
@@ -52,7 +60,7 @@ class ConsentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     usual_texts: int = 500
     """Texts in 30 days from which on a merchant has a usual rate."""
     lately: float = 10800.0
-    """A rate is news while the last stop is no older."""
+    """A rate is news while people stop the texts of so long."""
     tries: int = 20
     """Texts in an hour to people who were suppressed before."""
     keywords: int = 10
@@ -101,7 +109,8 @@ async def look(pool: Pool, now: datetime, settings: ConsentSettings) -> list[Tro
     """Everything that is out of line now, the worst of each kind first."""
     await count(pool, now)
     since = begun(now - DAY)
-    tallies = await store.tallies(pool, since, begun(now - HOUR), settings.stops)
+    lately = begun(now - timedelta(seconds=settings.lately))
+    tallies = await store.tallies(pool, since, lately, settings.stops)
     usual = await store.usual(pool, sorted({one.merchant_id for one in tallies}), since)
     tries = await store.suppressed_tries(pool, now - HOUR, now, settings.tries, MOST)
     loops = await store.keyword_loops(pool, now - HOUR, now, settings.keywords, MOST)
@@ -121,7 +130,10 @@ async def count(pool: Pool, now: datetime) -> None:
     until = await store.counted_until(pool)
     oldest = begun(now - DAY)
     since = oldest if until is None else max(oldest, until - QUARTER)
-    await store.count_sent(pool, min(since, begun(now - QUARTER)), now)
+    since, end = min(since, begun(now - QUARTER)), now + _WHOLE
+    while since < end:
+        await store.count_sent(pool, since, min(end, since + _AT_ONCE))
+        since += _AT_ONCE
     await store.count_stopped(pool, oldest, now)
     await store.coarsen(pool, now)
 
@@ -147,14 +159,14 @@ def judged(
         own = usual_share(*usual.get(merchant_id, (0, 0)), settings)
         rest = []
         for part in parts:
-            rate = out_of_line([part], own, settings, now) if part.batch_id or part.origin else None
+            rate = out_of_line([part], own, settings) if part.batch_id or part.origin else None
             if rate is None:
                 rest.append(part)
             else:
                 kind, of = _part(part, _named(merchant_id, keys))
                 found.append(Trouble(kind, of, rate.low, _facts(rate, own, [part], now)))
-        rate = out_of_line(rest, own, settings, now)
-        if rate is not None:
+        rate = out_of_line(rest, own, settings)
+        if rate is not None and out_of_line(_without_worst(rest), own, settings) is not None:
             of, facts = _named(merchant_id, keys), _facts(rate, own, rest, now)
             found.append(Trouble("stop_rate_merchant", of, rate.low, facts))
     found.sort(key=lambda one: (-one.value, one.of))
@@ -162,22 +174,29 @@ def judged(
     return [one for kind in kinds for one in [each for each in found if each.kind == kind][:MOST]]
 
 
+def _without_worst(parts: Sequence[Tally]) -> list[Tally]:
+    """Without the batch or form whose texts most people stop now: it may be out of line, and is not certain yet."""
+    named = [part for part in parts if part.batch_id or part.origin]
+    worst = max(named, key=lambda part: (part.lately_stopped, part.stopped), default=None)
+    return [part for part in parts if part is not worst]
+
+
 def usual_share(sent: int, stopped: int, settings: ConsentSettings) -> float | None:
     """A merchant's own rate; None while it has too few texts to have one."""
     return stopped / sent if sent >= settings.usual_texts else None
 
 
-def out_of_line(parts: Sequence[Tally], usual: float | None, settings: ConsentSettings, now: datetime) -> Rate | None:
-    """The rate of these together if it is out of line and still news: of the last hour or day, whichever is worse."""
-    last = max((one.last_stop_at for one in parts if one.last_stop_at is not None), default=None)
-    if last is None or (now - last).total_seconds() > settings.lately:
-        return None
+def out_of_line(parts: Sequence[Tally], usual: float | None, settings: ConsentSettings) -> Rate | None:
+    """The rate of these together if it is out of line and news: of the last hours or day, whichever is worse."""
     day = _rate(sum(one.sent for one in parts), sum(one.stopped for one in parts), 24)
-    hour = _rate(sum(one.lately_sent for one in parts), sum(one.lately_stopped for one in parts), 1)
+    short = round(settings.lately / 3600)
+    lately = _rate(sum(one.lately_sent for one in parts), sum(one.lately_stopped for one in parts), short)
     limit = limit_of(usual, settings)
+    if lately.stopped < _STILL or lately.stopped < limit * lately.sent:
+        return None
     found = [
         rate
-        for rate in (day, hour)
+        for rate in (day, lately)
         if rate.stopped >= settings.stops and rate.sent >= settings.texts and rate.low > limit
     ]
     return max(found, key=lambda rate: rate.low, default=None)

@@ -27,7 +27,7 @@ _SENT: Final = "message.kind = 'text' AND message.state IN ('sending', 'sent')"
 class Tally:
     """Texts of a merchant whose consents came in one way, and how many people stopped them within a day.
 
-    `lately_…`: of the texts of the last hour. `batch_id` 0: of no import; `origin` "": of no form that is known.
+    `lately_…`: of the texts of the last hours. `batch_id` 0: of no import; `origin` "": of no form that is known.
     """
 
     merchant_id: int
@@ -38,7 +38,6 @@ class Tally:
     lately_sent: int
     lately_stopped: int
     first_stop_at: datetime | None
-    last_stop_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ async def counted_until(db: Executor) -> datetime | None:
 
 
 async def count_sent(db: Executor, since: datetime, until: datetime) -> None:
-    """Count the texts of the quarters from `since` on, which begins one, anew."""
+    """Count the texts of the quarters from `since` on, which begins one, to `until`, which ends one or is now, anew."""
     await db.execute(
         f"""
         WITH counted AS MATERIALIZED (
@@ -67,12 +66,12 @@ async def count_sent(db: Executor, since: datetime, until: datetime) -> None:
                    {_FORM} AS origin,
                    count(*) AS sent
             FROM message LEFT JOIN consent ON consent.seq = message.consent_seq
-            WHERE message.tried_at >= $1 AND message.tried_at <= $2 AND {_SENT}
+            WHERE message.tried_at >= $1 AND message.tried_at < $2 AND {_SENT}
             GROUP BY 1, 2, 3, 4
         ),
         gone AS (
             UPDATE text_tally SET sent = 0
-            WHERE NOT is_day AND at >= $1 AND sent > 0 AND NOT EXISTS (
+            WHERE NOT is_day AND at >= $1 AND at < $2 AND sent > 0 AND NOT EXISTS (
                 SELECT FROM counted WHERE (counted.at, counted.merchant_id, counted.batch_id, counted.origin)
                     = (text_tally.at, text_tally.merchant_id, text_tally.batch_id, text_tally.origin))
         )
@@ -117,21 +116,21 @@ async def count_stopped(db: Executor, since: datetime, until: datetime) -> None:
             SELECT date_bin($3::interval, stops.tried_at, $1::timestamptz) AS at, stops.merchant_id,
                    coalesce(consent.batch_id, 0) AS batch_id,
                    {_FORM} AS origin,
-                   count(*) AS stopped, min(made_at) AS first_stop_at, max(made_at) AS last_stop_at
+                   count(*) AS stopped, min(made_at) AS first_stop_at
             FROM stops LEFT JOIN consent ON consent.seq = stops.consent_seq
             GROUP BY 1, 2, 3, 4
         ),
         gone AS (
-            UPDATE text_tally SET stopped = 0, first_stop_at = NULL, last_stop_at = NULL
+            UPDATE text_tally SET stopped = 0, first_stop_at = NULL
             WHERE NOT is_day AND at >= $1 AND stopped > 0 AND NOT EXISTS (
                 SELECT FROM counted WHERE (counted.at, counted.merchant_id, counted.batch_id, counted.origin)
                     = (text_tally.at, text_tally.merchant_id, text_tally.batch_id, text_tally.origin))
         )
-        INSERT INTO text_tally (at, merchant_id, batch_id, origin, stopped, first_stop_at, last_stop_at)
+        INSERT INTO text_tally (at, merchant_id, batch_id, origin, stopped, first_stop_at)
         SELECT * FROM counted
         ON CONFLICT (is_day, at, merchant_id, batch_id, origin) DO UPDATE SET
-            stopped = excluded.stopped, first_stop_at = excluded.first_stop_at, last_stop_at = excluded.last_stop_at
-        WHERE (text_tally.stopped, text_tally.last_stop_at) IS DISTINCT FROM (excluded.stopped, excluded.last_stop_at)
+            stopped = excluded.stopped, first_stop_at = excluded.first_stop_at
+        WHERE text_tally.stopped <> excluded.stopped
         """,
         since,
         until,
@@ -168,7 +167,7 @@ async def tallies(db: Executor, since: datetime, lately: datetime, least: int) -
         WITH recent AS MATERIALIZED (SELECT * FROM text_tally WHERE NOT is_day AND at >= $1),
         stopped AS (SELECT merchant_id FROM recent GROUP BY merchant_id HAVING sum(stopped) >= $3)
         SELECT merchant_id, batch_id, origin, sum(sent), sum(stopped), coalesce(sum(sent) FILTER (WHERE at >= $2), 0),
-               coalesce(sum(stopped) FILTER (WHERE at >= $2), 0), min(first_stop_at), max(last_stop_at)
+               coalesce(sum(stopped) FILTER (WHERE at >= $2), 0), min(first_stop_at)
         FROM recent JOIN stopped USING (merchant_id) GROUP BY merchant_id, batch_id, origin
         """,
         since,
@@ -288,13 +287,18 @@ class Going:
     failed: int
     to_review: int
     oldest_review_at: datetime | None
+    is_held: bool
+    """The lever keeps all texts back, or refuses them."""
 
 
 async def going(db: Executor, since: datetime) -> Going:
     """Failed is what we or Twilio could not do, not what a person's number or wish is the reason of."""
     row = await db.fetchrow(
         """
-        SELECT sent.tried, sent.failed, review.waiting, review.oldest FROM (
+        SELECT sent.tried, sent.failed, review.waiting, review.oldest, EXISTS (
+            SELECT FROM lever WHERE name = 'messaging.texts' AND target = '' AND value #>> '{}' <> 'normal'
+              AND (expires_at IS NULL OR expires_at > now())
+        ) FROM (
             SELECT count(*) AS tried, count(*) FILTER (WHERE state = 'failed' AND coalesce(error_code, 0) NOT IN
                 (21211, 21610, 21612, 21614, 30003, 30004, 30005, 30006)) AS failed
             FROM message WHERE tried_at > $1

@@ -59,7 +59,8 @@ class TwilioClient:
         tries: int = TRIES,
     ) -> None:
         self.account_sid = account_sid
-        self._tokens = {account.sid: account.auth_token for account in accounts} | {account_sid: auth_token}
+        self._main_token = auth_token
+        self.know(accounts)
         self._api = api_url.rstrip("/")
         self._monitor = monitor_url(self._api)
         self._timeout = aiohttp.ClientTimeout(total=timeout)
@@ -82,6 +83,10 @@ class TwilioClient:
             timeout=timeout,
             tries=tries,
         )
+
+    def know(self, accounts: Iterable[Account]) -> None:
+        """From now on these are the subaccounts and their tokens."""
+        self._tokens = {one.sid: one.auth_token for one in accounts} | {self.account_sid: self._main_token}
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=self._timeout)

@@ -326,6 +326,10 @@ CREATE INDEX message_of_merchant ON message (merchant_id, created_at)
 ;
 CREATE INDEX message_live ON message (customer_id) WHERE state IN ('queued', 'sending')
 ;
+CREATE INDEX message_worded ON message (created_at) WHERE body IS NOT NULL
+;
+COMMENT ON INDEX message_worded IS 'For blanking the words of old texts: the rows stay'
+;
 CREATE INDEX message_by_time ON message USING brin (created_at) WITH (autosummarize = on)
 ;
 CREATE INDEX message_by_try ON message (tried_at) WHERE tried_at IS NOT NULL
@@ -341,7 +345,6 @@ CREATE TABLE text_tally (
     sent        integer NOT NULL DEFAULT 0,
     stopped     integer NOT NULL DEFAULT 0,
     first_stop_at timestamptz,
-    last_stop_at timestamptz,
     PRIMARY KEY (is_day, at, merchant_id, batch_id, origin)
 )
 ;
