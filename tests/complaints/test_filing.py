@@ -14,7 +14,7 @@ from holdfast.consent.model import KeyMissingError
 from holdfast.inbox import store as inbox
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY, NewDestination
-from holdfast.messaging import gate
+from holdfast.messaging import detectors, gate, optout
 from tests.complaints.people import MINUTE, SETTINGS, complain
 from tests.messaging.texts import ANN, BAKERY, BOB, KEY, NOON, ask, grant, town
 
@@ -192,40 +192,63 @@ async def test_somebody_who_was_erased_is_blocked_and_the_ledger_left_alone(pool
 # Texts that are complaints
 
 
-async def received(pool, sid, rules, *, verdict="stop", decision=None, at=NOON):
+async def received(pool, sid, body, *, decision=None, at=NOON):
+    """As the door of texts keeps it."""
+    judged = optout.judge(body)
     person = (await customers.ensure(pool, [ANN], KEY, at))[ANN]
     owner = await merchants.find(pool, "bakery")
     assert owner is not None
     await pool.execute(
         "INSERT INTO inbound_text (sid, merchant_id, customer_id, phone, body, received_at, verdict, score, rules, "
-        "decision) VALUES ($1, $2, $3, $4, 'I will sue you', $5, $6, 0.9, $7, $8)",
+        "decision) VALUES ($1, $2, $3, $4, $9, $5, $6, 0.9, $7, $8)",
         sid,
         owner.id,
         person.id,
         BAKERY,
         at,
-        verdict,
-        rules,
+        judged.verdict,
+        judged.rules,
         decision,
+        body,
     )
 
 
 async def test_texts_that_threaten_become_complaints_once(pool):
     await town(pool)
-    await received(pool, "SM1", ["threat or complaint"], at=NOON - 10 * MINUTE)
-    await received(pool, "SM2", ["keyword"])
-    await received(pool, "SM3", ["threat or complaint"], decision="ordinary")
-    await received(pool, "SM4", ["threat or complaint"], at=NOON - timedelta(days=4))
+    threat = "I will sue you if you text me again"
+    await received(pool, "SM1", threat, at=NOON - 10 * MINUTE)
+    await received(pool, "SM2", "stop")
+    await received(pool, "SM3", threat, decision="ordinary")
+    await received(pool, "SM4", threat, at=NOON - timedelta(days=4))
     assert await from_texts.tick(pool, SETTINGS, NOON) == 1
     assert await from_texts.tick(pool, SETTINGS, NOON) == 0
     (filed,) = await store.listing(pool)
-    assert (filed.source, filed.key, filed.text) == ("text", "text:SM1", "I will sue you")
+    assert (filed.source, filed.key, filed.text) == ("text", "text:SM1", threat)
     assert filed.received_at == NOON - 10 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("body", "is_one"),
+    [
+        ("This is harassment", True),
+        ("stop harassing me", True),
+        ("I'm reporting you to the FCC", True),
+        ("Stop texting me or my lawyer will sue", True),
+        ("blocked", False),
+        ("Blocked and reported", False),
+        ("Please stop texting me", False),
+        ("See you on Monday!", False),
+    ],
+)
+async def test_what_is_a_complaint_and_what_an_opt_out_alone(pool, body, is_one):
+    await town(pool)
+    await received(pool, "SM1", body)
+    assert await from_texts.tick(pool, SETTINGS, NOON) == is_one
 
 
 async def test_a_person_makes_a_complaint_of_any_text(pool):
     place = await town(pool)
-    await received(pool, "SM2", ["keyword"])
+    await received(pool, "SM2", "stop")
     filed = await service.file_text(pool, SETTINGS, "SM2", filed_by="sue", now=NOON)
     assert (filed.complaint.merchant_id, filed.is_new) == (place.bakery, True)
     with pytest.raises(UnknownError, match="no text 'SM9'"):
@@ -243,3 +266,11 @@ async def test_how_many_wait_and_for_how_long_is_measured(pool):
     await service.answer(pool, first.complaint.id, how="phone", text="Sorry.", actor="sue", now=NOON + 3 * MINUTE)
     await service.measure(pool, NOON + 62 * MINUTE)
     assert (signals.OPEN.values[()], signals.DUE_SECONDS.values[()]) == (1, -60)
+
+
+def test_the_detectors_know_the_signals_by_these_names():
+    assert {detectors.OPEN, detectors.DUE, detectors.COUNTED} == {
+        signals.OPEN.name,
+        signals.DUE_SECONDS.name,
+        signals.FILED.name,
+    }

@@ -81,8 +81,8 @@ async def test_it_holds_where_nothing_was_sent_and_says_what_was_cancelled(pool,
     assert found.holds, found.said
     assert (found.cancelled, found.refused, found.listed, len(found.accounts)) == (1, 1, 0, 2)
     assert found.said == (
-        "blocked since 2026-05-04 19:00:00 UTC; 1 texts that waited were cancelled, 1 refused since; none was sent, by "
-        "our record and by Twilio's own list of 2 accounts"
+        "blocked since 2026-05-04 19:00:00 UTC; of texts to them 1 waited and were cancelled, 1 were refused since; "
+        "none was sent, by our record and by Twilio's own list of 2 accounts"
     )
 
 

@@ -89,3 +89,33 @@ def test_recovery_from_an_outage_is_strictly_in_order():
     ]
     found = keys(shipped("twilio-outage"), "recovery")
     assert found[: len(order)] == order
+
+
+@pytest.mark.parametrize(
+    ("phase", "bullet", "kind", "action"),
+    [
+        ("immediate", "log the complaint", "do", "complaints.acknowledge"),
+        ("immediate", "global suppression, all merchants", "do", "complaints.suppress"),
+        ("immediate", "confirm that nothing more is sent", "check", "complaints.prove_silence"),
+        ("immediate", "consents record, when and how obtained", "check", "complaints.consent_status"),
+        ("immediate", "previous STOP requests", "check", "complaints.earlier_stops"),
+        ("communication", "apologise, confirm, way to re-consent", "ask", "complaints.draft_reply"),
+        ("communication", "notify compliance", "every", "complaints.notify_compliance"),
+        ("communication", "document everything", "check", "incident.log"),
+        ("investigation", "how they were added, import issues", "check", "complaints.origin"),
+        ("investigation", "consent collection processes", "check", "complaints.collection_review"),
+        ("investigation", "who came the same way", "ask", "complaints.hold_cohort"),
+        ("investigation", "similar complaints", "every", "complaints.similar"),
+        ("recovery", "other customers", "check", "complaints.affected_others"),
+        ("recovery", "review", "do", "review.draft"),
+    ],
+)
+def test_a_complaint_is_answered_bullet_by_bullet(phase, bullet, kind, action):
+    steps = [(step.phase, step.kind) for step in shipped("consent-complaint").steps if step.action == action]
+    assert (phase, kind) in steps, bullet
+
+
+def test_of_a_complaint_people_mend_change_the_process_and_train():
+    runbook = shipped("consent-complaint")
+    people = [step.key for step in runbook.steps if step.kind == "person" and step.phase == "investigation"]
+    assert people == ["ask-the-merchant", "mend", "process", "training"]

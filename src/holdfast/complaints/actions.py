@@ -9,7 +9,7 @@ from holdfast.comms.messages import to_mailboxes, to_team
 from holdfast.comms.words import clock, day_and_clock, listed, many
 from holdfast.complaints import export, letters, proof, replying, service, store, view
 from holdfast.complaints.export import write_private
-from holdfast.complaints.model import Complaint, RefusedError
+from holdfast.complaints.model import Complaint, ComplaintError, RefusedError
 from holdfast.complaints.view import View
 from holdfast.consent import store as consent
 from holdfast.consent.model import EVERY_MERCHANT, Block
@@ -84,7 +84,7 @@ async def consent_status(run: Run) -> Outcome:
         return NotApplicable(NOBODY)
     said, evidence = [], []
     for one in found[:SHOWN]:
-        seen = await view.read(run.pool, one, run.now)
+        seen = await view.of_person(run.pool, one, run.now)
         said.append(f"complaint {one.id}: {consents_said(seen)}")
         evidence.append({"complaint": one.id, "consents": view.document(seen)["consents"]} | _without(seen))
     return Done("; ".join(said), {"complaints": [_plain(item) for item in evidence]})
@@ -125,7 +125,7 @@ async def earlier_stops(run: Run) -> Outcome:
         return NotApplicable(NOBODY)
     said, evidence = [], []
     for one in found[:SHOWN]:
-        seen = await view.read(run.pool, one, run.now)
+        seen = await view.of_person(run.pool, one, run.now)
         wishes = [block for block in seen.earlier_blocks if block.reason in ("opt_out", "doubtful", "complaint")]
         firsts = [row["received_at"] for row in seen.stops] + [block.made_at for block in wishes]
         if not firsts:
@@ -236,17 +236,20 @@ async def draft_reply(run: Run) -> Outcome:
         written = {waiting[0].id: run.text.strip()}
     if not written:
         return Failed("it cannot be told which answer is whose: leave the lines `=== Complaint …` as they are")
-    mailed, by_hand = [], []
+    mailed: list[Complaint] = []
+    by_hand: list[Complaint] = []
     for one in waiting:
-        if one.id in written and one.mailbox is not None and run.settings.smtp_url is not None:
-            async with run.pool.acquire() as db, db.transaction():
-                try:
-                    await replying.mail(db, run.settings, one, written[one.id], actor=run.actor, now=run.now)
-                except RefusedError:
-                    continue  # somebody was faster
-            mailed.append(one)
-        else:
+        if one.id not in written or one.mailbox is None or run.settings.smtp_url is None:
             by_hand.append(one)
+            continue
+        try:
+            async with run.pool.acquire() as db, db.transaction():
+                await replying.mail(db, run.settings, one, written[one.id], actor=run.actor, now=run.now)
+        except RefusedError:
+            continue  # somebody was faster
+        except ComplaintError as error:
+            return Failed(f"complaint {one.id}: {error}", {"mailed": [it.id for it in mailed]})
+        mailed.append(one)
     said = [f"{numbers(mailed)} answered by mail"] if mailed else []
     if by_hand:
         how = f"holdfast complaints answer {by_hand[0].id} --how phone --text …"
@@ -306,7 +309,7 @@ async def answered(run: Run) -> Outcome:
 # Compliance
 
 
-@action("complaints.notify_compliance")
+@action("complaints.notify_compliance", patience=timedelta(minutes=3))
 async def notify_compliance(run: Run) -> Outcome:
     """Tell compliance of each complaint, once: whose texts, on what consent, and who else came the same way."""
     found = await of(run)

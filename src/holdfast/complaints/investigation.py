@@ -13,12 +13,15 @@ from holdfast.complaints.model import Complaint
 from holdfast.consent.lineage import Origin, cohort_size
 from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
+from holdfast.runbooks import store as steps
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, Mitigation, NotApplicable, Outcome, Run, Waiting, action
 
 NO_WAY = "no file or form is known by which anybody else came as well"
 LATELY = timedelta(days=7)
 """Since when before the trouble complaints and stops count as of the same matter."""
 MOST_WAYS = 20
+PATIENCE = timedelta(minutes=3)
+"""To count those who came by a file of a million lines takes a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ async def _of_alerts(run: Run) -> list[Origin]:
 # How they came in
 
 
-@action("complaints.origin")
+@action("complaints.origin", patience=PATIENCE)
 async def origin(run: Run) -> Outcome:
     """Find out how they came on the list: which file or form, who imported it, and whether anything went wrong."""
     seen = await _seen(run)
@@ -77,7 +80,7 @@ async def origin(run: Run) -> Outcome:
         return NotApplicable(NOBODY)
     people = []
     for one in seen.complaints[:SHOWN]:
-        shown = await view.read(run.pool, one, run.now)
+        shown = await view.of_person(run.pool, one, run.now)
         people.append({"complaint": one.id, "lineage": view.document(shown)["lineage"]})
     unknown = [one for one in seen.complaints[:SHOWN] if not any(one.id in way.complaints for way in seen.ways)]
     imports = [found for way in seen.ways if (found := await _import(run.pool, way, seen)) is not None]
@@ -126,7 +129,7 @@ async def _import(pool: Pool, way: Way, seen: _Seen) -> dict[str, Any] | None:
     }
 
 
-@action("complaints.collection_review", patience=timedelta(minutes=3))
+@action("complaints.collection_review", patience=PATIENCE)
 async def collection_review(run: Run) -> Outcome:
     """Look at how consent was collected that way: what people were shown, and how many grants lack what proves them."""
     seen = await _seen(run)
@@ -163,7 +166,7 @@ def _share(count: int, of_all: int) -> str:
 # Who else
 
 
-@action("complaints.similar")
+@action("complaints.similar", patience=PATIENCE)
 async def similar(run: Run) -> Outcome:
     """Watch for more of it: new complaints join, and stops of people who came the same way are counted."""
     before = {one.id for one in await store.of_incident(run.pool, run.incident.id, MOST)}
@@ -186,7 +189,7 @@ async def similar(run: Run) -> Outcome:
     return Done("; ".join(said), {"ways": evidence, "joined": [one.id for one in new]})
 
 
-@action("complaints.affected_others")
+@action("complaints.affected_others", patience=PATIENCE)
 async def affected_others(run: Run) -> Outcome:
     """Find out whether others are affected: who came the same way, of them who was texted, blocked, or complained."""
     seen = await _seen(run)
@@ -315,7 +318,12 @@ async def keep_cohort(run: Run) -> Outcome:
 
 @keep_cohort.offer
 async def _(run: Run) -> Outcome | None:
-    return None if await view_store.held(run.pool, run.incident.id) else NotApplicable("nobody is held back")
+    if await view_store.held(run.pool, run.incident.id):
+        return None
+    asked = [one for one in await steps.steps(run.pool, run.incident.id) if one.action == hold_cohort.name]
+    if any(not one.is_finished for one in asked):
+        return Waiting("nobody has decided yet whether those who came the same way are held back", AGAIN)
+    return NotApplicable("nobody is held back")
 
 
 @keep_cohort.draft

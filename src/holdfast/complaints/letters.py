@@ -19,16 +19,21 @@ _OPENINGS: dict[Source, str] = {
     "text": "you answered text messages{whose} on {at} in a way that says that you did not want them.",
     "audit": "on {at} we found that you got text messages{whose} that should not have been sent to you.",
 }
+_LINK = re.compile(r"\[link to ([a-z0-9][a-z0-9_-]*)\]")
 _HEAD = re.compile(r"^=== Complaint (\d+)\b.*===\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Texter:
-    """A merchant who texted the person: its name, the numbers to which a START goes, and a page to consent again."""
+    """A merchant who texted the person: its name, the numbers to which a START goes.
 
+    `offers_link`: the mail has a link to a page on which they may consent again, made as it goes out.
+    """
+
+    key: str
     name: str
     numbers: tuple[str, ...] = ()
-    link: str | None = None
+    offers_link: bool = False
 
 
 def reply(complaint: Complaint, texters: Sequence[Texter], company: str) -> str:
@@ -59,9 +64,9 @@ def draft(parts: Sequence[tuple[Complaint, str]]) -> str:
 
 def heading(complaint: Complaint) -> str:
     if complaint.mailbox is not None:
-        how = f"mailed to {complaint.mailbox}"
+        how = f"mailed to {masked(complaint.mailbox)}"
     elif complaint.answer_to:
-        how = f"to be told by a person: {complaint.answer_to}"
+        how = f"to be told by a person ({masked(complaint.answer_to)})"
     else:
         how = "to be told by a person: they left no address"
     return f"=== Complaint {complaint.id}, due {clock(complaint.due_at)}, {how} ==="
@@ -70,9 +75,27 @@ def heading(complaint: Complaint) -> str:
 def parts(text: str) -> dict[int, str]:
     """What a person made of the drafts: the text for each complaint. One whose part was taken out is missing."""
     heads = list(_HEAD.finditer(text))
+    if not heads:
+        return {}
     ends = [head.start() for head in heads[1:]] + [len(text)]
     found = {int(head[1]): text[head.end() : end].strip() for head, end in zip(heads, ends, strict=True)}
     return {number: said for number, said in found.items() if said}
+
+
+def placeholder(key: str) -> str:
+    """Where in a draft the link to a merchant's page stands: the link itself is a secret, and only the mail has it."""
+    return f"[link to {key}]"
+
+
+def placeholders(text: str) -> list[str]:
+    """The merchants, by key, whose links a text wants."""
+    return list(dict.fromkeys(_LINK.findall(text)))
+
+
+def masked(address: str) -> str:
+    """Enough of a mailbox or number to know it again: drafts are read in the team's channel."""
+    name, at, domain = address.partition("@")
+    return f"{name[:1]}…@{domain}" if at else f"…{address[-4:]}"
 
 
 def _waited(count: int) -> str:
@@ -85,7 +108,7 @@ def _ways_back(texters: Sequence[Texter]) -> str:
     ways = []
     for one in texters:
         start = f"text START to {_listed(list(one.numbers), 'or')}" if one.numbers else ""
-        page = f"say so at {one.link}" if one.link else ""
+        page = f"say so at {placeholder(one.key)}" if one.offers_link else ""
         both = " or ".join(part for part in (start, page) if part)
         if both:
             ways.append(f"{both} for those of {one.name}")

@@ -6,15 +6,12 @@ from datetime import datetime
 import msgspec
 
 from holdfast.complaints.model import Complaint
-from holdfast.db.notifications import hint
 from holdfast.db.pool import Connection
-from holdfast.delivery import store as deliveries
-from holdfast.delivery.store import NewDelivery
+from holdfast.delivery import telling
+from holdfast.delivery.telling import News
 from holdfast.inbox import store as inbox
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY
-from holdfast.patterns import matches
-from holdfast.queue.channels import DELIVER
 from holdfast.queue.model import Lane
 
 FILED = "complaint.filed"
@@ -54,20 +51,14 @@ async def tell(db: Connection, complaint: Complaint, phone: str, merchant_ids: S
     """
     owners = list(merchant_ids) or [COMPANY]
     keys = await merchants.keys(db, owners)
-    planned = []
-    subscribing = await merchants.subscribing(db, {COMPANY, *owners})
+    news = []
     for owner in owners:
         body = msgspec.json.encode(_Event(FILED, _Data(_news(complaint, phone, owner, keys.get(owner)))))
         event_id = f"{FILED}:{complaint.id}:{owner}"
-        seq = await inbox.append_own(db, event_id, FILED, owner, lane=Lane.CRITICAL, headers="{}", body=body, now=now)
-        if seq is None:
-            continue  # it was told before
-        chosen = [one for one in subscribing if one.merchant_id in (COMPANY, owner) and matches(one.events, FILED)]
-        planned += [NewDelivery(seq, one.id, owner, Lane.CRITICAL) for one in chosen]
-    added = await deliveries.plan(db, planned)
-    if added:
-        await hint(db, DELIVER)
-    return added
+        seq = await inbox.append_own(db, event_id, FILED, owner, lane=Lane.STANDARD, headers="{}", body=body, now=now)
+        if seq is not None:  # else it was told before
+            news.append(News(seq, FILED, owner, None))
+    return await telling.tell(db, news)
 
 
 def _news(complaint: Complaint, phone: str, owner: int, key: str | None) -> _News:

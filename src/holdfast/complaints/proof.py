@@ -88,8 +88,8 @@ class Proof:
             return f"nothing of ours went out since {since}, but {missing}"
         back = f"; they came back to {len(self.excepted)} by themselves" if self.excepted else ""
         return (
-            f"blocked since {since}; {self.cancelled} texts that waited were cancelled, {self.refused} refused since; "
-            f"none was sent, by our record and by Twilio's own list of {len(self.accounts)} "
+            f"blocked since {since}; of texts to them {self.cancelled} waited and were cancelled, {self.refused} were "
+            f"refused since; none was sent, by our record and by Twilio's own list of {len(self.accounts)} "
             f"account{'s' * (len(self.accounts) != 1)}{back}"
         )
 

@@ -7,6 +7,8 @@ from holdfast.complaints import letters, service, store
 from holdfast.complaints.letters import Texter
 from holdfast.complaints.model import Complaint, ComplaintError, RefusedError
 from holdfast.config import Settings
+from holdfast.consent import customers, links
+from holdfast.consent import store as consent
 from holdfast.db.pool import Connection, Pool
 from holdfast.incidents import service as incidents
 from holdfast.merchants import number_store
@@ -15,6 +17,11 @@ from holdfast.merchants.model import COMPANY
 
 NUMBERS = 3
 """Numbers of a merchant that are named as where START goes."""
+DISCLOSURE = (
+    "I agree to get text messages from {name} about my orders and appointments at this number. How many depends on "
+    "what I order. Message and data rates may apply. I can reply STOP at any time to end them, and HELP for help."
+)
+"""What somebody who comes back by a link is shown and agrees to: no marketing, for which they did not ask."""
 NO_MAIL = "mail is not set up (HOLDFAST_SMTP_URL)"
 
 
@@ -30,11 +37,13 @@ async def texters(pool: Pool, settings: Settings, complaint: Complaint) -> list[
         since = complaint.received_at - service.RECENT
         owners = await store.texting_merchants(pool, complaint.customer_id, since)
     known = await merchants.by_ids(pool, owners)
+    by_mail = complaint.mailbox is not None and settings.smtp_url is not None
     found = []
     for owner in owners:
         if owner in known:
             numbers = await number_store.numbers(pool, merchant_id=owner, limit=NUMBERS)
-            found.append(Texter(known[owner].name, tuple(one.phone for one in numbers)))
+            own = known[owner]
+            found.append(Texter(own.key, own.name, tuple(one.phone for one in numbers), by_mail))
     return found
 
 
@@ -47,10 +56,38 @@ async def mail(
     if settings.smtp_url is None:
         raise RefusedError(f"{NO_MAIL}: answer complaint {complaint.id} another way, and say which with --how")
     answered = await service.answer_in(db, complaint.id, how="email", text=text, actor=actor, now=now)
+    linked = await _linked(db, settings, complaint, text, actor=actor, now=now)
     key = f"complaint-{complaint.id}/reply"
     mailbox = (COMPANY, complaint.mailbox)
-    await to_mailboxes(db, key, "complaint_reply", letters.SUBJECT, text, None, [mailbox], now)
+    await to_mailboxes(db, key, "complaint_reply", letters.SUBJECT, linked, None, [mailbox], now)
     return answered
+
+
+async def _linked(
+    db: Connection, settings: Settings, complaint: Complaint, text: str, *, actor: str, now: datetime
+) -> str:
+    """With links where the draft has their places. Who was erased gets none, and none is made for who is unknown."""
+    row = await consent.customer(db, complaint.customer_id)
+    assert row is not None
+    for key in letters.placeholders(text):
+        merchant = await merchants.find(db, key)
+        if merchant is None or row["phone"] is None:
+            raise ComplaintError(
+                f"no link to the texts of {key!r} can be made for this person: take it out of the answer"
+            )
+        made = await links.make(
+            db,
+            settings.public,
+            customers.customer(row),
+            merchant.id,
+            "informational",
+            disclosure=DISCLOSURE.format(name=merchant.name),
+            actor=actor,
+            now=now,
+            complaint_id=complaint.id,
+        )
+        text = text.replace(letters.placeholder(key), made.url)
+    return text
 
 
 async def answer(

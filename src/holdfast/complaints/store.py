@@ -1,6 +1,7 @@
 """The SQL of complaints: the rows, what is owed for them, and which incident they belong to."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
@@ -189,20 +190,33 @@ async def of_incident(db: Executor, incident_id: int, limit: int) -> list[Compla
 # Texts that are complaints
 
 
-async def complaining_texts(db: Executor, rules: Sequence[str], since: datetime, limit: int) -> list[asyncpg.Record]:
-    """(sid, phone, merchant_id, body, received_at) of texts that one of these rules was met by and no complaint was
-    filed for, the oldest first. What a person judged to be ordinary is none.
+@dataclass(frozen=True, slots=True)
+class Complaining:
+    """Texts that met one of `rules`, or one of `named` while they say what `naming` says, are complaints."""
+
+    rules: Sequence[str]
+    named: Sequence[str]
+    naming: str
+
+
+async def complaining_texts(db: Executor, which: Complaining, since: datetime, limit: int) -> list[asyncpg.Record]:
+    """(sid, phone, merchant_id, body, received_at) of those for which no complaint was filed, the oldest first.
+
+    What a person judged to be ordinary is none.
     """
     return await db.fetch(
         """
         SELECT sid, customer.phone, merchant_id, body, received_at FROM inbound_text
         JOIN customer ON customer.id = inbound_text.customer_id
-        WHERE received_at >= $2 AND verdict IN ('stop', 'doubtful') AND rules && $1::text[]
+        WHERE received_at >= $4 AND verdict IN ('stop', 'doubtful')
+          AND (rules && $1::text[] OR rules && $2::text[] AND body ~* $3)
           AND decision IS DISTINCT FROM 'ordinary' AND customer.phone IS NOT NULL
           AND NOT EXISTS (SELECT FROM complaint WHERE complaint.key = 'text:' || inbound_text.sid)
-        ORDER BY received_at LIMIT $3
+        ORDER BY received_at LIMIT $5
         """,
-        rules,
+        which.rules,
+        which.named,
+        which.naming,
         since,
         limit,
     )

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, get_args
 
@@ -100,6 +100,12 @@ class View:
 
 async def read(pool: Pool, complaint: Complaint, now: datetime) -> View:
     """As of now."""
+    seen = await of_person(pool, complaint, now)
+    return replace(seen, ways=tuple(await cohort.ways(pool, [complaint])))
+
+
+async def of_person(pool: Pool, complaint: Complaint, now: datetime) -> View:
+    """The same without who else came the same way: to count a million people takes a while."""
     number = complaint.customer_id
     person = await consent.customer(pool, number)
     assert person is not None
@@ -132,7 +138,7 @@ async def read(pool: Pool, complaint: Complaint, now: datetime) -> View:
         findings=tuple(await view_store.findings(pool, number)),
         without_consent=tuple(_without(messages, history)),
         origins=tuple(origins),
-        ways=tuple(await cohort.ways(pool, [complaint])),
+        ways=(),
         keys=known,
     )
 

@@ -223,3 +223,21 @@ async def lapsed(db: Executor, before: datetime, open_states: Sequence[str], lim
         limit,
     )
     return [row[0] for row in rows]
+
+
+async def ever_held(db: Executor, incident_id: int) -> tuple[int, int]:
+    """(people whom an incident held back at some time, those of them whose blocks last)."""
+    row = await db.fetchrow(
+        """
+        SELECT count(DISTINCT held.customer_id),
+               count(DISTINCT held.customer_id) FILTER (WHERE EXISTS (
+                   SELECT FROM suppression AS lasting
+                   WHERE lasting.customer_id = held.customer_id AND lasting.merchant_id = held.merchant_id
+                     AND lasting.reason = 'operator' AND lasting.lifted_at IS NULL
+                     AND lasting.made_at = held.lifted_at))
+        FROM suppression AS held WHERE held.incident_id = $1 AND held.reason = 'cohort'
+        """,
+        incident_id,
+    )
+    assert row is not None
+    return row[0], row[1]

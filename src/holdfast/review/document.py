@@ -7,6 +7,7 @@ from holdfast.incidents.model import Obligation, StepRow
 from holdfast.money import money
 from holdfast.review.blocks import Block, Diff, Document, Facts, Paragraph, Plot, Prose, Section, Table
 from holdfast.review.call_impact import call_summary, of_calls
+from holdfast.review.complaint_impact import complaint_summary, of_complaints
 from holdfast.review.model import Impact, LaneImpact
 from holdfast.review.service import Case
 from holdfast.review.suggestions import span
@@ -69,6 +70,8 @@ def summary(case: Case) -> str:
         parts.append(f"Its impact could not be counted: {impact.failed}.")
     elif impact.calls is not None:
         parts.append(call_summary(impact.calls))
+    elif impact.complaints is not None:
+        parts.append(complaint_summary(impact.complaints))
     elif not impact.late and not impact.merchants_affected:
         parts.append(f"Of {impact.received:,} events received meanwhile none was late.")
     else:
@@ -133,6 +136,9 @@ def item_state(item: Obligation, now: datetime) -> str:
 
 def _impact(case: Case) -> Iterable[Block]:
     impact = case.review.figures.impact
+    if impact.complaints is not None:
+        yield from of_complaints(impact.complaints)
+        return
     yield Paragraph(f"Of what was received from {day(impact.since)} to {day(impact.until)} UTC.", quiet=True)
     if impact.failed:
         yield Paragraph(f"Not counted: {impact.failed}.")

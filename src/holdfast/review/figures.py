@@ -1,5 +1,6 @@
 """What an incident was in figures: its times, and what it did to events, merchants and money."""
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,6 +9,8 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from holdfast.comms.affected import about_calls
+from holdfast.complaints import impact as complaints
+from holdfast.complaints.model import RUNBOOK
 from holdfast.db.pool import Connection, Pool
 from holdfast.delivery import impact_store as deliveries
 from holdfast.inbox import impact_store as events
@@ -71,6 +74,8 @@ async def impact(
     """What the incident did to what came in until it was over; `failed` says so where that could not be counted."""
     until = incident.calm_at or incident.resolved_at or now
     since = min(incident.since, until)
+    if incident.runbook == RUNBOOK:
+        return await _complaints(pool, incident, (since, until), now, patience)
     gathering = events.Gathering(since, until, _PROMISES, now, most_events, patience)
     try:
         async with pool.acquire() as connection, connection.transaction():
@@ -81,6 +86,17 @@ async def impact(
             return replace(counted, calls=await _calls(connection, since, until))
     except (asyncpg.QueryCanceledError, TimeoutError):
         return Impact(since, until, failed=f"counting took longer than {patience:.0f} s")
+
+
+async def _complaints(
+    pool: Pool, incident: Incident, window: tuple[datetime, datetime], now: datetime, patience: float
+) -> Impact:
+    """Events and money have nothing to do with it."""
+    try:
+        async with asyncio.timeout(patience):
+            return Impact(*window, complaints=await complaints.impact(pool, incident, now))
+    except TimeoutError:
+        return Impact(*window, failed=f"counting took longer than {patience:.0f} s")
 
 
 async def _counted(db: Connection, gathering: events.Gathering) -> Impact:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from holdfast.complaints.impact import ComplaintImpact
 from holdfast.incidents.model import ENGINE
 
 Verdict = Literal["unchanged", "changed"]
@@ -109,6 +110,8 @@ class Impact:
     duplicates: int = 0
     calls: CallImpact | None = None
     """Of an incident about calls."""
+    complaints: ComplaintImpact | None = None
+    """Of an incident about complaints of texts."""
     counted_to: datetime | None = None
     failed: str = ""
     """Why it could not be counted, if it could not."""

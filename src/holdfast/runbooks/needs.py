@@ -80,7 +80,8 @@ def _of_step(incident: Incident, what: What, step: StepRow) -> Need:
 
 
 def _overdue(one: Obligation) -> Need:
-    return Need("overdue", one.text, (), one.step, due_at=one.due_at, said=f"of {one.owner}" if one.owner else "")
+    step = one.step if one.kind != "reply" else None  # which names what is to be answered
+    return Need("overdue", one.text, (), step, due_at=one.due_at, said=f"of {one.owner}" if one.owner else "")
 
 
 def _of_end(incident: Incident, obstacles: Sequence[str], *, has_alerts: bool) -> Iterator[Need]:
