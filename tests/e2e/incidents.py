@@ -21,12 +21,13 @@ from holdfast import actions
 from holdfast.config import Settings
 from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.db.pool import Pool, create_pool
-from holdfast.drills import call_town
+from holdfast.drills import call_town, text_town
 from holdfast.drills.operator import Operator
 from holdfast.drills.receivers import Mailboxes, WebhookReceivers
 from holdfast.drills.rehearsal import prepare
 from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
 from holdfast.drills.team_chat import TeamChat
+from holdfast.drills.text_town import Texting
 from holdfast.drills.twilio import DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN, EmulatedTwilio
 from holdfast.incidents import store
 from holdfast.incidents.model import Incident, StepRow
@@ -39,6 +40,7 @@ from tests.processes import Running, command_here, running
 ACCOUNTS = [f"acct_1Shop{number}" for number in range(3)]
 SHOPS = [f"shop{number}" for number in range(3)]
 CALL_SPEED = 60.0
+TOKEN = "a-token-of-some-length"
 
 
 @dataclass
@@ -53,6 +55,7 @@ class Story:
     desk: Desk
     settings: dict[str, str]
     runbook: str
+    texting: Texting | None = None
     answered: list[str] = field(default_factory=list)
 
     def children(self, name: str) -> list[psutil.Process]:
@@ -163,8 +166,10 @@ class Story:
 
 
 @asynccontextmanager
-async def story(place: Path, runbook: str, rate: float = 30.0, calls: float = 0.0) -> AsyncIterator[Story]:
-    """`rate` events and `calls` a second."""
+async def story(
+    place: Path, runbook: str, rate: float = 30.0, calls: float = 0.0, texts: float = 0.0
+) -> AsyncIterator[Story]:
+    """`rate` events, `calls` and `texts` a second."""
     runbooks, watch = prepare(place.parent)
     emulated = EmulatedStripe(accounts=ACCOUNTS, speed=600, webhook_timeout=5)
     exchange = EmulatedTwilio(regions=call_town.PREFIXES, speed=CALL_SPEED)
@@ -189,6 +194,8 @@ async def story(place: Path, runbook: str, rate: float = 30.0, calls: float = 0.
             "team_channels": chat.url,
             "watch_file": str(watch),
             "runbooks_dir": str(runbooks),
+            "api_token": TOKEN,
+            "compliance_mail": "compliance@company.example",
         }
         async with running("up", **settings) as up:
             await up.says("up.ready")
@@ -218,13 +225,19 @@ async def story(place: Path, runbook: str, rate: float = 30.0, calls: float = 0.
             traffic: list[asyncio.Task[Any]] = [asyncio.create_task(stripe.run(rate, asyncio.shield(over)))]
             if calls:
                 traffic.append(asyncio.create_task(twilio.run(calls, asyncio.shield(over), call_town.CALLERS)))
+            if texts:
+                people = text_town.people(town, 30)
+                await text_town.introduce(pool, people, datetime.now(UTC))
+                told.texting = Texting(up.url, TOKEN, twilio, people, rate=texts)
+                traffic.append(asyncio.create_task(told.texting.run()))
             duty = asyncio.create_task(_on_duty(told))
             try:
                 await asyncio.sleep(5)
                 yield told
             finally:
                 over.set_result(None)
-                duty.cancel()
+                for task in (duty, *traffic[2 if calls else 1 :]):
+                    task.cancel()
                 await asyncio.gather(*traffic, duty, return_exceptions=True)
                 pool.terminate()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from holdfast.runbooks.library import SHIPPED
 
 SHORTER = (
-    (r"cadence: \d+m", "cadence: 10s"),
+    (r"cadence: \d+[mh]", "cadence: 10s"),
     (r"stable=\d+m", "stable=4s"),
     (r"hold=\d+m", "hold=2s"),
     (r"look=\d+m", "look=10s"),
@@ -15,6 +15,7 @@ SHORTER = (
     (r"delay=5m", "delay=1s"),
     (r"patience=30m", "patience=15s"),
     (r"every 1m", "every 2s"),
+    (r"every 5m", "every 4s"),
 )
 WATCH = """\
 # How soon health_watch speaks up in a rehearsal. As shipped, it is slower to alarm, and to call it over.

@@ -106,7 +106,7 @@ async def _apply(db: Connection, told: Sequence[Told]) -> None:
     await sending.lock(db, [one.id for one in known])
     taken = await store.adopt(db, {one.id: one.sid for one in known}, now=now)
     if taken:
-        log.info("text.adopted", texts=len(taken))
+        log.debug("text.adopted", texts=len(taken))
     await store.advance(db, _furthest(one for one in told if one.rank and one.sid in sids))
     await meanings.apply(db, [_fact(one, lost[one.sid]) for one in known if one.sid in lost], now)
 
