@@ -215,7 +215,8 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "retract|terminate|cancel|pull|remove) (?:~5 )?<consent>(?! (?:form|for|to|of|slip)(?! (?:~4 "
             ")?(?:<texts>|<texting>|<text>|<texted>|calls|be|receive)))(?! (?:form|slip))",
             "(?:^|(?:i|we|hereby|formally|to) )revoke$$",
-            "<consent> (?:~2 )?(?:is )?(?:revoked|withdrawn|rescinded|terminated|cancel[a-z]*)",
+            "revocation of (?:-1 )?<consent>|<consent> (?:~5 )?(?:is )?(?:revoked|withdrawn|rescinded|terminated|"
+            "cancel[a-z]*)",
             "(?:no|without) <consent> (?:was )?(?:given|for -2 <texts>)|who (?:~1 )?(?:authorized|approved) (?:-2 "
             ")?(?:<texts>|these|this)$$|who (?:~1 )?gave (?:~1 )?<consent>|(?:dont|didnt|not|never) <consent>? "
             "?(?:~1 )?(?:consent|authorize|allow) (?:~1 )?(?:to )?(?:<text>|be <texted>)",
