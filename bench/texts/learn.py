@@ -69,7 +69,7 @@ def _fitted(known: Sequence[Example], kept: set[str], lines_with: Counter[str], 
         turn.shuffle(rows)
         step = STEP * 8 / (1 + number)
         for places, share, wish in rows:
-            sure = even + share * sum([weights[at] for at in places])
+            sure = even + share * math.fsum([weights[at] for at in places])
             wrong = float(wish) - 1 / (1 + math.exp(-max(-30.0, min(30.0, sure))))
             even += 0.05 * step * wrong
             change = step * wrong * share

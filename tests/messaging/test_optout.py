@@ -224,7 +224,8 @@ def test_words_settle_a_weak_rule_and_never_a_plain_wish():
 def test_the_words_that_weigh_most_come_first():
     weighed = weigh("no more of it", {"": 0.0, "no": 1.0, "no more": 3.0, "of": -4.0, "more": 2.0, "it": 0.5})
     assert weighed.sure > 0
-    assert weighed.words == ("no more", "more", "no")
+    assert weighed.speak_for == ("no more", "more", "no")
+    assert weighed.against == ("of",)
 
 
 def test_the_weights_are_what_is_learned_from_the_lines():

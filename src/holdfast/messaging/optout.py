@@ -1,4 +1,4 @@
-"""Whether an inbound text revokes consent: named rules, each with a weight, whose sum is the score.
+"""Whether an inbound text revokes consent: named rules, each with a weight, and words with learned ones.
 
 Since 11 April 2025 people in the United States may revoke "in any reasonable manner" (47 CFR 64.1200(a)(10)), so the
 words that Twilio knows are not enough. How a text is read:
@@ -8,6 +8,9 @@ words that Twilio knows are not enough. How a text is read:
 3. Phrases that use such words of something else ("stop by", "cancel my appointment") are put aside.
 4. Every rule that finds its phrase in the rest adds its weight, once. What speaks for a wish makes at most 1; what
    speaks against is taken from that, and the rest is the score.
+5. Where the rules are not sure, the words of the rest speak too, each with a learned weight (`optout_weighing`). They
+   can bring a weak rule down or a text of no rule up, to "doubtful" unless they are very sure; they cannot raise what a
+   rule speaks against, nor take from a plain wish.
 """
 
 from dataclasses import dataclass
@@ -118,13 +121,13 @@ def _without_asides(tokens: list[str]) -> Rest:
 def _with_words(score: float, weighed: Weighed, most: float) -> tuple[float, tuple[str, ...]]:
     """The score of rules that are not sure, and what the words add to it or take from it; never more than `most`."""
     voice = WORD_WEIGHT * (weighed.sure - WORDS_EVEN)
-    side = "for" if voice > 0 else "against"
+    side, words = ("for", weighed.speak_for) if voice > 0 else ("against", weighed.against)
     together = max(0.0, min(most, score + voice))
     if weighed.sure < WORDS_SURE:
         together = min(together, BELOW_STOP)
-    if together == score or not weighed.words:
+    if together == score or not words:
         return together, ()
-    return together, (f"words {side}: {', '.join(weighed.words)}",)
+    return together, (f"words {side}: {', '.join(words)}",)
 
 
 def _only_a_word(tokens: list[str]) -> Judgement | None:

@@ -8,7 +8,8 @@ ASIDES = tuple(
         "wants more": (
             "(?:dont|never|not) forget (?:to )?(?:~1 )?(?:<text>|send)(?: me)?",
             "(?:dont|never|not|didnt|nolonger|no need to)(?! (?:yall|you) stop)(?: (?:you|yall|they|ever|all|just|"
-            "want|mean|meant|plan|need|wanna|intend|trying|these|them|this|it|to|please|your|the|texts|messages|reminders|"
+            "want|mean|meant|plan|need|wanna|intend|trying|these|them|this|it|to|please|your|the|texts|messages|"
+            "reminders|"
             "for|wanting)){0,5} (?:stop|stopped|quit|unsubscribe|optout|end|ended|cancel|cancelled|remove|removed|"
             "delete|kick|kicked|drop|dropped|take (?:me|us|my [a-z]+) off|take (?=~3 off)|opt ~1 out|opted ~1 out|"
             "miss|lose|interrupt|say stop|send stop|text stop|type stop)(?! now)(?: ~2 (?:<texting>|sending|getting|"
@@ -53,7 +54,8 @@ ASIDES = tuple(
             "(?:waitlist|wine list|price list|to do list)",
             "(?:take|get|got|save|is) (?:~1 )?[0-9]+ (?:percent )?off(?: ~3 <texts>)?",
             "(?:list|lista) (?:for|on|del?|para) (?:~2 )?(?:today|tomorrow|tonight|(?:mon|tues|wednes|thurs|fri|"
-            "satur|sun)day|[0-9]+(?:am|pm)?|martes|lunes|miercoles|jueves|viernes|sabado|domingo|class|clase)",
+            "satur|sun)day|[0-9]+(?:am|pm)?|recoger|salida|martes|lunes|miercoles|jueves|viernes|sabado|domingo|"
+            "class|clase)",
         ),
         "another channel": (
             "(?:dont|no|instead of|cant|not) (?:call|calls|calling|ring|phone|email|emails)(?: me| us)?(?: (?!or |"

@@ -12,7 +12,8 @@ _PARTING: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:make|let|can|could|may|better|hope) (?:this |that |it |be |the |your |very |better ){1,4}last (?:-2 "
             ")?(?:one|text|message|<texts>|time (?:~1 )?<text>)(?! (?:left|available|to))",
             "(?:it|this) (?:all )?(?:ends|stops) (?:now|here|today)|want (?:it|this) (?:ended|over)|(?:not|never) "
-            "(?:~1 )?do (?:this|that) again|(?:no|not) (?:even )?(?:another|one more) (?:one|of these)",
+            "(?:~1 )?do (?:this|that) again|(?:no|not) (?:even )?(?:another|one more) (?:one|of these)|"
+            "no (?:further|more) ones?",
             "que (?:este )?sea el ultimo|hasta (?:aqui|ahi) (?:con )?(?:-2 )?<textos>|ya (?:~1 )?(?:bueno|estuvo) "
             "(?:de|con) (?:-2 )?<textos>|ya estuvo$$",
         ),
@@ -39,7 +40,9 @@ _PARTING: dict[str, tuple[float, tuple[str, ...]]] = {
             ")?(?:these|this thing|(?:-2 )?<texts>)|finish (?:with )?(?:this|these|the) (?:messages?|texts?)",
             "(?:dont|never|not) (?:~1 )?(?:text|message|contact|send|email) (?:me|us|this number) (?:~5 )?(?:anymore|"
             "again|ever)$$|dont waste (?:~3 )?<texting>|not (?:the )?<texts>$$|<not> (?:~1 )?(?:hear|hearing) from "
-            "(?:you|yall)|desire to hear",
+            "(?:you|yall)|desire to hear|nolonger (?:~1 )?to (?:participate|take part|be part)|(?:stop|quit|"
+            "dont) (?:to )?send (?:me |us )?(?:-1 )?<texts>|(?:or|nor|dont|never) (?:ever )?write (?:~1 )?again|"
+            "times (?:~3 )?to (?:say|tell you) no$$",
             "(?:not|dont|never) (?:~1 )?(?:include|keep|count) (?:me|us) (?:in|on) (?:these|this|your|the)(?! (?:loop|"
             "schedule|calendar))|(?:pass|done|finished) (?:on|with) (?:these|your texts) from now on",
         ),
@@ -89,7 +92,8 @@ _PARTING: dict[str, tuple[float, tuple[str, ...]]] = {
             "to |via |through |my ){0,2}(?:text|texting|<texts>|phone|cell)(?! (?:back|works|is))",
             "(?:rather|prefer|better|instead) (?:~5 )?(?:email|mail|post)(?: and| ,)? (?:~1 )?not (?:~2 )?(?:text|"
             "phone|"
-            "cell|<texts>)|(?:dont|not|nolonger) (?:do|accept|use|read|take|understand) (?:-2 )?(?:text|<texts>)(?! "
+            "cell|<texts>)|(?:dont|wont|not|nolonger|cant) (?:do|accept|use|read|take|understand) (?:-2 )?(?:text|"
+            "<texts>)(?! "
             "(?:from him|codes))",
             "(?:no|not|nothing|none|never|dont want|dont need) (?:~2 )?(?:by|via|through|over) (?:text|texts|sms)",
             "(?:^^|[.,] )(?:by )?(?:email|mail) only|(?:email|mail) only (?:from now|going|please)|(?:preferences?|"
@@ -111,7 +115,7 @@ _PARTING: dict[str, tuple[float, tuple[str, ...]]] = {
         0.2,
         (
             "(?:not|nolonger|never|isnt) (?:~2 )?(?:customer|client|member|patient|student|tenant|owner|employee|"
-            "subscriber)|(?:moved|closed|switched|sold|retired|graduated|quit|cancelled|ya no (?:soy|vivo|trabajo|"
+            "subscriber)|(?:moved|closed|switched|sold|retired|graduated|cancelled|ya no (?:soy|vivo|trabajo|"
             "rento))",
         ),
     ),
@@ -122,7 +126,7 @@ _PARTING: dict[str, tuple[float, tuple[str, ...]]] = {
             "good)|con "
             "(?:el|los|un) (?:texto|mensaje)s? (?:me )?(?:basta|alcanza)|(?:see|get|read) the texts$$|(?:best|"
             "favorite) "
-            "texts",
+            "texts|(?<!not )(?<!dont )(?:love|enjoy|like|loved) (?:getting|receiving|reading) (?:these|them)",
             "(?:^|[.,?] |please |just )keep (?:texting|messaging|sending) (?:me|us|them|these)$$(?! and)",
         ),
     ),

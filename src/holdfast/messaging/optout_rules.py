@@ -158,7 +158,8 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:text|sms|notification|communication|contact|message) (?:preferences?|settings?|permissions?) ~2 "
             "(?:off|none|no|never)",
             "<take> (?:this|these|it) off (?:my|this) (?:phone|number|cell)",
-            "(?:i want|want|let me|get me|i need|count me|im|opt me) out(?: of (?:this|these|here))?$$",
+            "(?:i want|want|let me|get me|i need|opt me) out(?: of (?:this|these|here))?$$|(?:count me|"
+            "im) out of (?:this|these|here)$$",
             "(?:delete|remove|erase) (?:~2 )?everything (?:~3 )?(?:on|about) me",
         ),
     ),

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from itertools import pairwise
+from math import fsum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,21 +36,50 @@ _CLASSES = (
     *("forget", "take", "want", "agreed", "consent", "number", "numero", "list", "lista", "these", "from"),
 )
 """Of the classes that a word is in, the first counts."""
-_PEOPLE = {
-    "me": frozenset(["me", "us", "myself", "mine", "my", "our"]),
-    "you": frozenset(["you", "your", "yall", "youre", "ya", "ustedes", "usted", "tu", "su", "sus"]),
+_MORE_CLASSES = {
+    name: frozenset(words.split())
+    for name, words in {
+        "me": "me us myself mine my our ourselves nos mi mis",
+        "you": "you your yall youre ya ustedes usted tu su sus guys folks people company",
+        "ever": (
+            "again anymore ever further future forever permanently last longer future final finally mas nunca jamas "
+            "otra vez ultimo siempre forward nolonger"
+        ),
+        "phone": "phone cell inbox line telefono celular cel device mobile",
+        "mail": "email mail letter letters post correo facebook online portal paper voicemail",
+        "polite": "please kindly thanks thank favor porfavor gracias sir maam sorry",
+        "weary": (
+            "tired sick annoying annoyed hate ridiculous enough harto harta cansado cansada unwanted bothersome "
+            "molesto molesta irritating seriously ugh omg god wtf damn hell fuck fucking shit stupid"
+        ),
+        "list": "group chain club leads book thread roster program",
+        "they": "he she him her his they them their el ella le lo la los las",
+        "day": (
+            "today tomorrow monday tuesday wednesday thursday friday saturday sunday morning afternoon evening "
+            "week weekend month hoy manana lunes martes miercoles jueves viernes sabado domingo tarde noche "
+            "semana am pm"
+        ),
+        "business": (
+            "appointment order card payment check delivery package reservation table room service repair insurance "
+            "account bill invoice refund price car house door class game practice cita orden pago pedido paquete carro "
+            "casa factura reserva mesa turno"
+        ),
+    }.items()
 }
-
 
 Table = Mapping[str, float]
 """What each word, row or pair weighs; "" is what a text of none of them would."""
 
 
 class Weighed(NamedTuple):
-    """`sure` is the sum: 0 is even, 2 is seven to one for a wish, -2 as much against; `words` did most to it."""
+    """`sure` is the sum: 0 is even, 2 is seven to one for a wish, -2 as much against.
+
+    `speak_for` and `against` are the words that did most to it, either way.
+    """
 
     sure: float
-    words: tuple[str, ...]
+    speak_for: tuple[str, ...]
+    against: tuple[str, ...]
 
 
 def weigh(text: str, table: Table | None = None) -> Weighed:
@@ -57,9 +87,12 @@ def weigh(text: str, table: Table | None = None) -> Weighed:
     table, found = table or _table(), features(text)
     share = len(found) ** -0.5
     weights = {one: table[one] * share for one in found if one in table}
-    sure = table[""] + sum(weights[one] for one in sorted(weights))
-    side = [one for one in weights if weights[one] * sure > 0 and _NAMED.search(one)]
-    return Weighed(sure, tuple(sorted(side, key=lambda one: (-abs(weights[one]), one))[:SHOWN]))
+    named = sorted((weight, one) for one, weight in weights.items() if weight and _NAMED.search(one))
+    return Weighed(
+        table[""] + fsum(weights.values()),
+        tuple(one for weight, one in reversed(named) if weight > 0)[:SHOWN],
+        tuple(one for weight, one in named if weight < 0)[:SHOWN],
+    )
 
 
 def features(text: str) -> frozenset[str]:
@@ -86,8 +119,8 @@ def _kind(word: str) -> str:
     """The class that a word is of, or the word itself."""
     if word in _OF_NO_CLASS:
         return word
-    for name, people in _PEOPLE.items():
-        if word in people:
+    for name, words in _MORE_CLASSES.items():
+        if word in words:
             return f"<{name}>"
     for name in _CLASSES:
         if _class(name).fullmatch(word):
