@@ -54,9 +54,9 @@ _PARTING: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:strike|scratch|pull|free|release|suppress|unfollow|erase|drop|cut|lift|let|cross|get|take) (?:<us>|"
             "number|name|[a-z]+s (?:cell|phone|number)) (?:off|out|loose|go)(?=$| [.,?]| too| please| now| of|"
             " from)(?! "
-            "(?:of|from) (?:_|[0-9]+|work|school|class|bed|here early))",
+            "(?:of|from) (?:_|the _|my _|[0-9]+|work|school|class|bed|here early))",
             "^^(?:drop|strike|suppress|free|release|unfollow|remove|delete|erase|pull|scratch|spare|unenroll) (?:me|us|"
-            "number|name|contact|(?:my|this) (?:name|number))(?=$$| from (?!_|[0-9])| too)",
+            "number|name|contact|(?:my|this) (?:name|number))(?=$$| from (?!(?:the |my )?(?:_|[0-9]))| too)",
             "(?:number|line|phone|cell) (?:~2 )?(?:be|been|is) (?:suppressed|deleted|removed|erased)|suppress (?:this|"
             "my) number|(?:pull|forget) (?:~3 )?(?:my|this) number$$",
             "(?:come|get|getting|be|go|hop|jump) off (?:of )?(?:this|your|the) (?:-4 )?(?:<texts>|<list>|thing|chain|"
