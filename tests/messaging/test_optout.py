@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 from bench import optout as bench_optout
+from bench.texts import learn
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.messaging.optout import DOUBTFUL_AT, STOP_AT, judge, provider_word
 from holdfast.messaging.optout_asides import ASIDES
 from holdfast.messaging.optout_doubts import DOUBTS
+from holdfast.messaging.optout_parting import PARTING
 from holdfast.messaging.optout_rules import RULES
 from holdfast.messaging.optout_spanish import SPANISH_RULES
+from holdfast.messaging.optout_weighing import TABLE, weigh
 
 TWILIOS = ("STOP", "UNSUBSCRIBE", "END", "QUIT", "STOPALL", "REVOKE", "OPTOUT", "CANCEL")
 BARE = (
@@ -135,6 +138,15 @@ SPEAKS = {
     "stop it": ("will you stop it", "can you stop it leaking"),
     "a cancelled subscription": ("cancel my subscription", "cancel my membership"),
     "asks for messages": ("text me when it is ready", "ok"),
+    "the last one": ("make this the last text", "is this the last one left"),
+    "these no more": ("I don't want these on my phone", "I don't want these returned yet"),
+    "not them": ("please don't send them", "I didn't send them"),
+    "off with me": ("strike my name", "drop me at the corner"),
+    "silence": ("radio silence from you please", "the radio was silent"),
+    "another way than texts": ("email rather than text please", "I got your email"),
+    "off with it": ("shut it off", "is it off"),
+    "no longer theirs": ("I'm not a customer", "I'm a customer"),
+    "that texts suit": ("a text is better", "a call is better"),
     "no me escriban": ("ya no me escriban", "no puedo escribir ahora"),
     "no quiero mensajes": ("no quiero sus promociones", "no quiero cebolla"),
     "dejen de escribir": ("dejen de mandar mensajes", "dejen el paquete"),
@@ -147,7 +159,7 @@ SPEAKS = {
 }
 
 
-@pytest.mark.parametrize("rule", [*RULES, *SPANISH_RULES, *DOUBTS], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [*RULES, *PARTING, *SPANISH_RULES, *DOUBTS], ids=lambda rule: rule.name)
 def test_every_rule_speaks_of_its_own_and_is_silent_of_the_like(rule):
     spoken_of, silent = SPEAKS[rule.name]
     assert rule.name in judge(spoken_of).rules
@@ -195,6 +207,33 @@ def test_two_doubts_make_a_certainty():
     assert judge("Not interested. Wrong number.").verdict == "stop"
 
 
+def test_what_only_the_words_speak_for_is_doubtful_and_the_words_are_named():
+    table = {"": 0.0, "prairie": 9.0, "prairie dog": 5.0, "of": -1.0}
+    judged = judge("a prairie dog of yours", table)
+    assert (judged.verdict, judged.rules) == ("doubtful", ("words for: prairie, prairie dog",))
+    assert judge("a prairie dog of yours", {**table, "prairie": 40.0}).verdict == "stop"
+
+
+def test_words_settle_a_weak_rule_and_never_a_plain_wish():
+    against = {"": -9.0, "^ <me>": -0.1}
+    assert judge("wrong number", against).verdict == "other"
+    assert judge("stop texting me", against) == judge("stop texting me")
+    assert judge("STOP", against).verdict == "stop"
+
+
+def test_the_words_that_weigh_most_come_first():
+    weighed = weigh("no more of it", {"": 0.0, "no": 1.0, "no more": 3.0, "of": -4.0, "more": 2.0, "it": 0.5})
+    assert weighed.sure > 0
+    assert weighed.speak_for == ("no more", "more", "no")
+    assert weighed.against == ("of",)
+
+
+def test_the_weights_are_what_is_learned_from_the_lines():
+    table = learn.everything()
+    assert TABLE.read_text("utf-8") == learn.written(table)
+    assert len(table) <= 1501
+
+
 @given(st.text(max_size=3000))
 def test_any_text_is_judged_and_always_alike(text: str):
     judged = judge(text)
@@ -210,13 +249,17 @@ def test_a_text_beyond_all_measure_is_judged_too(piece: str):
 
 
 def test_nothing_in_a_pattern_repeats_without_bound():
-    for one in (*ASIDES, *RULES, *SPANISH_RULES, *DOUBTS):
+    patterns = {one.name: one.pattern for one in ASIDES}
+    patterns.update({one.name: one.pattern for one in (*RULES, *PARTING, *SPANISH_RULES, *DOUBTS)})
+    for name, pattern in patterns.items():
         # A word has at most 24 letters when a pattern meets it.
-        beyond_words = re.sub(r"\[[^\]]+\][*+]", "", one.pattern.pattern)
-        assert not re.search(r"[*+]", beyond_words), one.name
+        beyond_words = re.sub(r"\[[^\]]+\][*+]", "", pattern.pattern)
+        assert not re.search(r"[*+]", beyond_words), name
 
 
-@pytest.mark.parametrize("path", [bench_optout.WRITTEN, bench_optout.SEEN], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [learn.HERE / f"{author}.jsonl" for author in learn.AUTHORS], ids=lambda path: path.stem
+)
 def test_the_texts_that_may_be_read_are_many_and_told_apart(path: Path):
     lines = bench_optout.read(path)
     found = bench_optout.figures(lines, show=True)

@@ -8,14 +8,18 @@ ASIDES = tuple(
         "wants more": (
             "(?:dont|never|not) forget (?:to )?(?:~1 )?(?:<text>|send)(?: me)?",
             "(?:dont|never|not|didnt|nolonger|no need to)(?! (?:yall|you) stop)(?: (?:you|yall|they|ever|all|just|"
-            "want|mean|meant|plan|need|wanna|intend|these|them|this|it|to|please|your|the|texts|messages|reminders|"
+            "want|mean|meant|plan|need|wanna|intend|trying|these|them|this|it|to|please|your|the|texts|messages|"
+            "reminders|"
             "for|wanting)){0,5} (?:stop|stopped|quit|unsubscribe|optout|end|ended|cancel|cancelled|remove|removed|"
             "delete|kick|kicked|drop|dropped|take (?:me|us|my [a-z]+) off|take (?=~3 off)|opt ~1 out|opted ~1 out|"
-            "miss|lose|interrupt)(?! now)(?: ~2 (?:<texting>|sending|getting|receiving))?(?: ~3 <texts>)?(?: ~2 off "
+            "miss|lose|interrupt|say stop|send stop|text stop|type stop)(?! now)(?: ~2 (?:<texting>|sending|getting|"
+            "receiving))?(?: ~3 <texts>)?(?: ~2 off "
             "~2 <list>| ~2 from ~2 <list>)?",
             "(?:why|did|have|has|when|how come) (?:did |have |do |the |my |your ){0,2}(?:you|yall|they|we|i|<texts>) "
             "(?:guys |all |just |ever )?(?:stop|stopped|quit|unsubscribe)(?: <texting>| sending| getting| "
             "receiving)?(?: me)?(?: ~2 <texts>)?",
+            "(?:if|when) (?:i|we|you) (?:text|say|reply|send|type|hit|sent|texted) (?:back )?(?:stop|"
+            "unsubscribe)(?: [^\\s.,?]+){0,8} [?]",
             "(?:i|we|she|he|have) stopped (?:getting|receiving)(?: ~3 <texts>)?",
             "(?:accidentally|accident|mistakenly|mistake|accidently) ~2 (?:unsubscribe|unsubscribed|stop|stopped|"
             "optout|opted out|sent stop|removed|deleted|cancelled)(?: ~3 <texts>)?",
@@ -33,7 +37,7 @@ ASIDES = tuple(
             "(?:stop|stops|stopping|stopped) (?:right |back |briefly |quickly |real quick |again |just |on over |off "
             "|over ){0,2}(?:by|in|at|over|off|on|near|for|there|around|up|into|before|through|past|out front|here|to "
             "(?:pick|get(?! off)|grab|see|drop|buy|check|pay|eat|let|look|say|use))",
-            "(?:non|bus|next|last|first|one|pit|truck|rest|a|an|train|subway|metro|quick|full|each|every|shuttle|"
+            "(?:non|wrong|bus|next|last|first|one|pit|truck|rest|a|an|train|subway|metro|quick|full|each|every|shuttle|"
             "trolley|tram|st|street|ave|avenue|the) stops?(?! message| texts?| word)",
             "stop (?:light|sign|watch|loss|order|payment|gap|motion|number|valve|(?:~1 )?(?:bus|autobus|camion|"
             "metro)|and (?:get|grab|pick|check|look|see|eat|say))",
@@ -50,12 +54,18 @@ ASIDES = tuple(
             "(?:waitlist|wine list|price list|to do list)",
             "(?:take|get|got|save|is) (?:~1 )?[0-9]+ (?:percent )?off(?: ~3 <texts>)?",
             "(?:list|lista) (?:for|on|del?|para) (?:~2 )?(?:today|tomorrow|tonight|(?:mon|tues|wednes|thurs|fri|"
-            "satur|sun)day|[0-9]+(?:am|pm)?|martes|lunes|miercoles|jueves|viernes|sabado|domingo|class|clase)",
+            "satur|sun)day|[0-9]+(?:am|pm)?|recoger|salida|martes|lunes|miercoles|jueves|viernes|sabado|domingo|"
+            "class|clase)",
         ),
         "another channel": (
             "(?:dont|no|instead of|cant|not) (?:call|calls|calling|ring|phone|email|emails)(?: me| us)?(?: (?!or |"
-            "and |nor |text )[^\\s.?]+){0,6}? (?:text|message|texting|texts)(?! ~2 either)(?: me)?",
+            "and |nor |text |list)[^\\s.?]+){0,6}? (?:text|message|texting|texts)(?! ~2 either)(?: me)?",
             "<not> (?:text|message) (?:and|while|when|or) (?:drive|driving)",
+            "(?:texting|text) and driving",
+            "call me (?:[,.] )?(?:please )?dont text(?= [,.] its| its| [,.] urgent)",
+            "(?:stop|quit) (?:mailing|emailing|sending letters|"
+            "calling)(?: [^\\s.?,]+){0,6} [.,] (?:[^\\s.?,]+ ){0,2}(?:texts?|text) (?:is|are) (?:better|plenty|fine|"
+            "enough|ok|good)",
             "no (?:me |nos )?(?:llamen?|llames|marquen?)(?: (?!ni )[^\\s.?]+){0,5}? (?:mensajes?|textos?|"
             "escriban(?:me)?|texto|texteen(?:me)?)",
         ),

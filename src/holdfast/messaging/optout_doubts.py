@@ -145,14 +145,16 @@ _AGAINST: dict[str, tuple[float, tuple[str, ...]]] = {
     "asks for messages": (
         -0.7,
         (
-            "(?:<begin> |^|[.,?] )keep (?:them|em|it|those|these|(?:the |my |your |sending |getting )(?:-1 )?<texts>|"
-            "mailing|sending (?:them|these|it)) ?(?:coming|on|going)?$$(?! and)",
+            "(?:<begin> |^|[.,?] )(?<!to )keep (?:them|em|it|those|these|(?:the |my |your |sending |"
+            "getting )(?:-1 )?<texts>|"
+            "sending (?:them|these|it)) ?(?:coming|on|going)?$$(?! and)",
             "keep (?:them|em|it|those|these|(?:-2 )<texts>) coming",
             "(?<!dont )(?<!not )(?<!nolonger )(?<!didnt )(?<!never )(?:love|loved|like|liked|enjoy|miss|want|need) "
             "(?:these|your|the|my|getting) (?:-1 )?<texts>(?! anymore| ~3 but)(?! ~2 (?:stop|stopped|end|off|gone|"
             "cancelled))",
             "(?<!dont )(?<!not )(?<!you )(?<!to )please text me|(?<!dont )(?<!not )(?<!you )(?<!to )(?<!never )text "
-            "me (?:when|if|the|back|once|at|a|your|with|before|instead|here)|sign me (?:back )?up|add me|(?:back on|"
+            "me (?:when|if|the|back|once|at|a|your|with|before|instead|here)|sign me (?:back )?up|"
+            "add me(?! to (?:~1 )?dnclist)|(?:back on|"
             "put me on) (?:the|your|that) list|resubscribe|(?<!dont )(?<!not )(?<!never )(?<!to )(?<!or )(?<!you "
             ")(?:use|text|call) (?:this|my|the other|the new) (?:cell|number|one)(?! again| anymore| stop)|(?<!not "
             ")(?:i|they) (?:~1 )?(?:liked|loved|like|love) (?:them|em|it)",

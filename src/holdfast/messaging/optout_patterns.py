@@ -59,7 +59,8 @@ WORDS = {
     ),
     "list": (
         "lists?|listing|system|systems|database|db|records?|files?|rolls?|rolodex|directory|computer|computers|crm|"
-        "contacts?|memory|distribution|rotation|subscribers?|registry|platform|everything|books|lista|listas"
+        "contacts?|memory|distribution|leads|outreach|call sheet|rotation|subscribers?|registry|platform|everything|"
+        "books|lista|listas"
     ),
     "these": (
         "these|this|those|them|it|that|any|anything|more|stuff|such|another|everything|crap|shit|junk|nonsense|"
@@ -102,7 +103,7 @@ WORDS = {
         "please|now|thanks|thank|already|asap|immediately|again|anymore|ok|okay|today|ever|right|forever|kindly|"
         "entirely|completely|at all|and|or|but|because|before|since|as i|as we|as of|as this|im|i|we|if|its|you|yall|"
         "so|tho|though|then|por|porfavor|ya|gracias|ahora|entonces|y|o|mr|mrs|maam|sir|bro|dude|man|lol|until|for "
-        "good|altogether|thx"
+        "good|altogether|thx|pues|fr|fr fr|mam|loco|joven|sale|plis|honey|from now on|no cap"
     ),
     "begin": (
         "please|nah|fam|bruh|bro|ok|okay|just|now|so|and|yes|hi|hey|hello|no|i|we|said|omg|ugh|kindly|you|need|must|"
@@ -127,7 +128,8 @@ WORDS = {
     ),
     "numero": "numero|nombre|telefono|tel|celular|cel|contacto|datos|info|informacion|linea|movil|number",
     "lista": (
-        "listas?|base|sistema|contactos|registros?|grupo|chat|directorio|agenda|archivos?|servicio|programa|list|texts"
+        "listas?|listados?|envios|leads|base|sistema|contactos|registros?|grupo|chat|directorio|agenda|archivos?|"
+        "servicio|programa|list|texts"
     ),
     "dejen": "dej(?:e|en|a|ar|es|as)(?:me|nos|se)?|par(?:e|en|a|ar|as|es)(?:le|nle)?|ces(?:e|en|ar)|termin(?:e|en|ar)",
     "cancelen": (

@@ -158,7 +158,8 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "(?:text|sms|notification|communication|contact|message) (?:preferences?|settings?|permissions?) ~2 "
             "(?:off|none|no|never)",
             "<take> (?:this|these|it) off (?:my|this) (?:phone|number|cell)",
-            "(?:i want|want|let me|get me|i need|count me|im|opt me) out(?: of (?:this|these|here))?$$",
+            "(?:i want|want|let me|get me|i need|opt me) out(?: of (?:this|these|here))?$$|(?:count me|"
+            "im) out of (?:this|these|here)$$",
             "(?:delete|remove|erase) (?:~2 )?everything (?:~3 )?(?:on|about) me",
         ),
     ),
@@ -215,7 +216,8 @@ _RULES: dict[str, tuple[float, tuple[str, ...]]] = {
             "retract|terminate|cancel|pull|remove) (?:~5 )?<consent>(?! (?:form|for|to|of|slip)(?! (?:~4 "
             ")?(?:<texts>|<texting>|<text>|<texted>|calls|be|receive)))(?! (?:form|slip))",
             "(?:^|(?:i|we|hereby|formally|to) )revoke$$",
-            "<consent> (?:~2 )?(?:is )?(?:revoked|withdrawn|rescinded|terminated|cancel[a-z]*)",
+            "revocation of (?:-1 )?<consent>|<consent> (?:~5 )?(?:is )?(?:revoked|withdrawn|rescinded|terminated|"
+            "cancel[a-z]*)",
             "(?:no|without) <consent> (?:was )?(?:given|for -2 <texts>)|who (?:~1 )?(?:authorized|approved) (?:-2 "
             ")?(?:<texts>|these|this)$$|who (?:~1 )?gave (?:~1 )?<consent>|(?:dont|didnt|not|never) <consent>? "
             "?(?:~1 )?(?:consent|authorize|allow) (?:~1 )?(?:to )?(?:<text>|be <texted>)",

@@ -22,13 +22,14 @@ SPANISH_RULES = tuple(
         "no quiero mensajes": (
             0.9,
             (
-                "(?:no|ni|nunca) (?:~3 )?(?:quier|dese|necesit|autoriz|quisi|gust|pid|ped|solicit|acept|interes|"
+                "(?:no|ni|nunca) (?:~3 )?(?:quier|dese|necesit|ocup|autoriz|quisi|gust|pid|ped|solicit|acept|interes|"
                 "prefier)[a-z]* (?:recibir |ser |que |me |mas |de |sus |estos |esos |a |lleguen |saber |tener |en |"
                 "ver |seguir |recibiendo ){0,6}(?:-2 )?(?:<textos>|mas informacion|informacion suya|contactad[oa]s?|"
                 "molestad[oa]s?|notificad[oa]s?|nada mas de|nada de (?:ustedes|esto)|nada suyo|saber de)",
                 "no (?:~3 )?recib(?:ir|iendo)(?: mas| nada| esto| estos| estas|$$)",
                 "no (?:quier|dese|quisi)[a-z]+ (?:estar|seguir|aparecer) en (?:-2 )?(?:<lista>)",
-                "no quiero (?:mas|nada)$$",
+                "no quiero (?:mas|nada)$$|no (?:~2 )?quier[a-z]* (?:~1 )?que (?:~2 )?(?:llegue|lleguen|escriban|"
+                "manden|envien)",
             ),
         ),
         "dejen de escribir": (
@@ -48,7 +49,8 @@ SPANISH_RULES = tuple(
             1.0,
             (
                 "(?:<quiten>|borr[a-z]+|remove|take|salir|sal|den de baja|fuera)(?:me|nos|lo|la)? (?:me |nos |de |"
-                "del |a ){0,2}(?:~3 )?(?:la |su |esta |esa |sus |las |ese |este |tu ){1,2}(?:-1 )?(?:<lista>|"
+                "del |a ){0,2}(?:~3 )?(?:la |su |esta |esa |sus |las |los |ese |este |tu |"
+                "(?<=del )){1,2}(?:-1 )?(?:<lista>|"
                 "<textos>)",
                 "(?:<quiten>|cancel(?:en|e|ar)|bloqueen|olvid[a-z]+ de|pierdan?|olviden|olvide|tiren) (?:~1 )?(?:mi|"
                 "este|el|mis|esta|nuestro|a) (?:-1 )?<numero>(?! (?:de (?:tarjeta|cuenta|orden|(?:la|el|mi) (?!lista|"
@@ -56,7 +58,7 @@ SPANISH_RULES = tuple(
                 "<quiten>(?:me|nos|lo)(?: de (?:aqui|ahi|esto|eso|todo|una vez)| ya| de su| del| ahorita)?$$",
                 "(?:me|nos) (?:~1 )?<quiten>(?: de (?:aqui|ahi|esto|eso|todo|su|sus|la lista))?$$",
                 "olvid[a-z]+ de mi$$|lista de no (?:llamar|contactar|<manden>)",
-                "<quiten>l[oa](?: de (?:ahi|su|la))?$$",
+                "<quiten>l[oa]s?(?: todos| todas)?(?: de (?:ahi|su|la))?$$",
                 "(?:salir|salirme|salgo|salirse|saldre) (?:~1 )?de (?:~1 )?(?:<lista>|<textos>|esto|aqui)",
             ),
         ),
@@ -95,7 +97,7 @@ SPANISH_RULES = tuple(
             (
                 "(?:me|nos|son|es) (?:~1 )?acos(?:o|ando)|acosandome|es acoso|hostig[a-z]+",
                 "(?:hart[oa]s?|cansad[oa]s?|fastidiad[oa]s?) (?:~1 )?(?:de|con) (?:~1 )?(?:<textos>|ustedes|que me|"
-                "recibir|esto|tant[oa]s)|ya me (?:~1 )?(?:hart|cans)[a-z]+ (?:de|con|sus|los|[.,])",
+                "recibir|esto|tant[oa]s)|ya me (?:~1 )?(?:hart|cans)[a-z]+ (?:de|con|sus|los)(?! [a-z]+ (?:del|de la))",
                 "(?:denunci|report|demand)[a-z]+ (?:~3 )?(?:mensaje|texto|spam|siguen|sigan|acoso)|(?:vuelven|siguen|"
                 "sigan|otro <textos>) (?:~3 )?(?:los |las )?(?:demand|denunci|report)[a-z]+|(?:los|las) (?:~2 "
                 ")?denunci[a-z]+",

@@ -31,6 +31,11 @@ _SHORT = {
     "text": "etxt tex txet txt",
     "texts": "txts",
     "texting": "textin txtin txting",
+    "blowing": "blowin",
+    "them": "em dem",
+    "phone": "telephone cellphone mobile",
+    "aqui": "aki",
+    "lleguen": "yegen yeguen",
     "texted": "txted",
     "message": "msg mssg",
     "messages": "msgs mssgs",
@@ -51,7 +56,7 @@ _SHORT = {
     "appointment": "appt apt",
     "porfavor": "porfa porfis xfa xfavor",
     "quiero": "kiero",
-    "que": "k q",
+    "que": "k q qe",
     "mensaje": "mensage msj",
     "mensajes": "mensages mjs msjs",
     "and": "n",
@@ -101,6 +106,8 @@ JOINED = {
     "havent": "have not",
     "hasnt": "has not",
     "cant": "can not",
+    "no quiero": "noquiero",
+    "unenroll": "un enroll",
     "wont": "will not",
     "wouldnt": "would not",
     "shouldnt": "should not|must not",
@@ -121,10 +128,11 @@ JOINED = {
     "followups": "follow ups",
     "unsubscribe": "un subscribe|un subscribed|de subscribe|take out subscription",
     "optout": "opt outs",
-    "dnclist": "dnc|(?:dont|not|no|dnc) (?:call|text|contact)? ?(?:list|registry|register)",
+    "dnclist": "dnc|(?:dont|not|no|dnc) (?:(?:call|text|contact) (?:or )?){0,2}(?:list|registry|register)",
     "waitlist": (
         "(?:wait|waiting|guest|class|cancellation|standby|invite|player|shopping|seating|volunteer|email|mailing) "
-        "list(?= (?:for|on|at|del?)\\b)|(?:wait|waiting|guest|cancellation|standby|seating) list|lista de (?:espera|"
+        "list(?= (?:for|on|at|del?)\\b)|(?:wait|waiting|guest|cancellation|"
+        "standby|seating|pickup|carpool|wish|packing|grocery|supply) list|lista de (?:espera|"
         "invitados|precios|compras|asistencia|regalos)"
     ),
     "no mas": "no mas porfavor",
