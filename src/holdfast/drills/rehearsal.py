@@ -29,6 +29,8 @@ restart = 10
 delivered = 8
 [stripe-retry-storm]
 many = 0.30
+[consent-complaint]
+lately = 20
 [performance-degradation]
 # The machine may be as busy as it likes.
 cpu = 1.0
