@@ -14,8 +14,9 @@ from holdfast.commands.session import CommandError, settings
 from holdfast.config import Settings
 from holdfast.db.pool import Pool, create_pool
 from holdfast.delivery import store as deliveries
-from holdfast.drills.demo import CALLS, FLAKY, RATE, UNSTEADY, Demo, DemoError, Place, opened
-from holdfast.drills.stage import AFTER, Theatre, failing_region, hung_worker
+from holdfast.drills import call_town
+from holdfast.drills.demo import CALLS, FLAKY, RATE, SHOP_NAMES, UNSTEADY, Demo, DemoError, Place, opened
+from holdfast.drills.stage import AFTER, Theatre, bought_list, failing_region, hung_worker
 from holdfast.inbox import store as inbox
 from holdfast.payments import store as payments
 from holdfast.queue import service as queue
@@ -94,7 +95,8 @@ def _welcome(running: Demo) -> None:
         f"It is up. About {RATE:.0f} Stripe events a second come in, some twice, some out of order;\n1 % never arrive. "
         "8 merchants are told of theirs by webhook and mail. One endpoint "
         f"({FLAKY}) fails now and then, one ({UNSTEADY}) is down\nfor 15 s of every 45. "
-        f"About {CALLS:.0f} call a second comes in, and is put through to the merchants.\nIn another terminal:\n"
+        f"About {CALLS:.0f} call a second comes in, and is put through to the merchants. They text people who agreed\n"
+        "to it, and a few of these say stop.\nIn another terminal:\n"
         f"\n    . {place.env_file}\n"
         f"    {holdfast} queue stats            how much waits, and how fast it goes\n"
         f"    {holdfast} payments list          the ledger\n"
@@ -103,11 +105,14 @@ def _welcome(running: Demo) -> None:
         f"    {holdfast} reconcile --since 1h   finds the events that never arrived, and fetches them\n"
         f"    {holdfast} calls list             who called, and who answered\n"
         f"    {holdfast} voice health           how calls go, by region, number and target\n"
+        f"    {holdfast} texts list             who was texted, who was not, and why not\n"
+        f"    {holdfast} suppressions list      who said stop\n"
+        f"    {holdfast} consent verify         the ledger of consents, and its proof\n"
         f"    {holdfast} incidents list         what is wrong now, and who is on it\n"
         f"\nIn {AFTER:.0f} seconds a worker process hangs: the backlog is noticed, its runbook runs, merchants\n"
         "and the status page are told, and a review is left. Then Twilio fails in one of two regions, and\n"
-        "calls go round it. Somebody called dana approves what is asked; all waits are shorter than they\n"
-        "would be.\n"
+        "calls go round it. Then a shop texts a list that it was sold, and people complain. Somebody called\n"
+        "dana approves what is asked; all waits are shorter than they would be.\n"
         f"\nStatus page: http://{place.listen}/status\n"
         f"Health: http://{place.listen}/health/report   Metrics: http://{place.listen}/metrics\n"
         f"Log: {place.data_dir / 'demo.log'}   Ctrl-C stops everything.\n"
@@ -115,8 +120,10 @@ def _welcome(running: Demo) -> None:
 
 
 async def _stage(running: Demo, pool: Pool) -> None:
-    """Two incidents, each worked by its runbook."""
-    scenes = (hung_worker(running.up), failing_region(running.twilio))
+    """Three incidents, each worked by its runbook."""
+    shop = call_town.town(SHOP_NAMES)[0]
+    list_sold = bought_list(running.texting, shop, running.place.data_dir, running.env)
+    scenes = (hung_worker(running.up), failing_region(running.twilio), list_sold)
     try:
         await Theatre(pool, running.settings, terminal.say).play(scenes, running.place.data_dir)
     except Exception as error:  # noqa: BLE001 - the traffic goes on, and whoever watches is told
@@ -139,5 +146,5 @@ async def _line(running: Demo, pool: Pool) -> str:
         f"{payments_count:>6} payments   "
         f"{await deliveries.count(pool, deliveries.Filter()):>6} notifications, {waiting[Stage.DELIVER]} waiting   "
         f"{running.receivers.accepted:>6} accepted   {sum(running.mail.received.values()):>3} mails   "
-        f"{len(running.twilio.results):>4} calls"
+        f"{len(running.twilio.results):>4} calls   {running.texting.taken:>4} texts"
     )

@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from holdfast.config import Settings
 from holdfast.db.migrate import upgrade
 from holdfast.db.pool import create_pool
 from holdfast.delivery.signing import new_secret
-from holdfast.drills import call_town
+from holdfast.drills import call_town, text_town
 from holdfast.drills.receivers import Behaviour, Mailboxes, WebhookReceivers
 from holdfast.drills.rehearsal import prepare
 from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
 from holdfast.drills.stripe_faults import StripeFaults
 from holdfast.drills.stripe_traffic import Mix
 from holdfast.drills.team_chat import TeamChat
+from holdfast.drills.text_town import Texting
 from holdfast.drills.twilio import DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN, EmulatedTwilio
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
@@ -30,6 +32,12 @@ RATE = 20.0
 """Events a second."""
 CALLS = 1.0
 """Calls a second."""
+TEXTS = 0.5
+"""Texts a second that shops send."""
+PEOPLE = 25
+"""Who agreed to be texted, for each shop."""
+TOKEN = "demo-token-" + "0" * 12
+COMPLIANCE = "compliance@company.example"
 CALL_SPEED = 20.0
 """How many times faster than life people talk on the phone."""
 SHOP_NAMES = ("bakery", "bookshop", "cinema", "florist", "gym", "hotel", "pharmacy", "winery")
@@ -62,6 +70,9 @@ class Demo:
     receivers: WebhookReceivers
     mail: Mailboxes
     chat: TeamChat
+    texting: Texting
+    env: Mapping[str, str]
+    """The settings as the environment of a command."""
 
     async def play(self, until: "asyncio.Future[object]") -> None:
         """Traffic as it is in life: duplicates, events out of order, some that never arrive, a flaky receiver."""
@@ -69,12 +80,14 @@ class Demo:
         self.receivers.behaviours[FLAKY] = Behaviour(failing=0.2)
         unsteady = asyncio.create_task(self._unsteady())
         calling = asyncio.create_task(self.twilio.run(CALLS, asyncio.shield(until), call_town.CALLERS))
+        texting = asyncio.create_task(self.texting.run())
         try:
             await self.stripe.run(RATE, until, Mix(meter_errors=1))
         finally:
             unsteady.cancel()
             calling.cancel()
-            await asyncio.gather(unsteady, calling, return_exceptions=True)
+            texting.cancel()
+            await asyncio.gather(unsteady, calling, texting, return_exceptions=True)
 
     async def _unsteady(self) -> None:
         while True:
@@ -109,7 +122,9 @@ async def opened(place: Place, call_speed: float = CALL_SPEED) -> AsyncIterator[
         place.env_file.write_text("# The settings of the demonstration: . demo.env\n" + "".join(lines))
         up = await stack.enter_async_context(_holdfast_up(place, settings))
         given: Any = {name.removeprefix("HOLDFAST_").lower(): value for name, value in settings.items()}
-        yield Demo(place, Settings(**given), up, stripe, twilio, receivers, mail, chat)
+        people = text_town.people(call_town.town(SHOP_NAMES), PEOPLE)
+        texting = Texting(f"http://{place.listen}", TOKEN, twilio, people, rate=TEXTS, seed=os.getpid())
+        yield Demo(place, Settings(**given), up, stripe, twilio, receivers, mail, chat, texting, settings)
 
 
 def _account(name: str) -> str:
@@ -137,6 +152,8 @@ def _settings(
         "HOLDFAST_RUNBOOKS_DIR": str(runbooks),
         "HOLDFAST_WATCH_FILE": str(watch),
         "HOLDFAST_STATUS_NAME": "The demonstration",
+        "HOLDFAST_API_TOKEN": TOKEN,
+        "HOLDFAST_COMPLIANCE_MAIL": COMPLIANCE,
     }
 
 
@@ -163,7 +180,9 @@ async def _introduce(url: str, receivers: WebhookReceivers) -> None:
                 interesting = ("payment_intent.payment_failed", "charge.dispute.*", "payout.*")
                 mailbox = NewDestination(ids[name], "email", f"{name}@shops.example", (), interesting)
                 await merchants.upsert_destinations(pool, [mailbox])
-        await call_town.introduce(pool, call_town.town(SHOP_NAMES))
+        town = call_town.town(SHOP_NAMES)
+        await call_town.introduce(pool, town)
+        await text_town.introduce(pool, text_town.people(town, PEOPLE), datetime.now(UTC))
         secret = new_secret()
         receivers.secrets["application"] = secret
         address = receivers.url("application")

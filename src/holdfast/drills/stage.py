@@ -1,7 +1,10 @@
 """Stages incidents in the demonstration, one after the other: each is worked by its runbook until its review."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import itertools
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,8 +15,10 @@ import psutil  # type: ignore[import-untyped]
 from holdfast.config import Settings
 from holdfast.db.pool import AWAY, Pool
 from holdfast.desk import open_desk
-from holdfast.drills import call_town
+from holdfast.drills import call_town, text_town
+from holdfast.drills.call_town import Shop
 from holdfast.drills.operator import Operator
+from holdfast.drills.text_town import Texting
 from holdfast.drills.twilio import EmulatedTwilio
 from holdfast.drills.twilio_faults import Rule, TwilioFaults
 from holdfast.incidents import people_store, store
@@ -100,6 +105,48 @@ def failing_region(twilio: EmulatedTwilio) -> Scene:
         cause="Twilio could not put calls through in one region; calls there rang nobody.",
         lessons="Calls went round the region within a minute. Shops with nobody elsewhere took messages.",
         item="Give every shop somebody in a second region",
+    )
+
+
+def bought_list(texting: Texting, shop: Shop, directory: Path, env: Mapping[str, str]) -> Scene:
+    """A shop texts a list that it was sold; people stop the texts, and one of them complains."""
+    leads = text_town.bought_list(shop.numbers[call_town.WEST], shop.key)
+
+    async def happen() -> None:
+        file = directory / "leads.csv"
+        file.write_text(text_town.written(leads, datetime.now(UTC)), encoding="utf-8")
+        imported = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "holdfast", "contacts", "import", str(file), "--merchant", shop.key),
+            *("--origin", "leads of a partner", "--apply", "--again"),
+            env={**os.environ, **env},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await imported.wait()
+        await texting.campaign(leads, "Open house on Friday! Reply STOP to end.")
+        await asyncio.sleep(3.0)
+        for one, words in zip(leads, itertools.islice(itertools.cycle(text_town.STOPS), 9), strict=False):
+            await texting.twilio.text(one.phone, one.number, words)
+        await texting.complain(leads[9], "I never gave you my number. Who did?", "angry@people.example")
+
+    def begin() -> Callable[[], None]:
+        task = asyncio.ensure_future(happen())
+
+        def end() -> None:
+            task.cancel()
+
+        return end
+
+    return Scene(
+        runbook="consent-complaint",
+        over="complaints.hold_cohort",
+        begin=begin,
+        begins=f"The {shop.key} imports a list that it was sold, and texts everybody on it. Watch what they say.",
+        ends="Everybody on that list is held back, and whoever complained has an answer.",
+        cause="A bought list was imported as if the people on it had agreed to be texted.",
+        lessons="The complaint led to the import within seconds, and to all who came in by it.",
+        item="Ask for proof of consent before a list is imported",
     )
 
 

@@ -87,6 +87,18 @@ async def introduce(pool: Pool, town: Sequence[Townsman], now: datetime) -> None
         )
 
 
+def bought_list(number: str, shop: str, count: int = 60, prefix: str = "+1720555") -> list[Townsman]:
+    """People whom nobody ever asked, on a list that a shop was sold."""
+    return [Townsman(shop, number, f"{prefix}{100 + who:04}") for who in range(count)]
+
+
+def written(leads: Sequence[Townsman], now: datetime) -> str:
+    """The list as a CSV file, which says that they agreed."""
+    day = (now - timedelta(days=20)).date().isoformat()
+    rows = [f"{one.phone},Yes I agree to marketing texts,{day},marketing" for one in leads]
+    return "\n".join(["phone,disclosure,date,purpose", *rows, ""])
+
+
 @dataclass(slots=True)
 class Texting:
     """Shops that text people, and people who text back, until told to end. Rates are a second.
@@ -136,6 +148,20 @@ class Texting:
         self.refused += status == 422
         self.lost += status not in (202, 422)
         return status
+
+    async def campaign(self, people: Sequence[Townsman], body: str) -> int:
+        """Have a shop text all of them; how many texts were taken."""
+        async with aiohttp.ClientSession(headers={"authorization": f"Bearer {self.token}"}) as session:
+            return [await self.ask(session, one, body, marketing=False) for one in people].count(202)
+
+    async def complain(self, one: Townsman, text: str, answer_to: str) -> int:
+        """Somebody's words reach support, which files them; the status of the API's answer."""
+        asked = {"phone": one.phone, "merchant": one.shop, "text": text, "answer_to": answer_to, "actor": "support"}
+        async with (
+            aiohttp.ClientSession(headers={"authorization": f"Bearer {self.token}"}) as session,
+            session.post(f"{self.url}/v1/complaints", json=asked) as answer,
+        ):
+            return answer.status
 
     async def answer(self, one: Townsman, rng: random.Random) -> None:
         """Somebody texts back; now and then, that they want no more."""
