@@ -7,14 +7,16 @@ from typing import Final, Literal
 
 import asyncpg
 
-from holdfast.consent.store import APPLYING, LATEST
+from holdfast.consent.store import APPLYING_THEN, LATEST
 from holdfast.db.pool import Connection, Pool
 from holdfast.twilio.model import TwilioText
 
 Executor = Connection | Pool
 FindingKind = Literal["no_consent", "bypassed", "after_stop"]
 
-_APPLYING: Final = APPLYING.format(merchant="sent.merchant_id", purpose="sent.purpose")
+_APPLYING: Final = APPLYING_THEN.format(
+    merchant="sent.merchant_id", purpose="sent.purpose", at="sent.tried_at - $3::interval"
+)
 _ANSWERED_WITHIN: Final = timedelta(minutes=10)
 """How long after a text from a person an answer of ours to it may be listed."""
 _WHOLE_SECONDS: Final = timedelta(seconds=1)
@@ -54,15 +56,15 @@ _SENT = """
 
 
 _WRITTEN: Final = "'YYYY-MM-DD HH24:MI:SS\"Z\"'"
-# Of a suppression: whether it kept this merchant's texts from the person at that time. Whom it excepts may have changed
-# since, so a consent of the person's own after it counts as well.
+# Of a suppression: whether it kept this merchant's texts from the person at that time. When it began to except a
+# merchant is told by the consent of the person's own that it came with.
 _BLOCKED: Final = """
     (suppression.lifted_at IS NULL OR suppression.lifted_at > {at})
     AND (suppression.merchant_id = {merchant}
-         OR suppression.merchant_id = 0 AND NOT {merchant} = ANY(suppression.excepted) AND NOT EXISTS (
+         OR suppression.merchant_id = 0 AND NOT ({merchant} = ANY(suppression.excepted) AND EXISTS (
              SELECT FROM consent WHERE consent.customer_id = {person} AND consent.merchant_id = {merchant}
                AND consent.action = 'grant' AND consent.source IN ('opt-in-message', 'link')
-               AND consent.given_at > suppression.made_at AND consent.given_at <= {at}))
+               AND consent.given_at >= suppression.made_at AND consent.given_at <= {at})))
 """
 
 
