@@ -367,3 +367,32 @@ async def test_findings_are_settled_by_hand_with_a_reason_and_stay_settled(pool)
     assert await auditing_store.findings(pool) == []
     await auditing.measure(pool)
     assert FINDINGS.values == {}
+
+
+async def test_many_findings_are_settled_for_one_reason(pool):
+    place = await town(pool)
+    number = await batch(pool, place.bakery)
+    await grant(pool, place.bakery, ANN, source="import", batch_id=number, batch_row=1)
+    await grant(pool, place.bakery, BOB)
+    await grant(pool, place.garage, BOB)
+    imported = await text(pool, place.bakery, ANN, NOON - 50 * MINUTE)
+    for merchant in (place.bakery, place.garage):
+        await text(pool, merchant, BOB, NOON)
+    await pool.execute("UPDATE message SET consent_seq = NULL WHERE to_phone = $1", BOB)
+    await undoing.undo(pool, number, actor="ann", why="a bought list", clock=lambda: NOON - 30 * MINUTE)
+    await send_again(pool, imported, NOON)
+    await look(pool)
+
+    async def settled(**which):
+        said = auditing_store.Which(**which)
+        return len(await auditing.settle_many(pool, said, actor="ann", why="known", now=NOON))
+
+    with pytest.raises(MessagingError, match="why"):
+        await auditing.settle_many(pool, auditing_store.Which(), actor="ann", why=" ", now=NOON)
+    assert len(await auditing_store.findings(pool)) == 3
+    assert await settled(batch_id=number + 1) == await settled(kind="bypassed") == 0
+    assert await settled(batch_id=number) == 1
+    assert await settled(kind="no_consent", merchant_id=place.garage) == 1
+    assert await settled() == 1
+    assert await settled() == 0
+    assert {one.settled_why for one in await auditing_store.findings(pool, open_only=False)} == {"known"}

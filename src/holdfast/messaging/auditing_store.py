@@ -47,6 +47,15 @@ class Finding:
     settled_why: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Open findings: of a kind, a merchant, and of texts that an import's consents allowed. None: of any."""
+
+    kind: FindingKind | None = None
+    merchant_id: int | None = None
+    batch_id: int | None = None
+
+
 _SENT = """
     sent AS MATERIALIZED (
         SELECT id, merchant_id, customer_id, purpose, consent_seq, tried_at FROM message
@@ -322,6 +331,27 @@ async def settle(db: Executor, finding_id: int, *, actor: str, why: str, now: da
         why,
     )
     return _finding(row) if row is not None else None
+
+
+async def settle_many(db: Executor, which: Which, *, actor: str, why: str, now: datetime) -> list[int]:
+    """Those that were open; their ids."""
+    rows = await db.fetch(
+        """
+        UPDATE audit_finding SET settled_at = $4, settled_by = $5, settled_why = $6
+        WHERE settled_at IS NULL AND ($1::text IS NULL OR kind = $1) AND ($2::bigint IS NULL OR merchant_id = $2)
+          AND ($3::bigint IS NULL OR EXISTS (
+              SELECT FROM message JOIN consent ON consent.seq = message.consent_seq
+              WHERE message.id = audit_finding.message_id AND consent.batch_id = $3))
+        RETURNING id
+        """,
+        which.kind,
+        which.merchant_id,
+        which.batch_id,
+        now,
+        actor,
+        why,
+    )
+    return sorted(row[0] for row in rows)
 
 
 def _finding(row: asyncpg.Record) -> Finding:
