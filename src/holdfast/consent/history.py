@@ -10,14 +10,12 @@ from datetime import datetime
 from typing import Literal, get_args
 
 from holdfast.consent import ledger, store
-from holdfast.consent.model import EVERY_MERCHANT, Purpose, Row, Source, Suppression
+from holdfast.consent.model import EVERY_MERCHANT, OWN_DEEDS, Purpose, Row, Suppression
 from holdfast.db.pool import Connection, Pool
 
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 Sense = Literal["happened", "known"]
 SENSES: tuple[Sense, ...] = get_args(Sense)
-OWN_DEEDS: tuple[Source, ...] = ("opt-in-message", "link")
-"""Sources of the grants by which a person comes back."""
 
 
 @dataclass(frozen=True, slots=True)
