@@ -352,8 +352,9 @@ async def test_only_those_ways_are_held_back_that_a_person_left_in(pool, run, pl
     number = await imported(pool, place.bakery, ANN, *OTHERS[:3])
     await grant(pool, place.garage, ANN, origin="web")
     await grant(pool, place.garage, BOB, origin="web")
+    for merchant in (place.bakery, place.garage):
+        await ask(pool, merchant, ANN)
     await complain(pool)
-    await ask(pool, place.garage, ANN)
     text = "\n".join(
         line for line in (await drafted(investigation.hold_cohort, run)).splitlines() if "form web" not in line
     )

@@ -78,11 +78,12 @@ async def origin(run: Run) -> Outcome:
     seen = await _seen(run)
     if not seen.complaints and not seen.ways:
         return NotApplicable(NOBODY)
-    people = []
+    people, unknown = [], []
     for one in seen.complaints[:SHOWN]:
         shown = await view.of_person(run.pool, one, run.now)
         people.append({"complaint": one.id, "lineage": view.document(shown)["lineage"]})
-    unknown = [one for one in seen.complaints[:SHOWN] if not any(one.id in way.complaints for way in seen.ways)]
+        if not shown.origins:
+            unknown.append(one)
     imports = [found for way in seen.ways if (found := await _import(run.pool, way, seen)) is not None]
     said = [_way_said(way, seen) for way in seen.ways[:5]]
     said += [str(found["said"]) for found in imports[:5]]
