@@ -44,3 +44,13 @@ async def test_a_finding_is_settled_once_with_a_reason(client, pool):
 async def test_a_merchant_or_kind_that_is_not_there_is_said(client, pool):
     assert (await client.get("/v1/audit/findings", params={"merchant": "nobody"})).status_code == 404
     assert (await client.get("/v1/audit/findings", params={"kind": "odd"})).status_code == 422
+
+
+async def test_many_are_settled_for_one_reason_and_which_has_to_be_said(client, pool):
+    await _found(pool, 3)
+    path, said = "/v1/audit/findings/settle", {"actor": "ann", "why": "known"}
+    assert (await client.post(path, json=said)).status_code == 422
+    assert (await client.post(path, json=said | {"merchant": "nobody"})).status_code == 404
+    assert (await client.post(path, json=said | {"kind": "bypassed"})).json() == {"settled": 0, "ids": []}
+    assert (await client.post(path, json=said | {"merchant": "bakery"})).json()["settled"] == 3
+    assert (await client.post(path, json=said | {"all": True})).json()["settled"] == 0

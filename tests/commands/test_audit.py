@@ -48,6 +48,18 @@ async def test_what_is_found_fails_once_and_is_listed_until_it_is_settled(run, d
     assert (status, "was settled by" in err) == (1, True)
 
 
+async def test_many_findings_are_settled_at_once_and_which_has_to_be_said(run, done, bad):
+    await run("audit", "texts", "--since", "2h")
+    for arguments in ((), ("1", "--all"), ("--kind", "odd")):
+        status, _, err = await run("audit", "findings", "settle", *arguments, "--reason", "known")
+        assert (status, "kind" in err) == (2, True)
+    assert (await run("audit", "findings", "settle", "--all"))[0] == 2
+    assert "None of these" in await done("audit", "findings", "settle", "--merchant", "garage", "--reason", "known")
+    said = await done("audit", "findings", "settle", "--kind", "no_consent", "--reason", "known", "--json")
+    assert json.loads(said)["settled"] == 1
+    assert "Nothing is open" in await done("audit", "findings", "list")
+
+
 async def test_twilios_list_is_compared_too(run, pool):
     await town(pool)
     async with EmulatedTwilio(speed=200) as twilio:

@@ -49,6 +49,16 @@ async def test_a_complaint_from_the_first_word_to_its_cause(pool, done, place, t
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+async def test_mail_is_only_suggested_where_it_is_set_up(run, done, place):
+    await done("complaints", "file", ANN, "--answer-to", "ann@example.com")
+    shown = await done("complaints", "show", "1")
+    assert "--how email --text" in shown
+    assert "mail is not set up (HOLDFAST_SMTP_URL): mail it yourself" in shown
+    _, shown, _ = await run("complaints", "show", "1", smtp_url="smtp://127.0.0.1:9")
+    assert "answer 1 --how email --send" in shown
+    assert "not set up" not in shown
+
+
 async def test_what_is_not_proved_is_exit_1_and_says_why(run, done, place):
     await done("complaints", "file", ANN, "--key", "t-1")
     assert "was filed before" in await done("complaints", "file", ANN, "--key", "t-1")

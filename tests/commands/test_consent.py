@@ -43,6 +43,17 @@ async def test_a_consent_is_recorded_shown_as_of_a_time_and_proved(done, run, me
     assert "no head of the ledger" in err
 
 
+async def test_as_of_a_time_only_what_had_come_by_then_is_named(done, merchants):
+    for merchant, when in (("bakery", "2026-01-05T10:00Z"), ("garage", "2026-03-05T10:00Z")):
+        options = ("--purpose", "informational", "--when", when, "--as", "kim")
+        await done("consent", "grant", ANN, "--merchant", merchant, *options)
+    for as_of, known in (("2026-01-01", []), ("2026-02-01", ["bakery"]), ("2026-04-01", ["bakery", "garage"])):
+        shown = json.loads(await done("consent", "show", ANN, "--as-of", f"{as_of}T00:00Z", "--json"))
+        assert [one["merchant"] for one in shown["origins"]] == known
+        assert not any("merchant_id" in one for one in shown["origins"])
+    assert "Came to" not in await done("consent", "show", ANN, "--as-of", "2026-01-01T00:00Z")
+
+
 async def test_a_broken_ledger_is_exit_1_and_names_the_row(done, run, merchants, pool):
     await done("consent", "grant", ANN, "-m", "bakery", "--purpose", "informational")
     async with pool.acquire() as db, db.transaction():

@@ -128,6 +128,16 @@ async def test_the_page_is_readable_in_80_columns_and_says_first_what_is_needed(
     assert "NOT AS USUAL BECAUSE OF IT" in out
 
 
+async def test_what_is_affected_is_named_by_import_form_and_merchant(done, desk, pool):
+    incident = await opened(desk, now=now())
+    batches = [{"batch": number, "merchant": "bakery", "stopped": 9} for number in (18, 19)]
+    named = {"batches": batches, "forms": [{"form": "web", "merchant": "cafe"}], "merchants": [{"merchant": "cafe"}]}
+    await pool.execute("UPDATE incident SET affected = $2 WHERE id = $1", incident.id, json.dumps(named))
+    out = " ".join((await done("show", "1")).split())
+    for said in ("batches import 18 of bakery, import 19 of bakery", "forms form web of cafe", "merchants cafe"):
+        assert said in out
+
+
 async def test_the_page_and_the_list_are_documents_too(done, desk):
     await opened(desk, now=now() - timedelta(hours=2))
     shown = json.loads(await done("show", "1", "--json"))

@@ -305,8 +305,14 @@ async def test_others_of_the_same_way_who_complain_or_stop_are_watched(pool, run
     await complain(pool, merchant="bakery")
     await actions.acknowledge.run(run)
     await stop(pool, place.bakery, OTHERS[0])
+    run = replace(run, step="complaints.similar")
+    await steps.add(pool, run.incident.id, [replace(ASK, key=run.step)])
+    first = await investigation.similar.run(run)
+    assert "joined" not in first.said
+    await steps.put(pool, run.incident.id, run.step, "waiting", said=first.said, now=NOON, evidence=first.evidence)
     other = await complain(pool, OTHERS[1], merchant="bakery")
     outcome = await investigation.similar.run(run)
+    assert outcome.said.startswith(f"complaint {other.complaint.id} joined; ")
     assert outcome.evidence["joined"] == [other.complaint.id]
     assert outcome.evidence["ways"][0]["stops"] == 1
     assert outcome.evidence["ways"][0]["complaints"] == 2
@@ -352,8 +358,9 @@ async def test_only_those_ways_are_held_back_that_a_person_left_in(pool, run, pl
     number = await imported(pool, place.bakery, ANN, *OTHERS[:3])
     await grant(pool, place.garage, ANN, origin="web")
     await grant(pool, place.garage, BOB, origin="web")
+    for merchant in (place.bakery, place.garage):
+        await ask(pool, merchant, ANN)
     await complain(pool)
-    await ask(pool, place.garage, ANN)
     text = "\n".join(
         line for line in (await drafted(investigation.hold_cohort, run)).splitlines() if "form web" not in line
     )

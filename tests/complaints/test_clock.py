@@ -2,16 +2,21 @@
 
 import pytest
 
-from holdfast.complaints import service, store
+from holdfast.complaints import actions, service, store
+from holdfast.complaints.impact import impact
 from holdfast.complaints.model import ComplaintError, RefusedError, UnknownError
+from holdfast.consent.keys import PhoneKey
 from holdfast.incidents import people_store
 from holdfast.incidents import service as incidents_service
 from holdfast.incidents import store as incidents
 from holdfast.incidents.model import RefusedError as NotOfTheTeamError
+from holdfast.messaging import erasing
+from holdfast.review.complaint_impact import complaint_summary
 from holdfast.runbooks import chasing
 from holdfast.runbooks import store as steps
+from holdfast.runbooks.actions import Run
 from holdfast.runbooks.model import Step
-from tests.complaints.people import MINUTE, Calls, adopt, complain, incident, owed
+from tests.complaints.people import MINUTE, SETTINGS, Calls, adopt, complain, incident, owed
 from tests.messaging.texts import ANN, BOB, NOON, town
 
 ASK = Step(service.REPLY, "ask", "communication", "1", "Answer the person", 1, service.REPLY)
@@ -137,6 +142,93 @@ async def test_who_was_asked_for_an_answer_is_asked_again_when_another_joins(poo
     step = await steps.step(pool, found.id, ASK.key)
     assert step is not None
     assert (step.state, step.actor, step.answer) == ("pending", None, None)
+
+
+async def test_a_complaint_is_the_open_incidents_as_it_is_filed_and_else_with_the_next_tick(pool):
+    await town(pool)
+    early = await complain(pool)
+    assert await service.join_open(pool, NOON) == 0
+    found = await incident(pool)
+    assert await service.join_open(pool, NOON) == 1
+    assert await service.join_open(pool, NOON) == 0
+    late = await complain(pool, BOB)
+    assert [one.step for one in await owed(pool, found)] == [early.complaint.owes, late.complaint.owes]
+
+
+async def asking(pool, *phones):
+    """An incident whose question, how they are answered, waits for somebody."""
+    await town(pool)
+    found = await incident(pool)
+    filed = [(await complain(pool, phone)).complaint for phone in phones]
+    await steps.add(pool, found.id, [ASK])
+    await steps.put(pool, found.id, ASK.key, "asking", said="waits for somebody", now=NOON, draft="Dear Ann")
+    return found, filed
+
+
+async def test_a_question_about_an_answer_that_was_given_meanwhile_is_asked_anew(pool):
+    found, (first, second) = await asking(pool, ANN, BOB)
+    await service.answer(pool, first.id, how="phone", text="Sorry.", actor="sue", now=NOON)
+    step = await steps.step(pool, found.id, ASK.key)
+    assert step is not None
+    assert (step.state, step.said) == ("pending", f"complaint {first.id} was answered meanwhile")
+    await steps.put(pool, found.id, ASK.key, "done", said="mailed", now=NOON, actor="ann")
+    await service.answer(pool, second.id, how="phone", text="Sorry.", actor="sue", now=NOON)
+    step = await steps.step(pool, found.id, ASK.key)
+    assert step is not None
+    assert (step.state, step.actor) == ("done", "ann"), "what somebody decided stands"
+
+
+async def test_a_complaint_of_somebody_who_was_erased_is_closed_and_owes_nothing(pool):
+    found, (first, second) = await asking(pool, ANN, BOB)
+    await erasing.erase(pool, ANN, PhoneKey(b"key"), actor="sue", why="they asked", now=NOON + MINUTE)
+    assert [await service.close_erased(pool, NOON + 2 * MINUTE) for _ in range(2)] == [1, 0]
+    closed = await store.get(pool, first.id)
+    assert closed is not None
+    assert (closed.closed_at, closed.cause, closed.answered_at) == (NOON + 2 * MINUTE, service.ERASED, None)
+    assert [one.step for one in await owed(pool, found)] == [second.owes]
+    said = [one.text for one in await incidents.entries(pool, found.id)]
+    assert said[-1] == f"complaint {first.id} is closed without an answer: {service.ERASED}"
+    assert ANN not in "".join(said)
+    step = await steps.step(pool, found.id, ASK.key)
+    assert step is not None
+    assert step.state == "pending"
+    assert await store.waiting(pool) == (1, second.due_at)
+    run = Run(pool, SETTINGS, found, ASK.key, 1, NOON + 3 * MINUTE)
+    outcome = await actions.answered.run(run)
+    assert outcome.said.startswith(f"complaint {second.id} to be answered")
+    await service.answer(pool, second.id, how="phone", text="Sorry.", actor="sue", now=NOON + 3 * MINUTE)
+    outcome = await actions.answered.run(run)
+    assert outcome.said.endswith(f"complaint {first.id} closed without an answer: {service.ERASED}")
+    figures = await impact(pool, found, NOON + 4 * MINUTE)
+    assert (figures.answered, figures.unanswered, figures.erased) == (1, 0, 1)
+    assert complaint_summary(figures).endswith("the last after 3 min; 1 had their data erased before.")
+
+
+async def test_who_complains_though_they_were_erased_is_answered(pool):
+    await town(pool)
+    key = PhoneKey(b"key")
+    await complain(pool)
+    await erasing.erase(pool, ANN, key, actor="sue", why="they asked", now=NOON)
+    number = await pool.fetchval("SELECT max(id) FROM complaint")
+    await pool.execute("UPDATE complaint SET recorded_at = $2 WHERE id = $1", number, NOON + MINUTE)
+    assert await service.close_erased(pool, NOON + 2 * MINUTE) == 0
+
+
+async def test_the_review_says_who_waits_still_and_counts_people(pool):
+    await town(pool)
+    found = await incident(pool)
+    filed = [(await complain(pool, phone)).complaint for phone in (ANN, ANN, BOB)]
+    early, late = [await impact(pool, found, NOON + minutes * MINUTE) for minutes in (10, 70)]
+    assert complaint_summary(early) == "2 people complained 3 times, none were answered; 3 wait for an answer still."
+    assert complaint_summary(late).endswith("none were answered; 3 wait for an answer still, 3 beyond the hour.")
+    await service.answer(pool, filed[0].id, how="phone", text="Sorry.", actor="sue", now=NOON + 9 * MINUTE)
+    said = complaint_summary(await impact(pool, found, NOON + 70 * MINUTE))
+    assert "1 was answered, the last after 9 min; 2 wait for an answer still, 2 beyond the hour." in said
+    assert "within the hour" not in said
+    for one in filed[1:]:
+        await service.answer(pool, one.id, how="phone", text="Sorry.", actor="sue", now=NOON + 80 * MINUTE)
+    said = complaint_summary(await impact(pool, found, NOON + 90 * MINUTE))
+    assert "3 were answered, 2 of them later than the hour, the last after 80 min." in said
 
 
 async def test_it_is_closed_with_its_cause_once_the_person_was_answered(pool):

@@ -39,12 +39,32 @@ async def test_the_ways_of_a_complaint_are_those_to_the_merchant_it_names(pool):
     place = await town(pool)
     number = await imported(pool, place.bakery, ANN, *OTHERS[:3])
     await grant(pool, place.garage, ANN, origin="spring form")
+    for merchant in (place.bakery, place.garage):
+        await ask(pool, merchant, ANN)
     filed = await complain(pool, merchant="bakery")
     (way,) = await cohort.ways(pool, [filed.complaint])
     assert (way.name, way.cohort.people, way.complaints) == (f"import {number}", 4, (filed.complaint.id,))
     both = await complain(pool)
-    await ask(pool, place.garage, ANN)
     assert [way.name for way in await cohort.ways(pool, [both.complaint])] == ["form spring form", f"import {number}"]
+
+
+async def test_what_a_person_did_themselves_is_no_way_by_which_others_came(pool):
+    place = await town(pool)
+    for phone in (ANN, BOB, *OTHERS[:5]):
+        await grant(pool, place.bakery, phone, origin="START", source="opt-in-message")
+        await grant(pool, place.bakery, phone, origin="re-consent link", source="link")
+    await grant(pool, place.bakery, ANN, origin="START", source="website")  # a form of that name
+    await grant(pool, place.bakery, BOB, origin="START", source="website")
+    filed = await complain(pool, merchant="bakery")
+    (way,) = await cohort.ways(pool, [filed.complaint])
+    assert (way.name, way.cohort.people) == ("form START", 2)
+
+
+async def test_where_nobody_is_named_and_nobody_texted_them_no_way_is_held_against_anybody(pool):
+    place = await town(pool)
+    await imported(pool, place.bakery, ANN, *OTHERS[:3])
+    filed = await complain(pool)
+    assert await cohort.ways(pool, [filed.complaint]) == []
 
 
 async def test_of_several_complaints_the_way_of_most_comes_first(pool):

@@ -155,7 +155,7 @@ async def test_it_runs_by_itself_to_what_people_decide_and_from_there_to_its_end
     assert (figures.complaints.complaints, figures.complaints.late, figures.complaints.held) == (1, 0, 6)
     assert figures.complaints.kept == 6
     summary = complaint_summary(figures.complaints)
-    assert summary.startswith("1 person complained, 1 were answered, all of them within the hour, the last after ")
+    assert summary.startswith("1 person complained, 1 was answered, all of them within the hour, the last after ")
     assert summary.endswith("6 people who came the same way were held back, 6 of them for good.")
     assert not any("ann.smith" in text or ANN in text for text in said)
 

@@ -14,7 +14,7 @@ from holdfast.complaints import export, proof, service, view
 from holdfast.complaints.model import ComplaintError
 from tests.complaints.people import MINUTE, SETTINGS, adopt, complain, incident
 from tests.complaints.test_cohort import OTHERS, imported
-from tests.messaging.texts import ANN, BAKERY, FORM, NOON, ask, grant, stop, town
+from tests.messaging.texts import ANN, BAKERY, BOB, FORM, NOON, ask, grant, stop, town
 
 DAY = timedelta(days=1)
 
@@ -153,6 +153,31 @@ async def test_the_file_has_all_of_it_and_its_manifest_holds(pool, story):
     assert "Not proved" in read["complaint.html"]
     assert "belongs to it" in json.loads(read["incident-log.json"])["log"][0]["text"]
     assert json.loads(read["proof.json"])["holds"] is False
+
+
+async def test_a_table_without_rows_has_its_columns(pool):
+    place = await town(pool)
+    empty = (await complain(pool, BOB)).complaint
+    await grant(pool, place.bakery, ANN)
+    await ask(pool, place.bakery, ANN)
+    full = (await complain(pool, ANN)).complaint
+    await pool.execute(
+        "INSERT INTO inbound_text (sid, merchant_id, customer_id, phone, received_at, verdict, score) "
+        "VALUES ('SMin', $1, $2, '+14155550100', $3, 'stop', 1)",
+        place.bakery,
+        full.customer_id,
+        NOON,
+    )
+    heads = []
+    for one in (empty, full):
+        with zipfile.ZipFile(io.BytesIO((await exported(pool, one)).data)) as opened:
+            read = [opened.read(f"{name}.csv").decode("utf-8-sig") for name in ("messages", "received", "suppressions")]
+            document = json.loads(opened.read("complaint.json"))
+        heads.append([text.splitlines()[0].split(",") for text in read])
+    assert heads[0] == heads[1]
+    assert [list(document[name][0]) for name in ("messages", "texted", "suppressions")] == [
+        sorted(head) for head in heads[1]
+    ], "what the JSON has, the table has"
 
 
 async def test_the_same_data_make_the_same_file(pool, story):

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from holdfast.consent import customers, history, ledger, store, suppressing
 from holdfast.consent.model import Block, Entry
 from holdfast.db.pool import create_pool
-from tests.messaging.texts import ANN, KEY, NOON, grant, stop, town
+from tests.messaging.texts import ANN, KEY, NOON, come_back, grant, stop, town
 
 DAY = timedelta(days=1)
-PHONES = (f"+1415{n:07}" for n in count(5550000))
+PHONES = (f"+1415{n:07}" for n in count(5590000))
 
 ENTRIES = st.one_of(
     st.fixed_dictionaries(
@@ -151,3 +151,41 @@ async def test_nobody_is_blocked_at_a_merchant_by_anothers_block(pool):
         await suppressing.suppress(db, [Block(person.id, found.garage, "operator", "cli", "kim")], datetime.now(UTC))
     _, _, standings = await history.standings(pool, person.id, merchant_id=found.bakery)
     assert all(not one.blocks for one in standings)
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_who_came_back_and_stopped_again_is_told_as_it_was_at_each_time(pool):
+    merchant = (await town(pool)).bakery
+    await grant(pool, merchant, ANN, NOON - 10 * DAY)
+    first = await stop(pool, 0, ANN, NOON - 8 * DAY, reason="complaint")
+    await grant(pool, merchant, ANN, NOON - 7 * DAY, source="import")  # opens nothing
+    await come_back(pool, merchant, ANN, NOON - 6 * DAY)
+    second = await stop(pool, 0, ANN, NOON - 4 * DAY, reason="complaint")
+    third = await stop(pool, 0, ANN, NOON - 3 * DAY, reason="complaint")
+    assert (first.is_new, second.is_new, third.is_new) == (True, True, False)
+    assert first.suppression_id != second.suppression_id == third.suppression_id
+
+    async def may(at: datetime, sense: history.Sense) -> bool:
+        _, _, found = await history.standings(pool, first.customer_id, merchant_id=merchant, as_of=at, sense=sense)
+        (one,) = [one for one in found if one.purpose == "informational"]
+        return one.may_text
+
+    for sense in history.SENSES:
+        assert [await may(NOON - n * DAY, sense) for n in (9, 7, 5, 1)] == [True, False, True, False]
+    old, new = await store.suppressions_of(pool, first.customer_id)
+    assert (old.excepted, old.lifted_why, old.lifted_by) == ((merchant,), "said stop again", "person")
+    assert (new.excepted, new.lifted_at) == ((), None)
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_of_many_who_stop_at_once_only_those_who_had_come_back_are_blocked_anew(pool):
+    place = await town(pool)
+    phones = [next(PHONES) for _ in range(6)]
+    ids = [(await stop(pool, 0, phone, NOON - DAY, reason="opt_out")).customer_id for phone in phones]
+    for phone in phones[:3]:
+        await come_back(pool, place.bakery, phone, NOON - DAY)
+    blocks = [Block(one, 0, "opt_out", "text", "person") for one in ids for _ in range(2)]
+    async with pool.acquire() as db, db.transaction():
+        made = await suppressing.suppress(db, blocks, NOON)
+    assert {one.customer_id: one.is_new for one in made} == {one: n < 3 for n, one in enumerate(ids)}
+    assert await pool.fetchval("SELECT count(*) FROM suppression WHERE lifted_at IS NULL") == 6

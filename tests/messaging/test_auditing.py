@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from holdfast.consent import undoing
 from holdfast.consent.keys import PhoneKey
 from holdfast.drills.twilio import DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN, EmulatedTwilio
 from holdfast.messaging import auditing, auditing_store
@@ -14,9 +15,10 @@ from holdfast.messaging.signals import FINDINGS
 from holdfast.twilio import store as accounts
 from holdfast.twilio.client import TwilioClient
 from holdfast.twilio.model import Account
+from tests.consent.test_lineage import batch
 from tests.drills.twilio_sdk import async_sdk
 from tests.messaging.sent import text
-from tests.messaging.texts import ANN, BAKERY, BOB, GARAGE, NOON, grant, stop, town
+from tests.messaging.texts import ANN, BAKERY, BOB, GARAGE, NOON, come_back, grant, stop, town
 
 pytestmark = pytest.mark.usefixtures("any_server")
 SUB, SUB_TOKEN = "AC" + "5" * 32, "token-of-the-subaccount"
@@ -120,18 +122,47 @@ async def test_a_block_that_was_lifted_before_and_one_of_another_merchant_are_no
 
 
 async def test_who_came_back_to_one_merchant_may_be_texted_by_it_and_by_no_other(pool):
-    """Also when they stopped everything again later, which makes the same block whole again."""
+    """Also when they stop everything again later."""
     merchants = await town(pool)
     for merchant in (merchants.bakery, merchants.garage):
         await grant(pool, merchant, ANN)
     to_bakery = await text(pool, merchants.bakery, ANN, NOON - 30 * MINUTE)
     to_garage = await text(pool, merchants.garage, ANN, NOON - 30 * MINUTE)
     await stop(pool, 0, ANN, NOON - 20 * MINUTE, reason="complaint")
-    await grant(pool, merchants.bakery, ANN, NOON - 10 * MINUTE, source="opt-in-message")
+    await come_back(pool, merchants.bakery, ANN, NOON - 10 * MINUTE)
     for number in (to_bakery, to_garage):
         await send_again(pool, number, NOON)
+    await stop(pool, 0, ANN, NOON + 5 * MINUTE, reason="complaint")
     await look(pool)
     assert set(await found(pool)) == {("after_stop", f"message:{to_garage}"), ("no_consent", f"message:{to_garage}")}
+
+
+async def test_a_text_before_they_came_back_and_one_after_they_stopped_again_are_found(pool):
+    merchant = (await town(pool)).bakery
+    await grant(pool, merchant, ANN)
+    before, between, after = [await text(pool, merchant, ANN, NOON - 50 * MINUTE) for _ in range(3)]
+    await stop(pool, 0, ANN, NOON - 40 * MINUTE, reason="complaint")
+    await come_back(pool, merchant, ANN, NOON - 20 * MINUTE)
+    again = await stop(pool, 0, ANN, NOON, reason="complaint")
+    assert again.is_new
+    for number, at in ((before, -30), (between, -10), (after, 10)):
+        await send_again(pool, number, NOON + at * MINUTE)
+    await look(pool)
+    findings = {one.message_id: one.said for one in await auditing_store.findings(pool, kind="after_stop")}
+    assert findings.keys() == {before, after}
+    assert f"suppression {again.suppression_id} " in findings[after]
+
+
+async def test_a_text_that_an_import_allowed_stays_right_when_the_import_is_undone_later(pool):
+    merchant = (await town(pool)).bakery
+    number = await batch(pool, merchant)
+    await grant(pool, merchant, ANN, source="import", batch_id=number, batch_row=1)
+    right, wrong = [await text(pool, merchant, ANN, NOON) for _ in range(2)]
+    await undoing.undo(pool, number, actor="ann", why="a bought list", clock=lambda: NOON + 5 * MINUTE)
+    await send_again(pool, wrong, NOON + 10 * MINUTE)
+    await look(pool)
+    assert await found(pool) == [("no_consent", f"message:{wrong}")]
+    assert right != wrong
 
 
 # Twilio's list
@@ -336,3 +367,32 @@ async def test_findings_are_settled_by_hand_with_a_reason_and_stay_settled(pool)
     assert await auditing_store.findings(pool) == []
     await auditing.measure(pool)
     assert FINDINGS.values == {}
+
+
+async def test_many_findings_are_settled_for_one_reason(pool):
+    place = await town(pool)
+    number = await batch(pool, place.bakery)
+    await grant(pool, place.bakery, ANN, source="import", batch_id=number, batch_row=1)
+    await grant(pool, place.bakery, BOB)
+    await grant(pool, place.garage, BOB)
+    imported = await text(pool, place.bakery, ANN, NOON - 50 * MINUTE)
+    for merchant in (place.bakery, place.garage):
+        await text(pool, merchant, BOB, NOON)
+    await pool.execute("UPDATE message SET consent_seq = NULL WHERE to_phone = $1", BOB)
+    await undoing.undo(pool, number, actor="ann", why="a bought list", clock=lambda: NOON - 30 * MINUTE)
+    await send_again(pool, imported, NOON)
+    await look(pool)
+
+    async def settled(**which):
+        said = auditing_store.Which(**which)
+        return len(await auditing.settle_many(pool, said, actor="ann", why="known", now=NOON))
+
+    with pytest.raises(MessagingError, match="why"):
+        await auditing.settle_many(pool, auditing_store.Which(), actor="ann", why=" ", now=NOON)
+    assert len(await auditing_store.findings(pool)) == 3
+    assert await settled(batch_id=number + 1) == await settled(kind="bypassed") == 0
+    assert await settled(batch_id=number) == 1
+    assert await settled(kind="no_consent", merchant_id=place.garage) == 1
+    assert await settled() == 1
+    assert await settled() == 0
+    assert {one.settled_why for one in await auditing_store.findings(pool, open_only=False)} == {"known"}

@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.messaging import standing, standing_store
+from holdfast.consent.keys import PhoneKey
+from holdfast.consent.model import Block
+from holdfast.messaging import blocking, standing, standing_store, stopping
+from holdfast.messaging.blocking import Said
 from holdfast.messaging.signals import TROUBLE, TROUBLE_FACTS
 from holdfast.messaging.standing import ConsentSettings, judged, out_of_line
 from holdfast.messaging.standing_store import Tally
+from tests.consent.test_lineage import batch
 from tests.messaging.sent import campaign, person, text
 from tests.messaging.texts import ANN, BOB, NOON, ask, grant, stop, town
 
@@ -194,6 +198,58 @@ async def test_a_campaign_that_many_stop_is_found_and_one_that_few_stop_is_not(p
     assert await looked(pool, NOON + 4 * HOUR) == {}, "it is known by then"
 
 
+async def test_old_stops_that_are_entered_at_once_are_held_against_no_text_of_today(pool):
+    found = await town(pool)
+    await campaign(pool, found.bakery, range(60), NOON - 30 * MINUTE, origin="web")
+    said = [
+        Said(person(n), found.bakery, "revoke", "all", "offline", NOON - age, channel="all")
+        for n, age in [*((n, 400 * DAY) for n in range(15)), (20, 10 * MINUTE)]
+    ]
+    await blocking.record(pool, said, PhoneKey(b"key"), actor="sync", now=NOON)
+    assert await looked(pool) == {}
+    assert await pool.fetchval("SELECT sum(stopped) FROM text_tally") == 1, "one stopped after the text"
+
+
+async def block(pool, merchant, phone, reason="cohort"):
+    number = await pool.fetchval("SELECT id FROM customer WHERE phone = $1", phone)
+    async with pool.acquire() as db, db.transaction():
+        await stopping.block(db, [Block(number, merchant, reason, "incident", "ann")], NOON)
+
+
+@pytest.mark.parametrize("consent", [{"batch_id": 7, "batch_row": 1}, {"origin": "web"}])
+async def test_a_rate_of_people_who_are_all_held_back_is_no_news(pool, consent):
+    found = await town(pool)
+    await campaign(pool, found.bakery, range(60), NOON - 30 * MINUTE, **consent)
+    for number in range(9):
+        await stop(pool, found.bakery, person(number), NOON - 10 * MINUTE)
+    for number in range(9, 59):
+        await block(pool, found.bakery, person(number))
+    assert len(await looked(pool)) == 1, "one of them can be texted yet"
+    await block(pool, found.garage, person(59))
+    assert len(await looked(pool)) == 1
+    await block(pool, found.bakery, person(59))
+    assert await looked(pool) == {}
+
+
+async def test_a_rate_of_an_import_that_was_undone_is_no_news(pool):
+    found = await town(pool)
+    number = await batch(pool, found.bakery)
+    await campaign(pool, found.bakery, range(60), NOON - 30 * MINUTE, batch_id=number, batch_row=1)
+    for each in range(9):
+        await stop(pool, found.bakery, person(each), NOON - 10 * MINUTE)
+    assert (await looked(pool)).keys() == {("stop_rate_batch", f"batch:{number}")}
+    await pool.execute("UPDATE import_batch SET state = 'undone'")
+    assert await looked(pool) == {}
+
+
+async def test_what_people_texted_themselves_is_no_form(pool):
+    found = await town(pool)
+    await campaign(pool, found.bakery, range(60), NOON - 30 * MINUTE, origin="START", source="opt-in-message")
+    for number in range(9):
+        await stop(pool, found.bakery, person(number), NOON - 10 * MINUTE)
+    assert (await looked(pool)).keys() == {("stop_rate_merchant", "bakery")}
+
+
 async def test_counting_again_and_later_changes_nothing(pool):
     merchant = (await town(pool)).bakery
     await campaign(pool, merchant, range(4), NOON - 40 * MINUTE)
@@ -251,8 +307,9 @@ async def test_a_merchant_that_keeps_texting_who_stopped_is_told_but_not_for_the
     assert await looked(pool) == {("suppressed_tries", "bakery"): 20}
 
 
-async def receive(pool, merchant_id, phone, verdict, at, number):
-    person_id = await pool.fetchval("SELECT id FROM customer WHERE phone = $1", phone)
+async def receive(pool, merchant_id, phone, verdict, at, number, person_id=None):
+    if person_id is None:
+        person_id = await pool.fetchval("SELECT id FROM customer WHERE phone = $1", phone)
     await pool.execute(
         "INSERT INTO inbound_text (sid, merchant_id, customer_id, phone, received_at, verdict, score) "
         "VALUES ($1, $2, $3, '+14155550100', $4, $5, 1)",
@@ -272,6 +329,13 @@ async def test_two_machines_that_answer_each_other_are_told(pool):
         await receive(pool, merchant, ANN, ("help", "stop")[number % 2], NOON - number * MINUTE, number)
         await receive(pool, merchant, BOB, "other", NOON - number * MINUTE, 100 + number)
     assert await looked(pool) == {("keyword_loop", "bakery"): 12}
+
+
+async def test_short_codes_which_are_nobody_are_no_loop(pool):
+    merchant = (await town(pool)).bakery
+    for number in range(12):
+        await receive(pool, merchant, ANN, "help", NOON - number * MINUTE, number, person_id=0)
+    assert await looked(pool) == {}
 
 
 async def complain(pool, merchant_id, phone, at, *, answered=False):
@@ -295,6 +359,8 @@ async def test_complaints_that_are_alike_are_told_by_merchant_and_by_import(pool
     assert await looked(pool) == {}, "one is no pattern"
     await complain(pool, 0, BOB, NOON - MINUTE)
     assert await looked(pool) == {("similar_complaints", "batch:7"): 2}
+    await complain(pool, found.bakery, ANN, NOON - MINUTE)
+    assert ("similar_complaints", "bakery") not in await looked(pool), "one person twice is no pattern"
     await complain(pool, found.bakery, BOB, NOON - MINUTE)
     assert (await looked(pool))["similar_complaints", "bakery"] == 2
     await pool.execute("UPDATE complaint SET answered_at = $1", NOON)

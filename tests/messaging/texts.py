@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from holdfast.consent import customers, ledger
+from holdfast.consent import customers, ledger, suppressing
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.model import Block, Entry
 from holdfast.merchants import number_store
@@ -64,6 +64,16 @@ async def stop(
         found = await stopping.stop(db, [wish], at)
     assert await stopping.settled(pool, [person.id])
     return found[0]
+
+
+async def come_back(pool: Any, merchant_id: int, phone: str, at: datetime, purpose: Any = "informational") -> int:
+    """What a START does; the ledger's row."""
+    async with pool.acquire() as db, db.transaction():
+        person = (await customers.ensure(db, [phone], KEY, at))[phone]
+        rows = await suppressing.resubscribe(
+            db, person.id, merchant_id, "opt-in-message", at, actor="person", why="START", purposes=[(purpose, None)]
+        )
+    return rows[0]
 
 
 async def ask(pool: Any, merchant_id: int, phone: str, now: datetime = NOON, **fields: Any) -> Decision:

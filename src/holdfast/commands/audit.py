@@ -19,7 +19,7 @@ from holdfast.messaging import auditing
 from holdfast.messaging import auditing_store as store
 from holdfast.messaging.audit_api import document, merchant_id
 from holdfast.messaging.auditing import Comparison, Report
-from holdfast.messaging.auditing_store import Finding
+from holdfast.messaging.auditing_store import Finding, FindingKind, Which
 from holdfast.twilio import store as twilio
 from holdfast.twilio.client import TwilioClient
 
@@ -103,12 +103,11 @@ def listing(
     json: Json = False,
 ) -> None:
     """What the audit found, newest first: texts that should not have gone out."""
-    if kind is not None and kind not in auditing.KINDS:
-        raise typer.BadParameter(f"--kind: {', '.join(auditing.KINDS)}")
+    wanted = _kind(kind)
 
     async def body(pool: Pool, _settings: Settings) -> list[dict[str, Any]]:
         chosen = await merchant_id(pool, merchant)
-        found = await store.findings(pool, kind=kind, merchant_id=chosen, open_only=not all_, limit=limit)
+        found = await store.findings(pool, kind=wanted, merchant_id=chosen, open_only=not all_, limit=limit)
         keys = await merchants.keys(pool, [one.merchant_id for one in found])
         return [document(one, keys) for one in found]
 
@@ -136,14 +135,31 @@ def listing(
 
 @findings_app.command()
 def settle(
-    number: Annotated[int, typer.Argument(min=1, help="As `holdfast audit findings list` shows.")],
-    reason: Annotated[str, typer.Option("--reason", "-r", help="Why it needs nothing more.")],
+    number: Annotated[int | None, typer.Argument(min=1, help="As `holdfast audit findings list` shows.")] = None,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why it needs nothing more.")] = "",
+    kind: Annotated[str | None, typer.Option(help="All of this kind: no_consent, after_stop or bypassed.")] = None,
+    merchant: Annotated[str | None, typer.Option(help="All of this merchant.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="All texts that this import's consents allowed.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All that are open.")] = False,
     json: Json = False,
 ) -> None:
-    """Say that a finding was looked at, and why it is settled: then it alarms nobody any more."""
+    """Say that a finding was looked at, and why it is settled: then it alarms nobody any more. Or many, for one reason.
+
+    Of --kind, --merchant and --batch all that are given have to hold.
+    """
+    if not reason.strip():
+        raise typer.BadParameter("--reason: say why it needs nothing more")
+    which = (kind, merchant, batch)
+    is_many = all_ or any(one is not None for one in which)
+    if (number is None) != is_many:
+        raise typer.BadParameter("give one finding's number, or say which: --kind, --merchant, --batch, or --all")
+    if number is None:
+        _settle_many(_kind(kind), merchant, batch, reason, json)
+        return
+    chosen = number
 
     async def body(pool: Pool, _settings: Settings) -> tuple[Finding, dict[int, str]]:
-        done = await auditing.settle(pool, number, actor=getpass.getuser(), why=reason, now=datetime.now(UTC))
+        done = await auditing.settle(pool, chosen, actor=getpass.getuser(), why=reason, now=datetime.now(UTC))
         return done, dict(await merchants.keys(pool, [done.merchant_id]))
 
     found, keys = with_store(body)
@@ -151,3 +167,26 @@ def settle(
         terminal.print_json(document(found, keys))
         return
     terminal.say(f"Finding {number} is settled: {found.settled_why}")
+
+
+def _settle_many(kind: FindingKind | None, merchant: str | None, batch: int | None, reason: str, json: bool) -> None:
+    async def body(pool: Pool, _settings: Settings) -> list[int]:
+        which = Which(kind, await merchant_id(pool, merchant), batch)
+        actor = getpass.getuser()
+        return await auditing.settle_many(pool, which, actor=actor, why=reason, now=datetime.now(UTC))
+
+    ids = with_store(body)
+    if json:
+        terminal.print_json({"settled": len(ids), "ids": ids})
+        return
+    terminal.say(f"{len(ids)} findings are settled: {reason.strip()}" if ids else "None of these was open.")
+
+
+def _kind(given: str | None) -> FindingKind | None:
+    """Raises BadParameter."""
+    for known in auditing.KINDS:
+        if given == known:
+            return known
+    if given is not None:
+        raise typer.BadParameter(f"--kind: {', '.join(auditing.KINDS)}")
+    return None

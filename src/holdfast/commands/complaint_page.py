@@ -11,6 +11,7 @@ from holdfast.commands.terminal import duration, moment
 from holdfast.complaints import view
 from holdfast.complaints.model import Complaint
 from holdfast.complaints.proof import Proof
+from holdfast.complaints.replying import NO_MAIL
 from holdfast.complaints.view import Standing, View
 
 WIDEST = 100
@@ -18,12 +19,12 @@ SHOWN = 15
 """Texts that are listed; all of them with --all or --json."""
 
 
-def print_view(seen: View, *, whole: bool) -> None:
-    """The whole page."""
+def print_view(seen: View, *, whole: bool, can_mail: bool) -> None:
+    """The whole page. `can_mail`: mail is set up."""
     for block in (
         _head(seen),
         _facts(seen),
-        _next(seen),
+        _next(seen, can_mail=can_mail),
         _consents(seen),
         _stops(seen),
         _messages(seen, whole=whole),
@@ -89,12 +90,16 @@ def _facts(seen: View) -> Iterator[Text]:
         yield _field("cause", one.cause)
 
 
-def _next(seen: View) -> Iterator[Text]:
+def _next(seen: View, *, can_mail: bool) -> Iterator[Text]:
     one = seen.complaint
-    if one.answered_at is None:
-        how = "--how email --send" if one.mailbox else "--how phone --text …"
+    if not one.is_settled:
+        how = "--how phone --text …"
+        if one.mailbox:
+            how = "--how email --send" if can_mail else "--how email --text …"
         yield Text("To do  ", style="bold").append(f"holdfast complaints answer {one.id} {how}", style="bold yellow")
         yield Text(f"       the words, drafted: holdfast complaints reply {one.id}")
+        if one.mailbox and not can_mail:
+            yield Text(f"       {NO_MAIL}: mail it yourself, and enter what you wrote", style="dim")
     elif one.closed_at is None:
         yield Text("To do  ", style="bold").append(f"holdfast complaints close {one.id} --cause …")
     yield Text(f"       prove that nobody texts them: holdfast complaints prove {one.id}", style="dim")

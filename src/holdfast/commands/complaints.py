@@ -132,14 +132,15 @@ def show(
 ) -> None:
     """All that is known: consent then and now, stops, every text of any merchant, how they came in and who else did."""
 
-    async def body(pool: Pool, _settings: Settings) -> View:
-        return await view.read(pool, await service.get(pool, number), terminal.utc_now())
+    async def body(pool: Pool, settings: Settings) -> tuple[View, bool]:
+        seen = await view.read(pool, await service.get(pool, number), terminal.utc_now())
+        return seen, settings.smtp_url is not None
 
-    seen = with_store(body)
+    seen, can_mail = with_store(body)
     if json:
         terminal.print_json(view.document(seen))
         return
-    complaint_page.print_view(seen, whole=whole)
+    complaint_page.print_view(seen, whole=whole, can_mail=can_mail)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """How an incident looks in a terminal: what somebody reads at 3 a.m., in 80 columns."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
@@ -284,14 +284,17 @@ def _for_commander(incident: Incident) -> str:
 
 def _names(rows: Sequence[object]) -> str:
     """The worst ones by name, and how many there are."""
-    names = [
-        str(next((row[key] for key in ("merchant", "destination", "lane", "name") if key in row), row))
-        if isinstance(row, dict)
-        else str(row)
-        for row in rows
-    ]
+    names = [_name(row) if isinstance(row, dict) else str(row) for row in rows]
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return (", ".join(names[:8]) or "none known") + more
+
+
+def _name(row: Mapping[str, object]) -> str:
+    """`import 18 of bakery`, `form web of cafe`; else what it is called."""
+    for key, word in (("batch", "import"), ("form", "form")):
+        if key in row:
+            return f"{word} {row[key]} of {row.get('merchant', 'unknown')}"
+    return str(next((row[key] for key in ("merchant", "destination", "lane", "name") if key in row), row))
 
 
 def _ago(at: datetime, now: datetime) -> str:

@@ -36,7 +36,7 @@ async def of(run: Run) -> list[Complaint]:
 
 
 def unanswered(found: Sequence[Complaint]) -> list[Complaint]:
-    return [one for one in found if one.answered_at is None]
+    return [one for one in found if not one.is_settled]
 
 
 def numbers(found: Sequence[Complaint]) -> str:
@@ -299,11 +299,13 @@ async def answered(run: Run) -> Outcome:
     if not found:
         return NotApplicable(NOBODY)
     late_ones = [one for one in found if one.answered_at is not None and one.answered_at > one.due_at]
-    longest = max((one.answered_at - one.received_at).total_seconds() for one in found if one.answered_at)
+    told = [one for one in found if one.answered_at is not None]
+    erased = [one for one in found if one.answered_at is None]
+    longest = max(((one.answered_at - one.received_at).total_seconds() for one in told if one.answered_at), default=0)
     late = f", {numbers(late_ones)} too late" if late_ones else ", all of them within the hour"
-    return Done(
-        f"{numbers(found)} answered{late}", {"longest_s": round(longest), "late": [one.id for one in late_ones]}
-    )
+    said = [f"{numbers(told)} answered{late}"] if told else []
+    said += [f"{numbers(erased)} closed without an answer: {service.ERASED}"] if erased else []
+    return Done("; ".join(said), {"longest_s": round(longest), "late": [one.id for one in late_ones]})
 
 
 # Compliance
@@ -347,6 +349,8 @@ async def _notice(run: Run, one: Complaint) -> tuple[str, str]:
         f"Consent: {consents_said(seen)}.",
         f"Came in by: {'; '.join(ways) or 'nothing that others came by'}.",
         f"The answer is due by {day_and_clock(one.due_at)}."
+        if not one.is_settled
+        else "Closed without an answer: the person had their data erased."
         if one.answered_at is None
         else f"Answered by {one.answer_how} at {day_and_clock(one.answered_at)}.",
         f"All of it: holdfast complaints show {one.id}; for an auditor: holdfast complaints export {one.id}",

@@ -57,7 +57,8 @@ def named(origin: Origin) -> str:
 async def ways(pool: Pool, complaints: Sequence[Complaint]) -> list[Way]:
     """How the people of these complaints came in, each way once: the way of most complaints first.
 
-    To whom they complained of; where they named nobody, to every merchant who texted them.
+    To whom they complained of; where they named nobody, to every merchant who texted them of late. Where nobody did,
+    no way is more likely than another.
     """
     found: dict[tuple[int, int | None, str | None], tuple[Origin, list[int]]] = {}
     for one in complaints:
@@ -65,7 +66,7 @@ async def ways(pool: Pool, complaints: Sequence[Complaint]) -> list[Way]:
         if merchants is None:
             merchants = await store.texting_merchants(pool, one.customer_id, one.received_at - RECENT)
         for origin in await lineage.sources(pool, one.customer_id):
-            if origin.has_cohort and (origin.merchant_id in merchants or not merchants):
+            if origin.has_cohort and origin.merchant_id in merchants:
                 way = (origin.merchant_id, origin.batch_id, None if origin.batch_id else origin.origin)
                 numbers = found.setdefault(way, (origin, []))[1]
                 if one.id not in numbers:

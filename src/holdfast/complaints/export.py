@@ -33,6 +33,18 @@ from holdfast.incidents import store as incidents
 
 MANIFEST = "MANIFEST.sha256"
 PAGE = 1000
+MESSAGES = (
+    "id", "merchant", "kind", "purpose", "at", "state", "rule", "ledger_row", "suppression", "from", "sid", "status",
+    "error_code", "body"
+)  # fmt: skip
+RECEIVED = (
+    "sid", "at", "merchant", "to", "body", "verdict", "rules", "suppression", "decision"
+)  # fmt: skip
+SUPPRESSIONS = (
+    "id", "merchant", "reason", "source", "actor", "note", "made_at", "ledger_row", "excepted", "lifted_at",
+    "lifted_by", "lifted_why"
+)  # fmt: skip
+"""The columns of the tables: also of one without rows."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first time that a ZIP can say: no file in it has a time of its own."""
 _FORMULA = re.compile(r"[=\-@\t\r]|\+(?!\d+$)")
@@ -65,9 +77,11 @@ async def export(pool: Pool, complaint: Complaint, now: datetime, *, proof: Proo
     files = {
         "complaint.json": _json({"as_of": now, **shown}),
         "ledger.json": _json(await _ledger(pool, complaint.customer_id)),
-        "messages.csv": _csv([view.message(seen, row) for row in await _all_messages(pool, complaint.customer_id)]),
-        "received.csv": _csv(shown["texted"]),
-        "suppressions.csv": _csv([view.suppression(seen, one) for one in seen.suppressions]),
+        "messages.csv": _csv(
+            MESSAGES, [view.message(seen, row) for row in await _all_messages(pool, complaint.customer_id)]
+        ),
+        "received.csv": _csv(RECEIVED, shown["texted"]),
+        "suppressions.csv": _csv(SUPPRESSIONS, [view.suppression(seen, one) for one in seen.suppressions]),
         "lineage.json": _json({"lineage": shown["lineage"], "cohorts": shown["cohorts"]}),
         "incident-log.json": _json({"incident": seen.incident_id, "log": log}),
     }
@@ -170,13 +184,12 @@ def _json(document: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=2) + b"\n"
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
     """UTF-8 with a byte order mark, as spreadsheets want it; nothing in it is a formula."""
     target = io.StringIO(newline="")
-    if rows:
-        writer = csv.writer(target)
-        writer.writerow(rows[0].keys())
-        writer.writerows([[_cell(value) for value in row.values()] for row in rows])
+    writer = csv.writer(target)
+    writer.writerow(columns)
+    writer.writerows([[_cell(row[name]) for name in columns] for row in rows])
     return b"\xef\xbb\xbf" + target.getvalue().encode()
 
 

@@ -24,13 +24,19 @@ class WayImpact:
 
 @dataclass(frozen=True, slots=True)
 class ComplaintImpact:
-    """`longest`: seconds until the last of them was answered. `without_consent`: texts that went out to those who
-    complained though no consent was on record. `held`: people who were held back, `kept` those whose blocks last.
+    """`complaints` of so many `people`: `answered`, `late` of them too late; `unanswered`, `overdue` of them beyond the
+    hour; and `erased`, which are closed without an answer. `longest`: seconds until the last of them was
+    answered. `without_consent`: texts that went out to those who complained though no consent was on record. `held`:
+    people who were held back, `kept` those whose blocks last.
     """
 
     complaints: int
+    people: int
     answered: int
     late: int
+    unanswered: int
+    overdue: int
+    erased: int
     longest: float | None
     cancelled: int
     without_consent: int
@@ -44,16 +50,22 @@ async def impact(pool: Pool, incident: Incident, now: datetime) -> ComplaintImpa
     """As of now."""
     found = await store.of_incident(pool, incident.id, MOST)
     times = [(one, one.answered_at) for one in found if one.answered_at is not None]
+    waiting = [one for one in found if not one.is_settled]
+    people = {one.customer_id: one for one in found}
     without = 0
-    for one in found:
+    for one in people.values():
         without += len((await view.of_person(pool, one, now)).without_consent)
     ways = await cohort.ways(pool, found)
     keys = await merchants.keys(pool, [way.origin.merchant_id for way in ways])
     held, kept = await view_store.ever_held(pool, incident.id)
     return ComplaintImpact(
         complaints=len(found),
+        people=len(people),
         answered=len(times),
         late=sum(at > one.due_at for one, at in times),
+        unanswered=len(waiting),
+        overdue=sum(one.due_at <= now for one in waiting),
+        erased=len(found) - len(times) - len(waiting),
         longest=max(((at - one.received_at).total_seconds() for one, at in times), default=None),
         cancelled=sum(one.cancelled for one in found),
         without_consent=without,

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from holdfast.comms.words import day_and_clock, many
-from holdfast.complaints import cohort, store, view, view_store
-from holdfast.complaints.actions import AGAIN, MOST, NOBODY, SHOWN, numbers, of
+from holdfast.complaints import cohort, view, view_store
+from holdfast.complaints.actions import AGAIN, NOBODY, SHOWN, numbers, of
 from holdfast.complaints.cohort import LASTS, Way
 from holdfast.complaints.model import Complaint
 from holdfast.consent.lineage import Origin, cohort_size
@@ -78,11 +78,12 @@ async def origin(run: Run) -> Outcome:
     seen = await _seen(run)
     if not seen.complaints and not seen.ways:
         return NotApplicable(NOBODY)
-    people = []
+    people, unknown = [], []
     for one in seen.complaints[:SHOWN]:
         shown = await view.of_person(run.pool, one, run.now)
         people.append({"complaint": one.id, "lineage": view.document(shown)["lineage"]})
-    unknown = [one for one in seen.complaints[:SHOWN] if not any(one.id in way.complaints for way in seen.ways)]
+        if not shown.origins:
+            unknown.append(one)
     imports = [found for way in seen.ways if (found := await _import(run.pool, way, seen)) is not None]
     said = [_way_said(way, seen) for way in seen.ways[:5]]
     said += [str(found["said"]) for found in imports[:5]]
@@ -169,9 +170,11 @@ def _share(count: int, of_all: int) -> str:
 @action("complaints.similar", patience=PATIENCE)
 async def similar(run: Run) -> Outcome:
     """Watch for more of it: new complaints join, and stops of people who came the same way are counted."""
-    before = {one.id for one in await store.of_incident(run.pool, run.incident.id, MOST)}
+    step = await steps.step(run.pool, run.incident.id, run.step)
+    before = step.evidence.get("complaints") if step is not None else None
     seen = await _seen(run)
-    new = [one for one in seen.complaints if one.id not in before]
+    ids = [one.id for one in seen.complaints]
+    new = [one for one in seen.complaints if before is not None and one.id not in before]
     since = run.incident.since - LATELY
     evidence: list[dict[str, Any]] = []
     for way in seen.ways:
@@ -185,8 +188,8 @@ async def similar(run: Run) -> Outcome:
         if one["stops"] or one["complaints"]
     ]
     if not said:
-        return Done("nobody else complained or said stop who came the same way", {"ways": evidence})
-    return Done("; ".join(said), {"ways": evidence, "joined": [one.id for one in new]})
+        return Done("nobody else complained or said stop who came the same way", {"ways": evidence, "complaints": ids})
+    return Done("; ".join(said), {"ways": evidence, "complaints": ids, "joined": [one.id for one in new]})
 
 
 @action("complaints.affected_others", patience=PATIENCE)

@@ -58,6 +58,11 @@ class Complaint:
     closed_by: str | None
 
     @property
+    def is_settled(self) -> bool:
+        """Nobody has to answer it any more: it was answered, or closed as the person was erased."""
+        return self.answered_at is not None or self.closed_at is not None
+
+    @property
     def owes(self) -> str:
         """How the obligation to answer it is called in its incident."""
         return owed(self.id)

@@ -13,6 +13,7 @@ from holdfast.complaints.model import (
     ANSWERED_WITHIN,
     HOWS,
     LONGEST,
+    RUNBOOK,
     SOURCES,
     Complaint,
     ComplaintError,
@@ -43,6 +44,7 @@ RECENT = timedelta(days=90)
 """Merchants whose texts are older than that are not told of a complaint that names nobody."""
 AT_ONCE = 100
 """Complaints that an incident takes in at a time."""
+ERASED = "the person had their data erased before they were answered"
 REPLY = "complaints.draft_reply"
 """The action that asks for an answer's words: it asks again when another complaint joins."""
 
@@ -96,6 +98,7 @@ async def file(
             complaint = await _earlier(db, key, person.id, merchant_id)
     if number is not None:
         signals.FILED.inc(1, source)
+        await join_open(pool, now)  # the tick does it again where this was broken off
     settled = await stopping.settled(pool, [person.id])
     return Filed(complaint, number is not None, settled)
 
@@ -147,7 +150,10 @@ async def file_text(pool: Pool, settings: Settings, sid: str, *, filed_by: str, 
     """File a text that somebody sent to a merchant as a complaint. Raises UnknownError, and what `file` does."""
     found = await store.inbound_text(pool, sid)
     if found is None or found["phone"] is None:
-        raise UnknownError(f"there is no text {sid[:60]!r} of anybody; see `holdfast messages inbound`")
+        raise UnknownError(
+            f"there is no text {sid[:60]!r} of anybody: its SID is in Twilio's log, and of doubtful ones in "
+            "`holdfast texts reviews list`"
+        )
     owner = (await merchants.keys(pool, [found["merchant_id"]])).get(found["merchant_id"])
     return await file(
         pool,
@@ -203,6 +209,7 @@ async def answer_in(db: Connection, complaint_id: int, *, how: str, text: str, a
         await incidents.write(
             db, incident_id, "message", said, actor=actor, now=now, evidence={"complaint": complaint_id}
         )
+        await _ask_again(db, incident_id, f"complaint {complaint_id} was answered meanwhile", now, only_asking=True)
     return await _got(db, complaint_id)
 
 
@@ -217,7 +224,7 @@ async def close(pool: Pool, complaint_id: int, *, cause: str, actor: str, now: d
         found = await store.lock(db, complaint_id)
         if found is None:
             raise UnknownError(f"there is no complaint {complaint_id}; see `holdfast complaints list --all`")
-        if found.answered_at is None:
+        if not found.is_settled:
             raise RefusedError(
                 f"nobody has answered complaint {complaint_id}, which is due by {found.due_at:%H:%M %Z}: "
                 f"holdfast complaints answer {complaint_id} --how … --text …"
@@ -244,22 +251,58 @@ async def adopt(db: Connection, incident: Incident, now: datetime) -> list[Compl
         said = f"complaint {one.id} belongs to it, received {one.received_at:%H:%M %Z} ({one.source})"
         evidence = {"complaint": one.id, "due_at": one.due_at, "cancelled": one.cancelled}
         await incidents.write(db, locked.id, "note", said, actor=ENGINE, now=now, evidence=evidence)
-        if one.answered_at is None:
+        if not one.is_settled:
             text = f"answer complaint {one.id}: holdfast complaints show {one.id}"
             await incidents.oblige(
                 db, locked.id, "reply", text, owner=locked.commander, due_at=one.due_at, step=owed(one.id)
             )
-    if any(one.answered_at is None for one in joined):
-        await _ask_again(db, locked, now)
+    if any(not one.is_settled for one in joined):
+        await _ask_again(db, locked.id, "another complaint joined", now)
     return joined
 
 
-async def _ask_again(db: Connection, incident: Incident, now: datetime) -> None:
-    """Who has said what the others are told has not seen what this one would be."""
-    for step in await steps.steps(db, incident.id):
-        if step.action == REPLY and step.kind == "ask" and (step.is_finished or step.state == "asking"):
-            await steps.put(db, incident.id, step.key, "pending", said="another complaint joined", now=now, tries=0)
-            await steps.forget_answer(db, incident.id, step.key)
+async def join_open(pool: Pool, now: datetime) -> int:
+    """A tick: take complaints that have no incident into the one that is open, if one is; how many.
+
+    Else the alert opens one, which takes them in.
+    """
+    open_one = await incidents.open_of(pool, RUNBOOK, "")
+    if open_one is None or not await store.has_unlinked(pool):
+        return 0
+    async with pool.acquire() as db, db.transaction():
+        return len(await adopt(db, open_one, now))
+
+
+async def close_erased(pool: Pool, now: datetime) -> int:
+    """A tick: close complaints of people who had their data erased before anybody answered them; how many.
+
+    Nobody knows any more whom to answer: what is owed to them is met by that.
+    """
+    closed = 0
+    for number in await store.erased_unanswered(pool, AT_ONCE):
+        async with pool.acquire() as db, db.transaction():
+            found = await store.lock(db, number)
+            if found is None or found.is_settled:
+                continue
+            await store.close(db, number, cause=ERASED, actor=ENGINE, now=now)
+            incident_id = await store.incident_of(db, number)
+            if incident_id is not None:
+                await incidents.meet(db, incident_id, "reply", now, step=found.owes)
+                said = f"complaint {number} is closed without an answer: {ERASED}"
+                evidence = {"complaint": number}
+                await incidents.write(db, incident_id, "note", said, actor=ENGINE, now=now, evidence=evidence)
+                await _ask_again(db, incident_id, f"complaint {number} was closed", now, only_asking=True)
+        closed += 1
+    return closed
+
+
+async def _ask_again(db: Connection, incident_id: int, why: str, now: datetime, *, only_asking: bool = False) -> None:
+    """Who has said what the others are told has not seen what this one would be; or is shown what is answered now."""
+    for step in await steps.steps(db, incident_id):
+        is_over = step.is_finished and not only_asking
+        if step.action == REPLY and step.kind == "ask" and (is_over or step.state == "asking"):
+            await steps.put(db, incident_id, step.key, "pending", said=why, now=now, tries=0)
+            await steps.forget_answer(db, incident_id, step.key)
 
 
 async def measure(pool: Pool, now: datetime) -> int:

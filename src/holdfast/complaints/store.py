@@ -136,6 +136,19 @@ async def waiting(db: Executor) -> tuple[int, datetime | None]:
     return row[0], row[1]
 
 
+async def erased_unanswered(db: Executor, limit: int) -> list[int]:
+    """Those that wait for an answer to people who were erased since; the oldest first."""
+    rows = await db.fetch(
+        """
+        SELECT complaint.id FROM complaint JOIN customer ON customer.id = complaint.customer_id
+        WHERE answered_at IS NULL AND closed_at IS NULL AND customer.erased_at >= complaint.recorded_at
+        ORDER BY complaint.id LIMIT $1
+        """,
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
 # Their incidents
 
 
@@ -150,6 +163,17 @@ async def unlinked(db: Connection, limit: int) -> list[Complaint]:
         limit,
     )
     return [Complaint(*row) for row in rows]
+
+
+async def has_unlinked(db: Executor) -> bool:
+    """Whether there is one of no incident that is not closed."""
+    found: bool = await db.fetchval(
+        """
+        SELECT EXISTS (SELECT FROM complaint WHERE closed_at IS NULL
+                       AND NOT EXISTS (SELECT FROM incident_complaint WHERE complaint_id = complaint.id))
+        """
+    )
+    return found
 
 
 async def link(db: Connection, complaint_ids: Sequence[int], incident_id: int, now: datetime) -> list[int]:

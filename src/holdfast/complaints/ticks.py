@@ -22,11 +22,16 @@ def loops(pool: Pool, settings: Settings, stop: asyncio.Event) -> list[Awaitable
     async def measure() -> int:
         return await service.measure(pool, datetime.now(UTC))
 
+    async def settle() -> int:
+        now = datetime.now(UTC)
+        return await service.close_erased(pool, now) + await service.join_open(pool, now)
+
     async def expire() -> int:
         return await cohort.expire(pool, datetime.now(UTC))
 
     return [
         repeat("complaints_from_texts", file, every=from_texts.EVERY, stop=stop),
         repeat("measure_complaints", measure, every=MEASURED_EVERY, stop=stop),
+        repeat("settle_complaints", settle, every=MEASURED_EVERY, stop=stop),
         repeat("expire_holds", expire, every=EXPIRED_EVERY, stop=stop),
     ]

@@ -239,7 +239,7 @@ def summary(complaint: Complaint, keys: Mapping[int, str], now: datetime) -> dic
         "received_at": complaint.received_at,
         "recorded_at": complaint.recorded_at,
         "due_at": complaint.due_at,
-        "seconds_left": None if complaint.answered_at else round((complaint.due_at - now).total_seconds()),
+        "seconds_left": None if complaint.is_settled else round((complaint.due_at - now).total_seconds()),
         "filed_by": complaint.filed_by,
         "suppression": complaint.suppression_id,
         "ledger_row": complaint.consent_seq,

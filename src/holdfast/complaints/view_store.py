@@ -107,7 +107,8 @@ async def reject_reasons(db: Executor, batch_id: int, limit: int) -> list[tuple[
 _SAME_WAY = """
     consent.action = 'grant'
     AND CASE WHEN $1::bigint IS NOT NULL THEN consent.batch_id = $1
-        ELSE consent.merchant_id = $2 AND consent.origin = $3 AND consent.batch_id IS NULL END
+        ELSE consent.merchant_id = $2 AND consent.origin = $3 AND consent.batch_id IS NULL
+             AND consent.source NOT IN ('opt-in-message', 'link') END
 """
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from holdfast.consent import history, lineage, store
 from holdfast.consent.history import Sense, Standing
 from holdfast.consent.import_store import Batch
+from holdfast.consent.lineage import Origin
 from holdfast.consent.model import EVERY_MERCHANT, Customer, Row, Suppression
 from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
@@ -50,6 +51,11 @@ def batch(found: Batch, keys: Keys) -> dict[str, Any]:
     return values | {"merchant": merchant(values.pop("merchant_id"), keys)}
 
 
+def origin(found: Origin, keys: Keys) -> dict[str, Any]:
+    values = asdict(found)
+    return values | {"merchant": merchant(values.pop("merchant_id"), keys)}
+
+
 async def person(
     pool: Pool,
     found: Customer,
@@ -60,8 +66,15 @@ async def person(
 ) -> dict[str, Any]:
     """All of a person: what holds, the rows behind it, the blocks, and how they came in."""
     rows, blocks, standings = await history.standings(pool, found.id, merchant_id=merchant_id, as_of=as_of, sense=sense)
-    origins = await lineage.sources(pool, found.id, merchant_id)
-    keys = await keys_of(pool, [*(one.merchant_id for one in (*rows,)), *(one.merchant_id for one in blocks)], blocks)
+    seen = {one.seq for one in rows}
+    origins = [
+        one
+        for one in await lineage.sources(pool, found.id, merchant_id)
+        if (as_of is None or one.given_at <= as_of if one.consent_seq is None else one.consent_seq in seen)
+    ]
+    ids = [*(one.merchant_id for one in rows), *(one.merchant_id for one in blocks)]
+    ids += [one.merchant_id for one in origins]
+    keys = await keys_of(pool, ids, blocks)
     keys = {**keys, **await merchants.keys(pool, [one.merchant_id for one in standings])}
     return {
         "customer": {
@@ -76,7 +89,7 @@ async def person(
         "standings": [standing(one, keys) for one in standings],
         "rows": [row(one, keys) for one in rows],
         "suppressions": [suppression(one, keys, found.phone) for one in blocks],
-        "origins": [{**asdict(one), "merchant": merchant(one.merchant_id, keys)} for one in origins],
+        "origins": [origin(one, keys) for one in origins],
     }
 
 

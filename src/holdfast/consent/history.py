@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal, get_args
 
 from holdfast.consent import ledger, store
-from holdfast.consent.model import EVERY_MERCHANT, Purpose, Row, Suppression
+from holdfast.consent.model import EVERY_MERCHANT, OWN_DEEDS, Purpose, Row, Suppression
 from holdfast.db.pool import Connection, Pool
 
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
@@ -77,16 +77,16 @@ def standing(
     said: Literal["granted", "revoked", "none"] = (
         "none" if row is None else "granted" if row.action == "grant" else "revoked"
     )
-    grants = [one.recorded_at for one in rows if one.action == "grant" and one.merchant_id == merchant_id]
-    held = tuple(one for one in blocks if _is_in_force(one, merchant_id, grants, as_of))
+    deeds = [one.recorded_at for one in rows if one.source in OWN_DEEDS and one.merchant_id == merchant_id]
+    held = tuple(one for one in blocks if _is_in_force(one, merchant_id, deeds, as_of))
     return Standing(merchant_id, purpose, said, row, held)
 
 
-def _is_in_force(block: Suppression, merchant_id: int, grants: Sequence[datetime], as_of: datetime | None) -> bool:
-    """Whether it kept a merchant's texts away then; `grants`: when the person consented to that merchant."""
+def _is_in_force(block: Suppression, merchant_id: int, deeds: Sequence[datetime], as_of: datetime | None) -> bool:
+    """Whether it kept a merchant's texts away then; `deeds`: when the person came back to it."""
     if block.merchant_id == EVERY_MERCHANT and merchant_id in block.excepted:
         # When it was excepted is told by the grant that it came with.
-        if as_of is None or any(block.made_at <= at <= as_of for at in grants):
+        if as_of is None or any(block.made_at <= at <= as_of for at in deeds):
             return False
     elif block.merchant_id not in (merchant_id, EVERY_MERCHANT):
         return False

@@ -1,12 +1,13 @@
 """How a person came to be on a merchant's list, and who else came the same way."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 
 from holdfast.consent import lineage_store as store
+from holdfast.consent.model import OWN_DEEDS
 from holdfast.db.pool import Connection, Pool
 
 PAGE = 1000
@@ -14,7 +15,7 @@ PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One way by which a person came in: a row of an imported file, or a form, keyword or campaign.
+    """One way by which a person came in: a row of an imported file, or a form or campaign; or their own START or link.
 
     `consent_seq`: the grant that came with it; None where a file brought the contact alone. `given_at`: when the person
     consented, or when the contact was imported. Neither batch nor origin: it came one by one, such as from an operator.
@@ -27,10 +28,12 @@ class Origin:
     given_at: datetime
     consent_seq: int | None
     batch_row: int | None
+    source: str = ""
 
     @property
     def has_cohort(self) -> bool:
-        return self.batch_id is not None or self.origin is not None
+        """Whether others came this way: by a person's own deed nobody else did."""
+        return self.batch_id is not None or (self.origin is not None and self.source not in OWN_DEEDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ async def sources(db: Connection | Pool, customer_id: int, merchant_id: int | No
             given_at=row["given_at"],
             consent_seq=row["seq"],
             batch_row=row["batch_row"],
+            source=row["source"],
         )
         for row in rows
     ]
@@ -72,6 +76,13 @@ async def cohort(db: Connection | Pool, origin: Origin, after: int = 0, limit: i
     if not origin.has_cohort:
         return []
     return await store.cohort(db, origin.batch_id, origin.merchant_id, origin.origin, after=after, limit=limit)
+
+
+async def among(db: Connection | Pool, origin: Origin, customer_ids: Sequence[int]) -> set[int]:
+    """Those of these customers who came this way."""
+    if not origin.has_cohort:
+        return set()
+    return await store.among(db, origin.batch_id, origin.merchant_id, origin.origin, customer_ids)
 
 
 async def everybody(db: Connection | Pool, origin: Origin) -> AsyncIterator[list[int]]:

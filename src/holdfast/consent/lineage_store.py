@@ -3,6 +3,8 @@
 The indexes `consent_batch`, `contact_batch` and `consent_origin` have each one's customers in order.
 """
 
+from collections.abc import Sequence
+
 import asyncpg
 
 from holdfast.consent.store import BLOCKING, Executor
@@ -15,7 +17,7 @@ _BY_BATCH = (
 _BY_ORIGIN = """
     SELECT customer_id FROM consent
     WHERE $1::bigint IS NULL AND merchant_id = $2 AND origin = $3 AND batch_id IS NULL AND action = 'grant'
-      AND customer_id > $4
+      AND source NOT IN ('opt-in-message', 'link') AND customer_id > $4
 """
 
 _EACH = (f"(SELECT DISTINCT * FROM ({one}) AS c ORDER BY 1 LIMIT $5)" for one in (*_BY_BATCH, _BY_ORIGIN))
@@ -61,6 +63,24 @@ async def cohort(
     """Customers behind `after`, by id. With a batch, `origin` is not asked for."""
     rows = await db.fetch(_PAGE, batch_id, merchant_id, origin if batch_id is None else None, after, limit)
     return [row[0] for row in rows]
+
+
+async def among(
+    db: Executor, batch_id: int | None, merchant_id: int, origin: str | None, customer_ids: Sequence[int]
+) -> set[int]:
+    """Those of these customers who came that way."""
+    rows = await db.fetch(
+        f"""
+        SELECT customer_id FROM ({" UNION ".join((*_BY_BATCH, _BY_ORIGIN))}) AS came
+        WHERE customer_id = ANY($5::bigint[])
+        """,
+        batch_id,
+        merchant_id,
+        origin if batch_id is None else None,
+        0,
+        customer_ids,
+    )
+    return {row[0] for row in rows}
 
 
 async def cohort_size(

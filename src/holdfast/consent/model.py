@@ -22,6 +22,8 @@ Source = Literal[
     "link", "erasure", "import-undone"
 ]  # fmt: skip
 """How we heard of it: the first four are Twilio's words."""
+OWN_DEEDS: tuple[Source, ...] = ("opt-in-message", "link")
+"""Sources of the grants by which a person comes back: nobody else came that way."""
 Reason = Literal[
     "opt_out", "doubtful", "complaint", "cohort", "erasure", "operator", "import", "provider_block", "carrier_block",
     "unknown_handset", "landline"

@@ -19,7 +19,7 @@ BLOCKING = """
         OR suppression.merchant_id = 0 AND NOT {merchant} = ANY(suppression.excepted))
 """
 """Whether a suppression of a customer keeps this merchant's texts from them: for the rooms that decide in their SQL."""
-APPLYING = """
+_APPLYING = """
     consent.merchant_id IN ({merchant}, 0) AND consent.channel IN ('text', 'all')
     AND (consent.purpose IN ({purpose}, 'all')
          OR consent.action = 'grant' AND consent.purpose = 'marketing' AND {purpose} = 'informational')
@@ -27,10 +27,13 @@ APPLYING = """
     AND NOT (consent.action = 'grant' AND consent.batch_id IS NOT NULL
              AND EXISTS (SELECT FROM consent AS undone
                          WHERE undone.customer_id = consent.customer_id AND undone.source = 'import-undone'
-                           AND undone.batch_id = consent.batch_id AND undone.batch_row = consent.batch_row))
+                           AND undone.batch_id = consent.batch_id AND undone.batch_row = consent.batch_row{then}))
 """
+APPLYING = _APPLYING.replace("{then}", "")
 """Whether a row of the ledger says anything of texts of this merchant and purpose. What an import brought that was
 undone says nothing, and neither does the undoing, so that what the person said before and since holds."""
+APPLYING_THEN = _APPLYING.replace("{then}", " AND undone.recorded_at <= {at}")
+"""The same as it was at a time: what was undone later did hold then."""
 LATEST = "consent.given_at DESC, consent.action DESC, consent.seq DESC"
 """The row that holds comes first: what happened last, and of two at the same time the revocation."""
 SUPPRESSION = tuple(one.name for one in fields(Suppression))
@@ -192,7 +195,11 @@ def read_row(row: asyncpg.Record) -> Row:
 
 
 async def suppress(db: Connection, blocks: Sequence[Block], now: datetime) -> list[asyncpg.Record]:
-    """(id, customer_id, merchant_id, reason, is_new) of each that is in force now; one that was there stays."""
+    """(id, customer_id, merchant_id, reason, is_new) of each that is in force now; one that was there stays.
+
+    But one from which the person had come back to some merchant ends with its exceptions, which tell what was allowed
+    until now, and another begins.
+    """
     return await db.fetch(
         """
         WITH given AS (
@@ -200,11 +207,22 @@ async def suppress(db: Connection, blocks: Sequence[Block], now: datetime) -> li
                                  $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[]) AS g(customer_id, merchant_id,
                      reason, source, actor, note, consent_seq, complaint_id, incident_id, batch_id)
         ),
+        ended AS (
+            UPDATE suppression SET lifted_at = $11, lifted_by = given.actor,
+                lifted_why = CASE suppression.reason WHEN 'erasure' THEN 'erased again' ELSE 'said stop again' END
+            FROM given
+            WHERE (suppression.customer_id, suppression.merchant_id, suppression.reason)
+                = (given.customer_id, given.merchant_id, given.reason)
+              AND suppression.lifted_at IS NULL AND suppression.excepted <> '{}'
+            RETURNING 1
+        ),
         added AS (
             INSERT INTO suppression (customer_id, merchant_id, reason, source, actor, note, consent_seq, complaint_id,
                                      incident_id, batch_id, made_at)
             SELECT DISTINCT ON (customer_id, merchant_id, reason) *, $11::timestamptz FROM given
-            ON CONFLICT (customer_id, merchant_id, reason) WHERE lifted_at IS NULL DO UPDATE SET excepted = '{}'
+            WHERE (SELECT count(*) FROM ended) >= 0  -- so that these have ended before
+            ON CONFLICT (customer_id, merchant_id, reason) WHERE lifted_at IS NULL
+                DO UPDATE SET excepted = suppression.excepted
             RETURNING id, customer_id, merchant_id, reason, (xmax = 0) AS is_new
         )
         SELECT * FROM added

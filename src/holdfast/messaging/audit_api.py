@@ -12,8 +12,8 @@ from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
 from holdfast.messaging import auditing
 from holdfast.messaging import auditing_store as store
-from holdfast.messaging.auditing_store import Finding, FindingKind
-from holdfast.messaging.model import UnknownError
+from holdfast.messaging.auditing_store import Finding, FindingKind, Which
+from holdfast.messaging.model import MessagingError, UnknownError
 
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
@@ -53,6 +53,22 @@ class Settling(BaseModel):
     why: str = Field(min_length=1, max_length=1000)
 
 
+class SettlingMany(Settling):
+    """What else is settled for the same reason: at least one of these, or `all`."""
+
+    kind: FindingKind | None = None
+    merchant: str | None = Field(None, max_length=63, description="Its key.")
+    batch: int | None = Field(None, ge=1, le=2**63 - 1, description="Texts that this import's consents allowed.")
+    all: bool = Field(False, description="All that are open, where nothing else is said.")
+
+
+class Settled(BaseModel):
+    """`ids`: of the findings that were open."""
+
+    settled: int
+    ids: list[int]
+
+
 def router(pool: Pool) -> APIRouter:
     """Its routes."""
     made = APIRouter(tags=["audit"], prefix="/audit")
@@ -77,6 +93,15 @@ def router(pool: Pool) -> APIRouter:
         keys = await merchants.keys(pool, [one.merchant_id for one in found])
         shown = [AuditFinding(**document(one, keys)) for one in found[:limit]]
         return Findings(findings=shown, next=str(shown[-1].id) if len(found) > limit else None)
+
+    @made.post("/findings/settle")
+    async def settle_findings(settling: SettlingMany) -> Settled:
+        """Many that are open, for one reason, such as those of an import. 422 unless it is said which."""
+        which = Which(settling.kind, await merchant_id(pool, settling.merchant), settling.batch)
+        if which == Which() and not settling.all:
+            raise MessagingError("say which: kind, merchant, batch, or all")
+        ids = await auditing.settle_many(pool, which, actor=settling.actor, why=settling.why, now=datetime.now(UTC))
+        return Settled(settled=len(ids), ids=ids)
 
     @made.post("/findings/{finding_id}/settle")
     async def settle_finding(finding_id: Id, settling: Settling) -> AuditFinding:

@@ -17,7 +17,7 @@ import structlog
 from holdfast.consent.keys import PhoneKey
 from holdfast.db.pool import Pool
 from holdfast.messaging import auditing_store as store
-from holdfast.messaging.auditing_store import Finding
+from holdfast.messaging.auditing_store import Finding, FindingKind, Which
 from holdfast.messaging.model import ConflictError, MessagingError, UnknownError
 from holdfast.messaging.signals import AUDITED, FINDINGS
 from holdfast.messaging.stopping import PATIENCE
@@ -40,7 +40,7 @@ LISTED_SLICE: Final = timedelta(hours=1)
 OVERLAP: Final = timedelta(minutes=15)
 """Twilio lists texts by when they were sent, some late: each look begins so much before the end of the last."""
 TOGETHER: Final = 500
-KINDS: Final = ("no_consent", "after_stop", "bypassed")
+KINDS: Final[tuple[FindingKind, ...]] = ("no_consent", "after_stop", "bypassed")
 _LONGEST_WHY: Final = 1000
 
 
@@ -179,13 +179,23 @@ def forget() -> None:
 
 async def settle(pool: Pool, finding_id: int, *, actor: str, why: str, now: datetime) -> Finding:
     """A person has looked at it. Raises UnknownError, ConflictError, and MessagingError without a reason."""
-    why = why.strip()
-    if not why or len(why) > _LONGEST_WHY or "\0" in why:
-        raise MessagingError(f"say in at most {_LONGEST_WHY} characters why the finding is settled")
-    found = await store.settle(pool, finding_id, actor=actor, why=why, now=now)
+    found = await store.settle(pool, finding_id, actor=actor, why=_reason(why), now=now)
     if found is not None:
         return found
     before = await store.finding(pool, finding_id)
     if before is None:
         raise UnknownError(f"there is no finding {finding_id}; see holdfast audit findings list")
     raise ConflictError(f"finding {finding_id} was settled by {before.settled_by}: {before.settled_why}")
+
+
+async def settle_many(pool: Pool, which: Which, *, actor: str, why: str, now: datetime) -> list[int]:
+    """All of these that are open, since they have one reason; their ids. Raises MessagingError without a reason."""
+    return await store.settle_many(pool, which, actor=actor, why=_reason(why), now=now)
+
+
+def _reason(why: str) -> str:
+    """Raises MessagingError."""
+    why = why.strip()
+    if not why or len(why) > _LONGEST_WHY or "\0" in why:
+        raise MessagingError(f"say in at most {_LONGEST_WHY} characters why it is settled")
+    return why

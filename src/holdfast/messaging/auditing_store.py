@@ -7,14 +7,16 @@ from typing import Final, Literal
 
 import asyncpg
 
-from holdfast.consent.store import APPLYING, LATEST
+from holdfast.consent.store import APPLYING_THEN, LATEST
 from holdfast.db.pool import Connection, Pool
 from holdfast.twilio.model import TwilioText
 
 Executor = Connection | Pool
 FindingKind = Literal["no_consent", "bypassed", "after_stop"]
 
-_APPLYING: Final = APPLYING.format(merchant="sent.merchant_id", purpose="sent.purpose")
+_APPLYING: Final = APPLYING_THEN.format(
+    merchant="sent.merchant_id", purpose="sent.purpose", at="sent.tried_at - $3::interval"
+)
 _ANSWERED_WITHIN: Final = timedelta(minutes=10)
 """How long after a text from a person an answer of ours to it may be listed."""
 _WHOLE_SECONDS: Final = timedelta(seconds=1)
@@ -45,6 +47,15 @@ class Finding:
     settled_why: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Open findings: of a kind, a merchant, and of texts that an import's consents allowed. None: of any."""
+
+    kind: FindingKind | None = None
+    merchant_id: int | None = None
+    batch_id: int | None = None
+
+
 _SENT = """
     sent AS MATERIALIZED (
         SELECT id, merchant_id, customer_id, purpose, consent_seq, tried_at FROM message
@@ -54,15 +65,15 @@ _SENT = """
 
 
 _WRITTEN: Final = "'YYYY-MM-DD HH24:MI:SS\"Z\"'"
-# Of a suppression: whether it kept this merchant's texts from the person at that time. Whom it excepts may have changed
-# since, so a consent of the person's own after it counts as well.
+# Of a suppression: whether it kept this merchant's texts from the person at that time. When it began to except a
+# merchant is told by the consent of the person's own that it came with.
 _BLOCKED: Final = """
     (suppression.lifted_at IS NULL OR suppression.lifted_at > {at})
     AND (suppression.merchant_id = {merchant}
-         OR suppression.merchant_id = 0 AND NOT {merchant} = ANY(suppression.excepted) AND NOT EXISTS (
+         OR suppression.merchant_id = 0 AND NOT ({merchant} = ANY(suppression.excepted) AND EXISTS (
              SELECT FROM consent WHERE consent.customer_id = {person} AND consent.merchant_id = {merchant}
                AND consent.action = 'grant' AND consent.source IN ('opt-in-message', 'link')
-               AND consent.given_at > suppression.made_at AND consent.given_at <= {at}))
+               AND consent.given_at >= suppression.made_at AND consent.given_at <= {at})))
 """
 
 
@@ -320,6 +331,27 @@ async def settle(db: Executor, finding_id: int, *, actor: str, why: str, now: da
         why,
     )
     return _finding(row) if row is not None else None
+
+
+async def settle_many(db: Executor, which: Which, *, actor: str, why: str, now: datetime) -> list[int]:
+    """Those that were open; their ids."""
+    rows = await db.fetch(
+        """
+        UPDATE audit_finding SET settled_at = $4, settled_by = $5, settled_why = $6
+        WHERE settled_at IS NULL AND ($1::text IS NULL OR kind = $1) AND ($2::bigint IS NULL OR merchant_id = $2)
+          AND ($3::bigint IS NULL OR EXISTS (
+              SELECT FROM message JOIN consent ON consent.seq = message.consent_seq
+              WHERE message.id = audit_finding.message_id AND consent.batch_id = $3))
+        RETURNING id
+        """,
+        which.kind,
+        which.merchant_id,
+        which.batch_id,
+        now,
+        actor,
+        why,
+    )
+    return sorted(row[0] for row in rows)
 
 
 def _finding(row: asyncpg.Record) -> Finding:

@@ -67,7 +67,8 @@ class Complaints(_Detector):
                 runbook=RUNBOOK,
                 cause=worst.cause if worst is not None else "complaint",
                 severity="critical",
-                title=f"Answers are owed to {_plural(count, 'complaint', 'complaints')} about texts",
+                # Without a number: an incident keeps the title, and more may join.
+                title="People who complained about texts are owed an answer",
                 why=f"{said} {worst.why if worst is not None else _ALONE}".strip(),
                 since=self._first,
                 evidence=(*evidence, worst.evidence) if worst is not None else evidence,
@@ -217,10 +218,9 @@ def _loop(said: _Said) -> Sighting:
 
 def _similar(said: _Said) -> Sighting:
     cause = "batch" if said.of.startswith("batch:") else "merchant"
-    evidence = Evidence("complaints in seven days", said.value, said.settings.similar, "", "limit")
-    people = Evidence("people who complained", said.fact("people"), 1, "", "usual")
+    evidence = Evidence("people who complained in seven days", said.value, said.settings.similar, "", "limit")
     title = f"Complaints about {said.of} are alike: {evidence}"
-    return replace(said.sighting(SIMILAR, cause, title, _ALIKE[cause], evidence, people), severity="critical")
+    return replace(said.sighting(SIMILAR, cause, title, _ALIKE[cause], evidence), severity="critical")
 
 
 _MAKE: Mapping[str, Callable[[_Said], Sighting]] = {

@@ -7,6 +7,8 @@ three hours and of the last day, and counts with what is certain of it: the lowe
 **News.** It is told while it goes on: while people stop the texts of the last three hours, too, and as many as would be
 bad. What was sent before is known by then; else one ordinary stop a day would raise the same alarm again.
 
+Nor is what nobody can be sent any more: of a batch or form of which all are blocked.
+
 **Blame.** A batch or form that is out of line is told by itself. A merchant is told only if it still is out of line
 without these, and without the worst of the others: then it is not who agreed, but what is sent.
 
@@ -35,6 +37,8 @@ MOST: Final = 20
 """Of each kind, the worst."""
 _AT_ONCE: Final = timedelta(hours=3)
 """Of texts that one statement counts, after a pause."""
+_ASKED: Final = 50
+"""Batches and forms of which it is asked whether somebody can be texted still."""
 _STILL: Final = 2
 """People who stop the texts of the last hours, from which on it goes on."""
 _WHOLE: Final = timedelta(microseconds=1)
@@ -66,7 +70,7 @@ class ConsentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keywords: int = 10
     """STOP, START and HELP in an hour of one person."""
     similar: int = 2
-    """Complaints about one merchant or batch in seven days."""
+    """People who complained about one merchant or batch in seven days."""
     reply_warning: float = 1200.0
 
 
@@ -112,6 +116,7 @@ async def look(pool: Pool, now: datetime, settings: ConsentSettings) -> list[Tro
     lately = begun(now - timedelta(seconds=settings.lately))
     tallies = await store.tallies(pool, since, lately, settings.stops)
     usual = await store.usual(pool, sorted({one.merchant_id for one in tallies}), since)
+    tallies = await _still_texted(pool, tallies)
     tries = await store.suppressed_tries(pool, now - HOUR, now, settings.tries, MOST)
     loops = await store.keyword_loops(pool, now - HOUR, now, settings.keywords, MOST)
     by_merchant, by_batch = await store.similar_complaints(pool, now - WEEK, now, settings.similar, MOST)
@@ -123,6 +128,14 @@ async def look(pool: Pool, now: datetime, settings: ConsentSettings) -> list[Tro
     found += [_of_count("similar_complaints", _named(one.of, keys), one, now) for one in by_merchant]
     found += [_of_count("similar_complaints", f"batch:{one.of}", one, now) for one in by_batch]
     return found
+
+
+async def _still_texted(pool: Pool, tallies: Sequence[Tally]) -> list[Tally]:
+    """Without batches and forms through which nobody can be texted any more; those that are stopped most are asked."""
+    named = [one for one in tallies if (one.batch_id or one.origin) and one.lately_stopped]
+    worst = sorted(named, key=lambda one: (-one.lately_stopped, -one.stopped))[:_ASKED]
+    over = {one for one in worst if await store.over(pool, one.merchant_id, one.batch_id, one.origin)}
+    return [one for one in tallies if one not in over]
 
 
 async def count(pool: Pool, now: datetime) -> None:

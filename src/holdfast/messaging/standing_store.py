@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from holdfast.consent.store import BLOCKING
 from holdfast.db.pool import Connection, Pool
 
 Executor = Connection | Pool
@@ -19,7 +20,11 @@ KEPT: Final = timedelta(days=32)
 COARSE_AFTER: Final = timedelta(hours=26)
 SYNCED: Final = timedelta(minutes=10)
 """How long a merchant's own list may lag behind a suppression."""
-_FORM: Final = "CASE WHEN consent.batch_id IS NULL THEN left(coalesce(consent.origin, ''), 100) ELSE '' END"
+_FORM: Final = (
+    "CASE WHEN consent.batch_id IS NULL AND consent.source NOT IN ('opt-in-message', 'link') "
+    "THEN left(coalesce(consent.origin, ''), 100) ELSE '' END"
+)
+"""What a person texted themselves is no form."""
 _SENT: Final = "message.kind = 'text' AND message.state IN ('sending', 'sent')"
 
 
@@ -88,35 +93,38 @@ async def count_sent(db: Executor, since: datetime, until: datetime) -> None:
 async def count_stopped(db: Executor, since: datetime, until: datetime) -> None:
     """Count who stopped the texts of the quarters from `since` on, which begins one, anew.
 
-    A person counts once for a merchant, for the last text before they stopped.
+    A person counts once for a merchant, for the last text before they stopped: when they said so, not when an old
+    wish of theirs was entered.
     """
     await db.execute(
         f"""
         WITH stops AS MATERIALIZED (
             SELECT DISTINCT ON (suppression.customer_id, sent.merchant_id)
-                   suppression.made_at, sent.merchant_id, sent.tried_at, sent.consent_seq
+                   whose.said_at, sent.merchant_id, sent.tried_at, sent.consent_seq
             FROM suppression
             LEFT JOIN complaint ON complaint.id = suppression.complaint_id
+            LEFT JOIN consent AS wish ON wish.seq = suppression.consent_seq
             CROSS JOIN LATERAL (
-                SELECT coalesce(nullif(suppression.merchant_id, 0), nullif(complaint.merchant_id, 0)) AS merchant_id
+                SELECT coalesce(nullif(suppression.merchant_id, 0), nullif(complaint.merchant_id, 0)) AS merchant_id,
+                       least(suppression.made_at, wish.given_at) AS said_at
             ) AS whose
             CROSS JOIN LATERAL (
                 SELECT message.merchant_id, message.tried_at, message.consent_seq FROM message
                 WHERE message.customer_id = suppression.customer_id AND {_SENT}
                   AND message.merchant_id = coalesce(whose.merchant_id, message.merchant_id)
-                  AND message.tried_at <= suppression.made_at
-                  AND message.tried_at >= greatest($1, suppression.made_at - $4::interval)
+                  AND message.tried_at <= whose.said_at
+                  AND message.tried_at >= greatest($1, whose.said_at - $4::interval)
                 ORDER BY message.tried_at DESC LIMIT 1
             ) AS sent
             WHERE suppression.made_at >= $1 AND suppression.made_at <= $2
               AND suppression.reason IN ('opt_out', 'doubtful', 'provider_block', 'complaint')
-            ORDER BY suppression.customer_id, sent.merchant_id, suppression.made_at
+            ORDER BY suppression.customer_id, sent.merchant_id, whose.said_at
         ),
         counted AS MATERIALIZED (
             SELECT date_bin($3::interval, stops.tried_at, $1::timestamptz) AS at, stops.merchant_id,
                    coalesce(consent.batch_id, 0) AS batch_id,
                    {_FORM} AS origin,
-                   count(*) AS stopped, min(made_at) AS first_stop_at
+                   count(*) AS stopped, min(said_at) AS first_stop_at
             FROM stops LEFT JOIN consent ON consent.seq = stops.consent_seq
             GROUP BY 1, 2, 3, 4
         ),
@@ -177,6 +185,33 @@ async def tallies(db: Executor, since: datetime, lately: datetime, least: int) -
     return [Tally(*row) for row in rows]
 
 
+_NOT_BLOCKED: Final = f"""
+    NOT EXISTS (SELECT FROM suppression WHERE suppression.customer_id = consent.customer_id
+                AND {BLOCKING.format(merchant="consent.merchant_id")})
+"""
+
+
+async def over(db: Executor, merchant_id: int, batch_id: int, origin: str) -> bool:
+    """Whether nobody who consented by this batch (else, by this form) can be texted through it any more: all of them
+    are blocked, or the import was undone."""
+    came = "consent.merchant_id = $1 AND consent.action = 'grant' AND " + (
+        "consent.batch_id = $2::bigint AND $3::text = ''"
+        if batch_id
+        else "consent.batch_id IS NULL AND $2::bigint = 0 AND consent.origin = $3"
+    )
+    found: bool = await db.fetchval(
+        f"""
+        SELECT EXISTS (SELECT FROM import_batch WHERE id = $2 AND state = 'undone')
+            OR EXISTS (SELECT FROM consent WHERE {came})
+               AND NOT EXISTS (SELECT FROM consent WHERE {came} AND {_NOT_BLOCKED})
+        """,
+        merchant_id,
+        batch_id,
+        origin,
+    )
+    return found
+
+
 async def usual(db: Executor, merchant_ids: Sequence[int], before: datetime) -> dict[int, tuple[int, int]]:
     """(texts, people who stopped them) of these merchants in the month before."""
     rows = await db.fetch(
@@ -216,7 +251,7 @@ async def keyword_loops(db: Executor, since: datetime, until: datetime, least: i
         """
         SELECT merchant_id, max(count), count(*), min(since) FROM (
             SELECT merchant_id, count(*), min(received_at) AS since FROM inbound_text
-            WHERE received_at > $1 AND received_at <= $2 AND verdict <> 'other'
+            WHERE received_at > $1 AND received_at <= $2 AND verdict <> 'other' AND customer_id <> 0
             GROUP BY merchant_id, customer_id HAVING count(*) >= $3
         ) AS person GROUP BY merchant_id ORDER BY 2 DESC, 1 LIMIT $4
         """,
@@ -231,7 +266,7 @@ async def keyword_loops(db: Executor, since: datetime, until: datetime, least: i
 async def similar_complaints(
     db: Executor, since: datetime, until: datetime, least: int, limit: int
 ) -> tuple[list[Count], list[Count]]:
-    """By merchant, and by import batch: complaints of which one at least still waits for its answer."""
+    """By merchant, and by import batch: people who complained, one of whom at least still waits for an answer."""
     rows = await db.fetch(
         """
         WITH filed AS MATERIALIZED (
@@ -247,8 +282,9 @@ async def similar_complaints(
                   AND consent.batch_id IS NOT NULL AND filed.merchant_id IN (0, consent.merchant_id)
             ) AS batch
         )
-        SELECT is_batch, of, count(*), count(DISTINCT customer_id), min(received_at) FROM about
-        GROUP BY is_batch, of HAVING count(*) >= $3 AND bool_or(waits) ORDER BY 3 DESC, 1, 2 LIMIT $4
+        SELECT is_batch, of, count(DISTINCT customer_id), count(*), min(received_at) FROM about
+        GROUP BY is_batch, of HAVING count(DISTINCT customer_id) >= $3 AND bool_or(waits)
+        ORDER BY 3 DESC, 1, 2 LIMIT $4
         """,
         since,
         until,
@@ -257,7 +293,7 @@ async def similar_complaints(
     )
     found: tuple[list[Count], list[Count]] = ([], [])
     for row in rows:
-        found[row[0]].append(Count(row[1], row[2], row[3], row[4]))
+        found[row[0]].append(Count(row[1], row[2], row[2], row[4]))
     return found
 
 

@@ -11,12 +11,31 @@ def complaint_summary(found: ComplaintImpact) -> str:
     """In a sentence or two."""
     if not found.complaints:
         return f"Nobody complained. {_held(found)}".rstrip()
-    people = "1 person" if found.complaints == 1 else f"{found.complaints:,} people"
-    late = f", {found.late:,} of them later than the hour" if found.late else ", all of them within the hour"
-    longest = f", the last after {length(found.longest)}" if found.longest is not None else ""
-    said = f"{people} complained, {found.answered:,} were answered{late}{longest}."
+    people = "1 person" if found.people == 1 else f"{found.people:,} people"
+    times = f" {found.complaints:,} times" if found.complaints > found.people else ""
+    said = f"{people} complained{times}, {_answers(found)}."
     without = f" {found.without_consent:,} texts had gone out to them without consent." if found.without_consent else ""
     return f"{said}{without} {_held(found)}".rstrip()
+
+
+def _answers(found: ComplaintImpact) -> str:
+    """How many were answered, and in time only if nobody waits beyond the hour."""
+    was = "was" if found.answered == 1 else "were"
+    parts = [f"{found.answered or 'none'} {was} answered"]
+    if found.late:
+        parts.append(f"{found.late:,} of them later than the hour")
+    elif found.answered and not found.overdue:
+        parts.append("all of them within the hour")
+    if found.longest is not None:
+        parts.append(f"the last after {length(found.longest)}")
+    said = ", ".join(parts)
+    if found.unanswered:
+        wait = "waits" if found.unanswered == 1 else "wait"
+        overdue = f", {found.overdue:,} beyond the hour" if found.overdue else ""
+        said += f"; {found.unanswered:,} {wait} for an answer still{overdue}"
+    if found.erased:
+        said += f"; {found.erased:,} had their data erased before"
+    return said
 
 
 def of_complaints(found: ComplaintImpact | None) -> Iterable[Block]:

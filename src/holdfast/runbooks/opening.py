@@ -172,7 +172,7 @@ def _together(first: Any, second: Any) -> dict[str, Any]:
 def _name(item: Any) -> Any:
     if not isinstance(item, dict):
         return item
-    return next((item[key] for key in ("merchant", "destination", "lane") if key in item), str(item))
+    return next((item[key] for key in ("batch", "form", "merchant", "destination", "lane") if key in item), str(item))
 
 
 async def open_incident(
