@@ -150,9 +150,7 @@ class Answering:
                 await ledger.append(db, [entry], now)
             return
         stopped = await stop(db, person, scope, case.at, now, words=case.body, sid=case.sid)
-        if scope == EVERY_MERCHANT:
-            for merchant_id in sorted(returned):
-                await consents.except_merchant(db, [stopped.suppression_id], merchant_id)
+        await _except(db, stopped, scope, returned)
         _note(case, stopped, "opt_out", scope)
         if any(one.reason == "opt_out" for one in blocking):
             return  # the same stop once more: it was confirmed, and told
@@ -163,12 +161,15 @@ class Answering:
     async def _doubt(self, db: Connection, case: Case, person: Customer, now: datetime) -> None:
         """Nothing is sent until a person has decided; the ledger hears of it only then."""
         scope = self._scope(case)
-        if scope in await _returned(db, case, person):
+        returned = await _returned(db, case, person)
+        if scope in returned:
             case.verdict = "other"
             _tell(case, "text.received")
             return
         block = Block(person.id, scope, "doubtful", SOURCE, PERSON, f"text {case.sid} waits for review")
-        _note(case, (await stopping.block(db, [block], now))[0], "doubtful", scope)
+        (stopped,) = await stopping.block(db, [block], now)
+        await _except(db, stopped, scope, returned)
+        _note(case, stopped, "doubtful", scope)
 
     async def _start(
         self, db: Connection, case: Case, person: Customer, blocking: list[Suppression], now: datetime
@@ -265,6 +266,13 @@ async def _returned(db: Connection, case: Case, person: Customer) -> set[int]:
     if not case.is_late:
         return set()
     return returned_to(await ledger.history(db, person.id), case.at + CLOCKS)
+
+
+async def _except(db: Connection, stopped: Stopped, scope: int, returned: set[int]) -> None:
+    """A block of every merchant is none of those that the person came back to."""
+    if scope == EVERY_MERCHANT:
+        for merchant_id in sorted(returned):
+            await consents.except_merchant(db, [stopped.suppression_id], merchant_id)
 
 
 async def _stopped_since(db: Connection, case: Case, person: Customer, rows: Sequence[Row]) -> bool:
