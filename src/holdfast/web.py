@@ -67,7 +67,7 @@ class ListenError(Exception):
     """The address cannot be listened on; the message says why."""
 
 
-_POOLS = (
+POOLS_OF_WEB = (
     ("inbox", "inbox"),
     ("general", "web"),
     ("voice", "voice"),
@@ -122,7 +122,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             name: await stack.enter_async_context(
                 pool(database.url, size=levers.pool_size(f"web/{name}"), name=named, hot=name != "general")
             )
-            for name, named in _POOLS
+            for name, named in POOLS_OF_WEB
         }
         hot, general = pools["inbox"], pools["general"]
         prepared = asyncio.Event()

@@ -6,12 +6,14 @@ from typing import Any
 import asyncpg
 import pytest
 
+from holdfast import web
 from holdfast.consent import customers
 from holdfast.consent.keys import PhoneKey
 from holdfast.db.pool import again
+from holdfast.levers.model import POOLS
 from holdfast.merchants import number_store
 from holdfast.merchants.numbers import NewNumber
-from holdfast.messaging import inbound, meanings, optout, stopping_store
+from holdfast.messaging import inbound, meanings, optout, stopping, stopping_store
 from holdfast.messaging.answering import Answering
 from holdfast.messaging.inbound import Taken
 from holdfast.twilio.model import Account
@@ -75,6 +77,27 @@ async def test_a_stop_waits_for_an_answer_to_help_that_is_on_its_way(pool):
             kind,
         )
         assert await stopping_store.being_sent(pool, [ann]) == waited
+
+
+async def test_whoever_waits_for_a_stop_asks_less_and_less_often(pool, monkeypatch):
+    """Each look takes a connection from those who have not been heard yet."""
+    await grant(pool, (await town(pool)).bakery, ANN)
+    await ask(pool, 1, ANN)
+    await pool.execute("UPDATE message SET state = 'sending', sending_until = now() + interval '1 minute'")
+    looks = []
+    look = stopping_store.being_sent
+
+    async def counted(*given: Any) -> int:
+        looks.append(1)
+        return await look(*given)
+
+    monkeypatch.setattr(stopping_store, "being_sent", counted)
+    assert not await stopping.settled(pool, [await person(pool)], timedelta(seconds=0.6))
+    assert 3 <= len(looks) <= 14
+
+
+def test_each_pool_of_the_web_process_can_be_resized():
+    assert {f"web/{name}" for name, _ in web.POOLS_OF_WEB} == {name for name in POOLS if name.startswith("web/")}
 
 
 async def test_a_bare_yes_ends_no_complaint_and_start_does_for_this_merchant(pool):
