@@ -39,6 +39,7 @@ async def prune(pool: Pool, days: int, now: datetime | None = None) -> int:
             "mailboxes": await merchants.prune_mailboxes(connection, BATCH),
             "calls": await calls.prune(connection, before, BATCH),
             "words_of_texts": await texts.blank_bodies(connection, before, BATCH),
+            "words_of_people": await texts.blank_received(connection, before, BATCH),
             "alerts": await watch.prune(connection, before, BATCH),
         }
     if any(gone.values()):

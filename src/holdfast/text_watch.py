@@ -17,6 +17,7 @@ from holdfast.db.locks import Lock
 from holdfast.db.pool import AWAY, Pool
 from holdfast.loops import repeat
 from holdfast.messaging import auditing, standing
+from holdfast.messaging.missing import Missing
 from holdfast.twilio import store as twilio
 from holdfast.twilio.client import TwilioClient
 from holdfast.twilio.model import TwilioError
@@ -35,7 +36,7 @@ class TextWatch:
         self._limits = detectors.consent_settings(settings.watch_file)
         self._key = PhoneKey.load(settings)
         self._leadership = Leadership(url, Lock.TEXTS, name="holdfast text watch")
-        self._auditor = auditing.Auditor()
+        self._auditor = auditing.Auditor(Missing.of(settings, pool))
         self._to_stand, self._to_audit = asyncio.Event(), asyncio.Event()
 
     async def __aenter__(self) -> Self:

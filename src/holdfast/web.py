@@ -67,6 +67,14 @@ class ListenError(Exception):
     """The address cannot be listened on; the message says why."""
 
 
+POOLS_OF_WEB = (
+    ("inbox", "inbox"),
+    ("general", "web"),
+    ("voice", "voice"),
+    ("texts", "texts"),
+    ("inbound_texts", "inbound texts"),
+)
+"""The pools, and what their connections are called. What people text waits for nobody who asks to text them."""
 HTTP_SECONDS = REGISTRY.add(
     Distribution("http_request_seconds", "Requests other than webhooks, by route and status.", ("route", "status"))
 )
@@ -114,7 +122,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             name: await stack.enter_async_context(
                 pool(database.url, size=levers.pool_size(f"web/{name}"), name=named, hot=name != "general")
             )
-            for name, named in (("inbox", "inbox"), ("general", "web"), ("voice", "voice"), ("texts", "texts"))
+            for name, named in POOLS_OF_WEB
         }
         hot, general = pools["inbox"], pools["general"]
         prepared = asyncio.Event()
@@ -143,7 +151,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         api = ApiDoor(settings, general, open_desk)
         status = PublicStatus(settings, general, prepared)
         texts = MessagesDoor(settings, pools["texts"], general, catalogue)
-        from_people = Inbound(settings, pools["texts"], calls.requests, calls.line)
+        from_people = Inbound(settings, pools["inbound_texts"], calls.requests, calls.line)
         hooks = {"/hooks/stripe": stripe, TEXTS: texts, **calls.hooks, **from_people.hooks}
         app = Doors(hooks, _rest(general, totals, box, health.board, api, public=_public(status, general)))
         texts.otherwise = app.serve_rest

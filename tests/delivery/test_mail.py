@@ -239,6 +239,13 @@ def test_an_unknown_type_gets_a_sensible_text():
     assert ("Tf", "tf_1") in notice.rows
 
 
+def test_a_complaint_has_a_title_and_says_whose_number_it_is():
+    about = {"id": "7", "object": "complaint", "phone": "+14155550111", "status": "suppressed"}
+    notice = describe(message("complaint.filed", event("complaint.filed", about)))
+    assert notice.title == "Complaint about texts"
+    assert {("Number", "+14155550111"), ("Status", "Suppressed"), ("Complaint", "7")} <= set(notice.rows)
+
+
 def test_a_failure_says_why():
     about = PAYMENT | {
         "status": "requires_payment_method",

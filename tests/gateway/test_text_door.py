@@ -345,8 +345,12 @@ async def test_a_merchants_own_account_speaks_for_its_numbers_alone(pool, tmp_pa
     garage = Account(SUB.sid, "garage", found.garage, SUB.auth_token)
     async with text_door(pool, tmp_path, accounts=[garage]) as door:
         signed = Twilio(session, door.url, token=garage.auth_token)
-        assert (await signed.post("message", text(AccountSid=garage.sid)))[0] == 403
-        assert await pool.fetchval("SELECT count(*) FROM event") == 0
+        for body in ("STOP", "START", "HELP", "hello"):
+            assert (await signed.post("message", text(body, AccountSid=garage.sid)))[0] == 403
+        notes = await pool.fetch("SELECT note FROM done WHERE note LIKE '%another merchant%'")
+        assert len(notes) == await pool.fetchval("SELECT count(*) FROM event WHERE provider = 'twilio'") == 4
+        assert await told(pool) == ["consent.revoked"]
+        assert await replies(pool) == []
         assert (await signed.post("message", text(AccountSid=garage.sid, To=GARAGE)))[0] == 200
         await we_answer(pool)
         assert (await signed.post("message", text(AccountSid=garage.sid, To="+15005550006", From="+14155550177")))[

@@ -14,9 +14,9 @@ from holdfast.levers.turning import Turner
 from holdfast.merchants.names import Names
 
 SETTINGS = Settings(workers=2, router_concurrency=2)
-# a worker: 2 for each router, delivery 4, general 3, listener 1; web: inbox 3, general 4, voice 3, listener 1; watch 4;
-# spare 8
-WORKER, WEB, WATCH, SPARE = 12, 11, 14, 8
+# a worker: 2 for each router, delivery 4, general 3, listener 1; web: inbox 3, general 4, voice 3, texts 3, inbound
+# texts 3, listener 1; watch 14; spare 8
+WORKER, WEB, WATCH, SPARE = 12, 17, 14, 8
 
 
 @pytest.fixture
@@ -63,13 +63,13 @@ async def test_the_server_says_how_many_it_gives(pool, any_server):
 
 
 async def test_a_pool_beyond_what_the_server_gives_is_refused_with_the_numbers(pool, turner, gives):
-    gives(60)
+    gives(66)
     with pytest.raises(RefusedError) as refused:
         await turner.turn("database.pool", "pool:worker/delivery", "40", actor="ana", reason="")
     assert str(refused.value) == (
         "with database.pool of pool:worker/delivery 40, processes may open "
-        "1 web with 11 + 2 worker with 48 + 1 watch with 14 + 8 for commands = 129 connections, and PostgreSQL gives "
-        "57 (max_connections 60, of which 3 are reserved); 4 is the most that fits"
+        "1 web with 17 + 2 worker with 48 + 1 watch with 14 + 8 for commands = 135 connections, and PostgreSQL gives "
+        "63 (max_connections 66, of which 3 are reserved); 4 is the most that fits"
     )
     await turner.turn("database.pool", "pool:worker/delivery", "4", actor="ana", reason="")
     with pytest.raises(RefusedError, match="processes may open"):
@@ -77,7 +77,7 @@ async def test_a_pool_beyond_what_the_server_gives_is_refused_with_the_numbers(p
 
 
 async def test_too_many_workers_or_routers_are_refused(pool, turner, gives):
-    gives(60)
+    gives(66)
     with pytest.raises(RefusedError, match="2 is the most that fits"):
         await turner.turn("processes.workers", "", "64", actor="ana", reason="")
     with pytest.raises(RefusedError, match="2 is the most that fits"):

@@ -8,7 +8,7 @@ from holdfast.signals.frame import Frame
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def frame(number, *, trouble=None, facts=None, filed=None, waiting=0.0, due=None, findings=None):
+def frame(number, *, trouble=None, facts=None, filed=None, waiting=0.0, due=None, findings=None, misplaced=0.0):
     """`trouble` by kind and whose, `facts` likewise of each; `filed` by source, `findings` by kind and severity."""
     data: dict[str, Data] = {"process_cpu_ratio": Levels({"worker": 0.2}), "complaints_open": Levels({"": waiting})}
     if trouble:
@@ -18,6 +18,8 @@ def frame(number, *, trouble=None, facts=None, filed=None, waiting=0.0, due=None
         )
     if filed:
         data["complaints_filed"] = Counts(dict(filed))
+    if misplaced:
+        data["texts_misplaced"] = Counts({"": misplaced})
     if due is not None:
         data["complaints_due_seconds"] = Levels({"": due}, "min")
     if findings:

@@ -1,17 +1,23 @@
 """What Twilio tells of texts: kept as it came, and the same is made of it in whatever order, and however often."""
 
+import asyncio
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from holdfast.messaging import gate
+from holdfast.consent import customers, ledger
+from holdfast.consent.model import Block, Entry
+from holdfast.messaging import gate, stopping
 from holdfast.messaging.callbacks import RANKS, StatusCallback, StatusCallbacks
 from holdfast.messaging.meanings import MEANINGS, said_of
+from holdfast.twilio import store as accounts
+from holdfast.twilio.model import Account
 from tests.messaging.sending import SUB, office
-from tests.messaging.texts import ANN, NOON, ask, grant, town
+from tests.messaging.texts import ANN, BOB, NOON, ask, grant, town
 from tests.servers import clear
 
 MAIN = "AC" + "1" * 32
@@ -192,6 +198,46 @@ async def test_what_waits_for_a_handset_that_is_gone_is_cancelled(pool):
     await StatusCallbacks(pool).take([told("undelivered", m=text, ErrorCode="30005")])
     assert await pool.fetchval("SELECT state FROM message WHERE id = $1", waiting) == "cancelled"
     assert (await ask(pool, merchant, ANN)).reason == "unknown_handset"
+
+
+async def test_what_a_merchants_own_account_says_of_a_handset_is_believed_of_its_texts_alone(pool):
+    text = await sent(pool)
+    merchant = await pool.fetchval("SELECT merchant_id FROM message")
+    await accounts.put(pool, Account(SUB, "bakery", merchant, "token"))
+    await pool.execute("UPDATE message SET account = $1", SUB)
+    await StatusCallbacks(pool).take([told("undelivered", m=text, account=SUB, ErrorCode="30005")])
+    assert [row[0] for row in await pool.fetch("SELECT merchant_id FROM suppression")] == [merchant]
+
+
+async def test_a_stop_and_a_callback_at_the_same_time_do_not_wait_in_a_circle(pool):
+    """A stop has people, the ledger and then texts; so has a callback that says what the person did at Twilio."""
+    text = await sent(pool)
+    merchant = await pool.fetchval("SELECT merchant_id FROM message")
+    await grant(pool, merchant, BOB)
+    waiting = (await ask(pool, merchant, BOB)).id
+    (ann,), (bob,) = await pool.fetch("SELECT customer_id FROM message ORDER BY id")
+    assert ann != bob
+    at_head = asyncio.Event()
+
+    async def stop() -> None:
+        async with pool.acquire() as db, db.transaction():
+            await customers.lock(db, [bob])
+            entry = Entry(bob, merchant, "revoke", "all", "opt-out-message", NOON, "person", channel="all")
+            await ledger.append(db, [entry], NOON)
+            at_head.set()
+            while not await pool.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+                await asyncio.sleep(0.01)
+            await stopping.block(db, [Block(bob, merchant, "opt_out", "text", "person")], NOON)
+
+    async def report() -> None:
+        await at_head.wait()
+        lost = told("undelivered", m=text, ErrorCode="21610")
+        with capture_logs() as logs:
+            await StatusCallbacks(pool).take([lost, told("delivered", "SM" + "b" * 32, m=waiting)])
+        assert logs == [] or all(one["event"] != "transaction.again" for one in logs)
+
+    await asyncio.gather(stop(), report())
+    assert await pool.fetchval("SELECT count(*) FROM suppression") == 2
 
 
 async def test_the_same_refusal_twice_is_one_block_and_one_row_of_the_ledger(pool):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast.detectors import consent_settings, watcher
-from holdfast.messaging.detectors import AUDIT, FILED, LOOP, REPLY_DUE, RUNBOOK, SIMILAR, STOP_RATE, TRIES
+from holdfast.messaging.detectors import AUDIT, FILED, LOOP, MISPLACED, REPLY_DUE, RUNBOOK, SIMILAR, STOP_RATE, TRIES
 from holdfast.runbooks.opening import scope
 from tests.messaging.frames import NOON, frame
 
@@ -32,6 +32,19 @@ def test_a_complaint_alarms_at_the_first_frame_that_counts_it():
     assert "owed an answer" in alert.title
     assert not any(letter.isdigit() for letter in alert.title), "an incident keeps it while more join"
     assert "the API" in alert.why
+
+
+def test_a_single_text_for_another_merchants_number_is_told_for_an_hour():
+    watching = watcher()
+    watching.tick(frame(0, misplaced=1.0))
+    for number in range(1, 800):
+        watching.tick(frame(number))
+        if number == 10:
+            (alert,) = watching.open
+            assert (alert.key, alert.severity) == (MISPLACED, "warning")
+            assert "1 text from people" in alert.title
+            assert "holdfast numbers set" in alert.why
+    assert not watching.open
 
 
 def test_a_complaint_that_only_the_gauge_tells_of_alarms_as_well():

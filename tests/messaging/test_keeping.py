@@ -19,3 +19,27 @@ async def test_words_go_with_the_retention_and_only_of_texts_that_are_over(pool)
     rows = await pool.fetch("SELECT state, rule, body IS NULL AS is_blank FROM message ORDER BY id")
     assert [tuple(row) for row in rows] == [("sent", "consent", True), ("queued", "consent", False)]
     assert await retention.prune(pool, 30, NOON + timedelta(days=31)) == 0
+
+
+async def test_what_people_texted_goes_too_but_not_while_somebody_has_to_read_it(pool):
+    await town(pool)
+    texts = [("SM1", "other", None), ("SM2", "doubtful", None), ("SM3", "doubtful", NOON), ("SM4", "stop", None)]
+    for sid, verdict, reviewed_at in texts:
+        await pool.execute(
+            "INSERT INTO inbound_text (sid, merchant_id, customer_id, phone, body, media, received_at, verdict, score, "
+            "reviewed_at) VALUES ($1, 1, 1, '+1', 'words', '{picture}', $2, $3, 1, $4)",
+            sid,
+            NOON,
+            verdict,
+            reviewed_at,
+        )
+    assert await retention.prune(pool, 30, NOON + timedelta(days=29)) == 0
+    assert await retention.prune(pool, 30, NOON + timedelta(days=31)) == 3
+    rows = await pool.fetch("SELECT sid, body, media, verdict FROM inbound_text ORDER BY sid")
+    assert [(row["sid"], row["body"], len(row["media"]), row["verdict"]) for row in rows] == [
+        ("SM1", None, 0, "other"),
+        ("SM2", "words", 1, "doubtful"),
+        ("SM3", None, 0, "doubtful"),
+        ("SM4", None, 0, "stop"),
+    ]
+    assert await retention.prune(pool, 30, NOON + timedelta(days=31)) == 0

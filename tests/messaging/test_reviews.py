@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.consent import suppressing
 from holdfast.consent.keys import PhoneKey
 from holdfast.messaging import inbound, optout, reviews
 from holdfast.messaging.answering import Answering
@@ -86,10 +87,44 @@ async def test_who_came_back_meanwhile_is_not_blocked_by_what_they_wrote_before(
     found = await town(pool)
     await grant(pool, found.bakery, ANN)
     number = await receive(pool, DOUBTFUL)
-    await receive(pool, "START", at=NOON + timedelta(minutes=5))
+    await grant(pool, found.bakery, ANN, NOON + timedelta(minutes=5), source="link")
+    block = await pool.fetchval("SELECT id FROM suppression")
+    async with pool.acquire() as db, db.transaction():
+        await suppressing.lift(db, block, actor="person", why="the link", now=NOON + timedelta(minutes=5))
     await decide(pool, number, "revoked")
     assert (await ask(pool, found.bakery, ANN, LATER)).rule == "consent"
     assert await pool.fetchval("SELECT count(*) FROM consent WHERE action = 'revoke'") == 1
+
+
+async def test_a_start_settles_what_waits_and_hands_it_to_the_merchant_once(pool):
+    found = await town(pool)
+    await grant(pool, found.bakery, ANN)
+    number = await receive(pool, DOUBTFUL)
+    await receive(pool, "START", at=NOON + timedelta(minutes=5))
+    assert (await ask(pool, found.bakery, ANN, LATER)).rule == "consent"
+    text = await reviews.show(pool, number)
+    assert (text.decision, text.reviewed_by, text.reviewed_at) == ("ordinary", "person", NOON + timedelta(minutes=5))
+    assert await reviews.listing(pool, limit=5) == []
+    assert sorted(await told(pool)) == ["consent.granted", "text.received"]
+    with pytest.raises(NotWaitingError, match="by person"):
+        await decide(pool, number, "revoked")
+
+
+async def test_a_yes_says_nothing_of_a_doubtful_text(pool):
+    found = await town(pool)
+    await grant(pool, found.bakery, ANN)
+    number = await receive(pool, DOUBTFUL)
+    await receive(pool, "Yes", at=NOON + timedelta(minutes=1))
+    assert (await ask(pool, found.bakery, ANN, LATER)).reason == "doubtful"
+    assert [one.sid for one in await reviews.listing(pool, limit=5)] == [number]
+
+
+async def test_what_no_phone_sent_waits_for_nobody(pool):
+    await town(pool)
+    number = await receive(pool, DOUBTFUL, from_="72345")
+    assert (await reviews.show(pool, number)).verdict == "other"
+    assert await reviews.listing(pool, limit=5) == []
+    assert await told(pool) == ["text.received"]
 
 
 async def test_where_stops_are_the_companys_a_doubtful_one_is_too_but_not_where_the_person_came_back(pool):

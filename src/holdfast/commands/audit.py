@@ -20,6 +20,7 @@ from holdfast.messaging import auditing_store as store
 from holdfast.messaging.audit_api import document, merchant_id
 from holdfast.messaging.auditing import Comparison, Report
 from holdfast.messaging.auditing_store import Finding, FindingKind, Which
+from holdfast.messaging.missing import Missing
 from holdfast.twilio import store as twilio
 from holdfast.twilio.client import TwilioClient
 
@@ -63,7 +64,7 @@ def texts(
             listed = progress.add_task("Twilio's lists compared", total=len(asked))
             async with AsyncExitStack() as stack:
                 client = await stack.enter_async_context(TwilioClient.of(settings, accounts))
-                comparison = Comparison(pool, client, PhoneKey.load(settings), now, report)
+                comparison = Comparison(pool, client, PhoneKey.load(settings), now, report, Missing.of(settings, pool))
                 await comparison.run(asked, begin, lambda: progress.advance(listed))
         return report
 
@@ -81,6 +82,8 @@ def _print(report: Report) -> None:
     terminal.say(f"{report.messages} texts went out since {terminal.moment(report.since)}; all were looked at.")
     if report.compared:
         terminal.say(f"Twilio lists {report.listed} texts in both directions.")
+        if report.heard:
+            terminal.say(f"{report.heard} texts from people were only found there, and are taken in now.")
     else:
         terminal.say("Twilio's list was not asked for: no account is set (HOLDFAST_TWILIO_ACCOUNT_SID).")
     for sid, why in report.refused.items():

@@ -1,6 +1,7 @@
 """What runbooks do to tell people: the team, affected merchants, and through them their customers."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -59,6 +60,9 @@ async def team_update(run: Run) -> Outcome:
         "affected": len(hit),
         "text": said.text,
     } | ({"calls": _calls(seen.calls)} if seen.calls is not None else {})
+    if seen.consent is not None:
+        due = seen.consent.due_at
+        evidence["consent"] = asdict(seen.consent) | {"due_at": due.isoformat() if due is not None else None}
     whose = f" by {run.actor}" if run.text else ""
     return Done(f"update {run.number}{whose} is posted: {texts.now_words(seen)}", evidence)
 

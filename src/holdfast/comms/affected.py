@@ -1,4 +1,4 @@
-"""Which merchants an incident affects, worked out from what happened to their events or calls: never from a guess."""
+"""Which merchants an incident affects, by what happened to their events, calls or texts: never from a guess."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
+from holdfast.comms import consent_store
 from holdfast.db.pool import Connection, Pool
 from holdfast.delivery import late_store
 from holdfast.health.probes import AGE_SECONDS
@@ -18,6 +19,8 @@ from holdfast.voice import impact_store
 
 ABOUT_CALLS = frozenset({"twilio-outage"})
 """Runbooks whose incidents hit calls, not events."""
+ABOUT_CONSENT = frozenset({"consent-complaint"})
+"""Runbooks whose incidents are about texts that people did not want."""
 BEFORE = timedelta(minutes=10)
 """What was received so long before the trouble began, as far as the signals tell, may have been caught by it."""
 
@@ -44,8 +47,23 @@ class CallFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentFigures:
+    """How an incident about consent stands; see `consent_store.figures`. `due_at`: None where no answer is owed."""
+
+    complaints: int
+    answered: int
+    late: int
+    due_at: datetime | None
+    blocked: int
+    held: int
+    findings: int
+    critical: int
+
+
+@dataclass(frozen=True, slots=True)
 class AffectedMerchant:
     """One merchant's own figures, in events and seconds; in an incident of calls, `calls` alone says how it was hit.
+    In one about consent, `complaints` and `findings` of the audit do.
 
     `delayed` counts events that are late or were, `waiting` those of them that still wait, the oldest of which was
     received `oldest_s` ago; `longest_s` is the longest that any took, or takes. `given_up` counts notifications that
@@ -63,6 +81,8 @@ class AffectedMerchant:
     destinations: tuple[str, ...] = ()
     longest_s: float = 0.0
     calls: CallFigures | None = None
+    complaints: int = 0
+    findings: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -72,6 +92,10 @@ class AffectedMerchant:
 
 def about_calls(incident: Incident) -> bool:
     return incident.runbook in ABOUT_CALLS
+
+
+def about_consent(incident: Incident) -> bool:
+    return incident.runbook in ABOUT_CONSENT
 
 
 def promises(most: timedelta | None = None) -> tuple[timedelta, ...]:
@@ -86,8 +110,11 @@ async def affected(
     """Those with anything late or given up since the trouble began, the longest waits first.
 
     Late is what takes longer than its lane's promise (`health.probes.AGE_SECONDS`, as for `verify`), or than `most`.
-    In an incident of calls: those whose calls it hit, the most of them first.
+    In an incident of calls: those whose calls it hit, the most of them first. In one about consent: those of whose
+    texts people complain, or the audit has findings.
     """
+    if about_consent(incident):
+        return await _by_complaints(db, incident)
     if about_calls(incident):
         return await _by_calls(db, incident, now)
     end = min(now, incident.resolved_at) if incident.resolved_at is not None else now
@@ -131,6 +158,23 @@ async def _by_calls(db: Connection | Pool, incident: Incident, now: datetime) ->
         for row in rows
         if (one := known.get(row["merchant_id"])) is not None
     ]
+
+
+async def _by_complaints(db: Connection | Pool, incident: Incident) -> list[AffectedMerchant]:
+    rows = await consent_store.merchants(db, incident.id)
+    known = await merchants.by_ids(db, [row["merchant_id"] for row in rows])
+    return [
+        AffectedMerchant(
+            one.id, one.key, one.name, one.email, 0, 0, 0.0, 0, complaints=row["complaints"], findings=row["findings"]
+        )
+        for row in rows
+        if (one := known.get(row["merchant_id"])) is not None
+    ]
+
+
+async def consent_figures(db: Connection | Pool, incident: Incident, now: datetime) -> ConsentFigures:
+    """As they are now."""
+    return ConsentFigures(**dict(await consent_store.figures(db, incident.id, now)))
 
 
 def _figures(row: asyncpg.Record) -> CallFigures:

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from holdfast.comms.affected import CallFigures, about_calls, calls_since
+from holdfast.comms.affected import (
+    CallFigures,
+    ConsentFigures,
+    about_calls,
+    about_consent,
+    calls_since,
+    consent_figures,
+)
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
 from holdfast.health.capacity import Capacity, capacity
@@ -26,6 +33,8 @@ class Figures:
     limit: str
     calls: CallFigures | None = None
     """Of the last `LATELY`, in an incident of calls."""
+    consent: ConsentFigures | None = None
+    """In an incident about consent."""
 
     @property
     def waiting(self) -> int:
@@ -36,7 +45,7 @@ LATELY = timedelta(minutes=15)
 
 
 async def figures(pool: Pool, settings: Settings, now: datetime, incident: Incident | None = None) -> Figures:
-    """As things are now; in an incident of calls, of calls too."""
+    """As things are now; in an incident of calls, of calls too, and in one about consent, of complaints."""
     found = await capacity(pool, settings, now=now)
     oldest = [row["oldest_age"] or 0.0 for row in await queue.lane_stats(pool, timedelta(minutes=1), now=now)]
     ready = {stage.stage: stage.ready for stage in found.stages}
@@ -49,6 +58,7 @@ async def figures(pool: Pool, settings: Settings, now: datetime, incident: Incid
         found.workers,
         _limit(found),
         await calls_since(pool, now - LATELY, now) if incident is not None and about_calls(incident) else None,
+        await consent_figures(pool, incident, now) if incident is not None and about_consent(incident) else None,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from holdfast.comms import call_wording
+from holdfast.comms import call_wording, consent_wording
 from holdfast.comms.affected import AffectedMerchant
 from holdfast.comms.figures import Figures
 from holdfast.comms.wording import wording
@@ -117,7 +117,10 @@ def _cut(lines: list[str]) -> list[str]:
 
 
 def now_words(seen: Figures) -> str:
-    """`300 events wait to be routed and 20 notifications to be sent, the oldest for 6 min; …`; of calls first."""
+    """`300 events to be routed and 20 notifications to be sent, the oldest for 6 min; …`; of calls or texts first."""
+    if seen.consent is not None:
+        queues = f" Events: {_queue_words(seen)}" if seen.waiting else ""
+        return consent_wording.now_words(seen.consent) + queues
     if seen.calls is not None:
         queues = _queue_words(seen)
         return f"{call_wording.now_words(seen.calls)}" + (f" Events: {queues}" if seen.waiting else "")

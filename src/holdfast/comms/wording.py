@@ -1,11 +1,12 @@
-"""What a trouble is called to those whom it hits: by whether it is about events or about calls."""
+"""What a trouble is called to those whom it hits: by whether it is about events, calls or texts."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from holdfast.comms.affected import AffectedMerchant, about_calls
+from holdfast.comms.affected import AffectedMerchant, about_calls, about_consent
 from holdfast.comms.call_wording import CallWording
+from holdfast.comms.consent_wording import ConsentWording
 from holdfast.comms.event_wording import EventWording
 from holdfast.incidents.model import Incident
 
@@ -44,8 +45,10 @@ class Wording(Protocol):
         """For the team: who is hit, and by how much."""
 
 
-_EVENTS, _CALLS = EventWording(), CallWording()
+_EVENTS, _CALLS, _CONSENT = EventWording(), CallWording(), ConsentWording()
 
 
 def wording(incident: Incident) -> Wording:
+    if about_consent(incident):
+        return _CONSENT
     return _CALLS if about_calls(incident) else _EVENTS

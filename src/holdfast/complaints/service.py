@@ -27,7 +27,7 @@ from holdfast.config import Settings
 from holdfast.consent import customers
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.model import EVERY_MERCHANT, Block, Customer, Entry
-from holdfast.db.pool import Connection, Pool
+from holdfast.db.pool import Connection, Pool, again
 from holdfast.incidents import service as incidents_service
 from holdfast.incidents import store as incidents
 from holdfast.incidents.model import ENGINE, Incident
@@ -73,34 +73,38 @@ async def file(
     _check(source, text, answer_to, key, filed_by)
     received_at = _received(received_at, now)
     merchant_id = await _merchant_id(pool, merchant)
-    async with pool.acquire() as db, db.transaction():
-        person = (await customers.ensure(db, [phone], PhoneKey.load(settings), now))[phone]
-        await customers.lock(db, [person.id])
-        number = await store.insert(
-            db,
-            customer_id=person.id,
-            merchant_id=merchant_id,
-            source=source,
-            key=key,
-            text=text,
-            answer_to=answer_to,
-            received_at=received_at,
-            due_at=received_at + ANSWERED_WITHIN,
-            filed_by=filed_by,
-            now=now,
-        )
-        if number is not None:
+
+    async def once() -> tuple[Complaint, bool]:
+        async with pool.acquire() as db, db.transaction():
+            person = (await customers.ensure(db, [phone], PhoneKey.load(settings), now))[phone]
+            await customers.lock(db, [person.id])
+            number = await store.insert(
+                db,
+                customer_id=person.id,
+                merchant_id=merchant_id,
+                source=source,
+                key=key,
+                text=text,
+                answer_to=answer_to,
+                received_at=received_at,
+                due_at=received_at + ANSWERED_WITHIN,
+                filed_by=filed_by,
+                now=now,
+            )
+            if number is None:
+                assert key is not None
+                return await _earlier(db, key, person.id, merchant_id), False
             complaint = await _stop(db, number, person, filed_by, now)
             told = [merchant_id] if merchant_id else await store.texting_merchants(db, person.id, now - RECENT)
             await news.tell(db, complaint, phone, told, now)
-        else:
-            assert key is not None
-            complaint = await _earlier(db, key, person.id, merchant_id)
-    if number is not None:
+            return complaint, True
+
+    complaint, is_new = await again(once)
+    if is_new:
         signals.FILED.inc(1, source)
         await join_open(pool, now)  # the tick does it again where this was broken off
-    settled = await stopping.settled(pool, [person.id])
-    return Filed(complaint, number is not None, settled)
+    settled = await stopping.settled(pool, [complaint.customer_id])
+    return Filed(complaint, is_new, settled)
 
 
 async def _stop(db: Connection, number: int, person: Customer, actor: str, now: datetime) -> Complaint:

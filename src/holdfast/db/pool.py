@@ -3,11 +3,15 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+import structlog
+
+log = structlog.get_logger()
+T = TypeVar("T")
 
 if TYPE_CHECKING:  # generic in the stubs only
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -37,6 +41,19 @@ AWAY: tuple[type[BaseException], ...] = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
 )
+
+
+async def again(work: Callable[[], Awaitable[T]], *, tries: int = 3) -> T:
+    """What a whole transaction gives, done anew where the server broke it off for another one's sake: a deadlock.
+
+    Nothing of it was kept then. Raises what `work` does, after so many tries that error as well.
+    """
+    for _ in range(tries - 1):
+        try:
+            return await work()
+        except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+            log.info("transaction.again", error=type(error).__name__)
+    return await work()
 
 
 async def _reset(connection: Connection) -> None:

@@ -43,6 +43,7 @@ _TITLES = {
     "transfer.reversed": "Transfer reversed",
     "radar.early_fraud_warning.created": "Early fraud warning",
     "account.application.deauthorized": "Account disconnected",
+    "complaint.filed": "Complaint about texts",
 }
 _AMOUNT_FIELDS = {
     "charge.refunded": "amount_refunded",
@@ -115,6 +116,7 @@ def describe(message: Message) -> Notice:
         ("Merchant", message.merchant or message.account or ""),
         ("Amount", amount or ""),
         (_words(_text(about.get("object"))) or "Object", _text(about.get("id"))),
+        ("Number", _text(about.get("phone")) if message.event_type == "complaint.filed" else ""),
         ("Status", _words(_text(about.get("status")))),
         ("Reason", _reason(about)),
         ("Time", f"{message.created.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"),

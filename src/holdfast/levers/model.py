@@ -17,6 +17,7 @@ POOLS: Mapping[str, int] = {
     "web/general": 4,
     "web/voice": 3,
     "web/texts": 3,
+    "web/inbound_texts": 3,
     "worker/router": 4,
     "worker/delivery": 4,
     "worker/general": 3,

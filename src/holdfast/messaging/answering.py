@@ -1,24 +1,43 @@
 """What follows from a text, by what it was judged: a block, an answer, consent given again, news for merchants."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from holdfast.consent import customers, ledger, suppressing
 from holdfast.consent import store as consents
-from holdfast.consent.model import EVERY_MERCHANT, WISHES, Block, Customer, Entry, Purpose, Source, Suppression
+from holdfast.consent.model import (
+    EVERY_MERCHANT,
+    WISHES,
+    Block,
+    Customer,
+    Entry,
+    Purpose,
+    Reason,
+    Row,
+    Source,
+    Suppression,
+)
 from holdfast.db.pool import Connection
 from holdfast.merchants.model import COMPANY
-from holdfast.messaging import replies, stopping
-from holdfast.messaging.inbound_store import Face
+from holdfast.messaging import inbound_store as store
+from holdfast.messaging import replies, reviews_store, stopping
+from holdfast.messaging.inbound_store import Face, Received
 from holdfast.messaging.news import EventType, Told
-from holdfast.messaging.returning import purposes_to_restore
+from holdfast.messaging.returning import purposes_to_restore, returned_to
 from holdfast.messaging.stopping import Stopped, Wish
 
 SOURCE: Source = "opt-out-message"
 PERSON = "person"
 """Who acts, where it is the person themselves."""
+YES_ENDS: frozenset[Reason] = frozenset(("opt_out", "provider_block"))
+"""What a bare YES ends: it may answer another question, and so ends no complaint. START is for that."""
+DEAD_NUMBER: frozenset[Reason] = frozenset(("unknown_handset", "landline"))
+"""What is not true of a number that a text came from."""
+CLOCKS = timedelta(minutes=1)
+"""How much later a person must have come back than a late stop was sent, so that it stops nothing: Twilio's times have
+whole seconds, and a START counts from when it was taken in."""
 LONGEST_WORDS = 1600
 """Characters of a text that the ledger keeps."""
 Verdict = Literal["stop", "doubtful", "start", "help", "other"]
@@ -30,6 +49,10 @@ class Case:
     """A text, whose it is, and what was done about it. `person` None: no phone sent it, so nobody can be blocked.
 
     `phone` is the person's number, `to` ours; `account` the Twilio account to reply with; None: that of the settings.
+
+    `is_sms`: it came as a text of the telephone network, so that a text can answer it. `is_late`: it was found in
+    Twilio's list afterwards. `is_misplaced`: a merchant's own account brought it for another's number, and `face` is
+    that of the account. `speaks_for_all`: the company's account brought it; a merchant's own speaks of one merchant.
     """
 
     sid: str
@@ -47,7 +70,10 @@ class Case:
     rules: tuple[str, ...]
     says_yes: bool
     provider_said: str | None
-    can_reply: bool
+    is_sms: bool
+    is_late: bool
+    is_misplaced: bool
+    speaks_for_all: bool
     suppression_id: int | None = None
     told: list[Told] = field(default_factory=list)
     blocked: list[tuple[str, str]] = field(default_factory=list)
@@ -70,13 +96,19 @@ class Answering:
         """Do what follows from it. Its verdict becomes what it turns out to be: a YES may only be an answer."""
         person = case.person
         if person is None:
-            _tell(case, "text.received")
+            if case.verdict == "doubtful":  # nobody is blocked by it, so nothing hangs on what it means
+                case.verdict = "other"
+            if not case.is_misplaced:
+                _tell(case, "text.received")
             return
         live = await consents.suppressions_of(db, person.id, live_only=True)
+        live = await self._is_alive(db, case, live, now)
         blocking = [one for one in live if _blocks(one, case.face.merchant_id)]
-        if case.says_yes and case.verdict in ("start", "other"):
-            is_start = any(one.reason in WISHES for one in blocking)
+        if case.says_yes and case.verdict in ("start", "other") and case.provider_said is None:
+            is_start = bool(blocking) and all(one.reason in YES_ENDS for one in blocking)
             case.verdict = "start" if is_start else "other"
+        if case.is_misplaced and not case.stops:
+            return
         match case.verdict:
             case "stop":
                 await self._stop(db, case, person, blocking, now)
@@ -89,11 +121,37 @@ class Answering:
             case "other":
                 _tell(case, "text.received")
 
+    async def _is_alive(
+        self, db: Connection, case: Case, live: Sequence[Suppression], now: datetime
+    ) -> list[Suppression]:
+        """A number that texts is one that can: those blocks end. Returns the others."""
+        wrong = [one for one in live if one.reason in DEAD_NUMBER and one.made_at <= case.at]
+        if not wrong or not case.is_sms or case.is_misplaced:
+            return list(live)
+        merchant_id = case.face.merchant_id
+        if case.speaks_for_all:
+            gone = [one.id for one in wrong]
+        else:
+            gone = [one.id for one in wrong if one.merchant_id == merchant_id]
+            every = [one.id for one in wrong if one.merchant_id == EVERY_MERCHANT]
+            gone_here = await consents.except_merchant(db, every, merchant_id)
+            live = [one for one in live if one.id not in gone_here]
+        await consents.lift(db, gone, actor=PERSON, why="texted from it", now=now)
+        return [one for one in live if one.id not in gone]
+
     async def _stop(
         self, db: Connection, case: Case, person: Customer, blocking: list[Suppression], now: datetime
     ) -> None:
-        stopped = await stop(db, person, self._scope(case), case.at, now, words=case.body, sid=case.sid)
-        _note(case, stopped, "opt_out", self._scope(case))
+        scope = self._scope(case)
+        returned = await _returned(db, case, person)
+        if scope in returned:
+            if person.erased_at is None:
+                entry = revocation(person, scope, case.at, words=case.body, sid=case.sid)
+                await ledger.append(db, [entry], now)
+            return
+        stopped = await stop(db, person, scope, case.at, now, words=case.body, sid=case.sid)
+        await _except(db, stopped, scope, returned)
+        _note(case, stopped, "opt_out", scope)
         if any(one.reason == "opt_out" for one in blocking):
             return  # the same stop once more: it was confirmed, and told
         _tell(case, "consent.revoked", scope=self._scope_word(case))
@@ -103,8 +161,15 @@ class Answering:
     async def _doubt(self, db: Connection, case: Case, person: Customer, now: datetime) -> None:
         """Nothing is sent until a person has decided; the ledger hears of it only then."""
         scope = self._scope(case)
+        returned = await _returned(db, case, person)
+        if scope in returned:
+            case.verdict = "other"
+            _tell(case, "text.received")
+            return
         block = Block(person.id, scope, "doubtful", SOURCE, PERSON, f"text {case.sid} waits for review")
-        _note(case, (await stopping.block(db, [block], now))[0], "doubtful", scope)
+        (stopped,) = await stopping.block(db, [block], now)
+        await _except(db, stopped, scope, returned)
+        _note(case, stopped, "doubtful", scope)
 
     async def _start(
         self, db: Connection, case: Case, person: Customer, blocking: list[Suppression], now: datetime
@@ -115,6 +180,8 @@ class Answering:
             _tell(case, "text.received")
             return
         rows = await ledger.history(db, person.id)
+        if case.is_late and await _stopped_since(db, case, person, rows):
+            return
         held = ledger.holding(rows, merchant_id, "informational")
         is_blocked = person.erased_at is not None or any(one.reason in WISHES for one in blocking)
         if not is_blocked and held is not None and held.action == "grant":
@@ -135,6 +202,7 @@ class Answering:
             origin="START",
             detail=_detail(case.body, case.sid),
         )
+        await _settle(db, case, blocking, now)
         _tell(case, "consent.granted", purposes=tuple(purpose for purpose, _ in purposes))
 
     async def _help(self, db: Connection, case: Case, person: Customer, now: datetime) -> None:
@@ -146,10 +214,12 @@ class Answering:
         twilio_did = case.provider_said is not None or (
             case.face.provider_answers and self._provider_word(case.body) is not None
         )
-        return case.can_reply and not twilio_did
+        return case.is_sms and not (twilio_did or case.is_late or case.is_misplaced)
 
     def _scope(self, case: Case) -> int:
-        return EVERY_MERCHANT if self._stop_scope == "company" else case.face.merchant_id
+        """With its own account's token a merchant can make texts up, so it speaks for itself alone."""
+        is_of_all = self._stop_scope == "company" and case.speaks_for_all
+        return EVERY_MERCHANT if is_of_all else case.face.merchant_id
 
     def _scope_word(self, case: Case) -> StopScope:
         return "company" if self._scope(case) == EVERY_MERCHANT else "merchant"
@@ -189,6 +259,46 @@ def _detail(words: str, sid: str) -> dict[str, str]:
 
 def _blocks(one: Suppression, merchant_id: int) -> bool:
     return one.merchant_id == merchant_id or (one.merchant_id == EVERY_MERCHANT and merchant_id not in one.excepted)
+
+
+async def _returned(db: Connection, case: Case, person: Customer) -> set[int]:
+    """Merchants that the person came back to by their own deed since this late stop, which ends nothing there."""
+    if not case.is_late:
+        return set()
+    return returned_to(await ledger.history(db, person.id), case.at + CLOCKS)
+
+
+async def _except(db: Connection, stopped: Stopped, scope: int, returned: set[int]) -> None:
+    """A block of every merchant is none of those that the person came back to."""
+    if scope == EVERY_MERCHANT:
+        for merchant_id in sorted(returned):
+            await consents.except_merchant(db, [stopped.suppression_id], merchant_id)
+
+
+async def _stopped_since(db: Connection, case: Case, person: Customer, rows: Sequence[Row]) -> bool:
+    """Whether this late START is older than something that stopped texts again."""
+    here = (case.face.merchant_id, EVERY_MERCHANT)
+    if any(row.action == "revoke" and row.merchant_id in here and row.given_at > case.at for row in rows):
+        return True
+    return await reviews_store.wait_since(db, person.id, case.at)
+
+
+async def _settle(db: Connection, case: Case, ended: Sequence[Suppression], now: datetime) -> None:
+    """Doubtful texts need nobody's judgement any more once their sender has come back; the merchant gets them."""
+    merchant_id = case.face.merchant_id
+    doubts = [one.id for one in ended if one.reason == "doubtful" and one.merchant_id == merchant_id]
+    if not doubts:
+        return
+    note = f"they came back by themselves: text {case.sid}"
+    for sid in await reviews_store.settle_all(db, doubts, "ordinary", actor=PERSON, note=note, now=now):
+        text = await store.one(db, sid)
+        assert text is not None
+        case.told.append(_told_of(text, case))
+
+
+def _told_of(text: Received, case: Case) -> Told:
+    at = text.received_at
+    return Told("text.received", text.sid, case.face, case.from_, text.to, text.body or "", text.media, at)
 
 
 def _note(case: Case, stopped: Stopped, reason: str, scope: int) -> None:

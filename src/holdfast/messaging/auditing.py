@@ -4,6 +4,8 @@
 - **after_stop**: a text that was tried although the person had stopped it.
 - **bypassed**: a text on Twilio's list that nobody asked the gate for: somebody sent around it.
 
+What Twilio's list has from people, and nobody told us of, is taken in (`missing`): it may be a stop.
+
 The same may be looked at as often as wanted: a text is one finding of a kind. Findings are settled by hand.
 """
 
@@ -18,6 +20,7 @@ from holdfast.consent.keys import PhoneKey
 from holdfast.db.pool import Pool
 from holdfast.messaging import auditing_store as store
 from holdfast.messaging.auditing_store import Finding, FindingKind, Which
+from holdfast.messaging.missing import Missing
 from holdfast.messaging.model import ConflictError, MessagingError, UnknownError
 from holdfast.messaging.signals import AUDITED, FINDINGS
 from holdfast.messaging.stopping import PATIENCE
@@ -54,6 +57,8 @@ class Report:
     listed: int = 0
     found: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     refused: dict[str, str] = field(default_factory=dict)
+    heard: int = 0
+    """Texts from people that were only found in Twilio's lists, and are taken in now."""
     compared: bool = False
     """Whether Twilio's list was asked for at all."""
 
@@ -85,13 +90,14 @@ async def look(
 
 @dataclass(slots=True)
 class Comparison:
-    """Twilio's lists beside ours. What it finds goes into the report."""
+    """Twilio's lists beside ours. What it finds goes into the report. `missing` None: texts from people are left."""
 
     pool: Pool
     client: TwilioClient
     key: PhoneKey
     now: datetime
     report: Report
+    missing: Missing | None = None
 
     async def run(
         self,
@@ -122,16 +128,25 @@ class Comparison:
         begin = since or max(self.now - LONGEST, left - OVERLAP if left is not None else self.now - FULL)
         for start, end in slices(begin, self.now, LISTED_SLICE):
             batch: list[TwilioText] = []
+            from_people: list[TwilioText] = []
             async for text in self.client.texts(start, end, account=account):
                 self.report.listed += 1
-                if text.direction.startswith("outbound"):
-                    batch.append(text)
+                (batch if text.direction.startswith("outbound") else from_people).append(text)
                 if len(batch) >= TOGETHER:
                     await self._keep(batch, sid)
                     batch = []
+                if len(from_people) >= TOGETHER:
+                    await self._hear(from_people, sid)
+                    from_people = []
+            await self._hear(from_people, sid)
             await self._keep(batch, sid)
             if since is None:  # else there may be a gap before it
                 await store.put_mark(self.pool, sid, end)
+
+    async def _hear(self, texts: Sequence[TwilioText], sid: str) -> None:
+        if texts and self.missing is not None:
+            is_main = sid == self.client.account_sid
+            self.report.heard += await self.missing.take(texts, sid, is_main=is_main, now=self.now)
 
     async def _keep(self, texts: Sequence[TwilioText], sid: str) -> None:
         if texts:
@@ -143,7 +158,8 @@ class Comparison:
 class Auditor:
     """Looks every five minutes at the last quarter of an hour, every hour at the last 25, and on in Twilio's lists."""
 
-    def __init__(self) -> None:
+    def __init__(self, missing: Missing | None = None) -> None:
+        self._missing = missing
         self._full_at: datetime | None = None
         self._looked_until: datetime | None = None
 
@@ -158,7 +174,7 @@ class Auditor:
         if is_full:
             self._full_at = now
         if client is not None:
-            await Comparison(pool, client, key, now, report).run((None, *subaccounts))
+            await Comparison(pool, client, key, now, report, self._missing).run((None, *subaccounts))
         if any(report.found.values()):
             log.error("audit.found", **{kind: len(ids) for kind, ids in report.found.items()})
         return report

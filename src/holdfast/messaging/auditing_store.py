@@ -246,6 +246,25 @@ async def bypassing(db: Executor, listed: Listed, now: datetime) -> list[int]:
     return [row[0] for row in rows]
 
 
+async def unheard(db: Executor, texts: Sequence[tuple[str, str, str | None]]) -> set[str]:
+    """(sid, number of ours, messaging service): the sids of those that we have not, and that are ours to have.
+
+    What other programs' numbers get is theirs.
+    """
+    rows = await db.fetch(
+        """
+        SELECT sid FROM unnest($1::text[], $2::text[], $3::text[]) AS n(sid, phone, service)
+        WHERE NOT EXISTS (SELECT FROM inbound_text WHERE inbound_text.sid = n.sid)
+          AND (EXISTS (SELECT FROM number WHERE number.phone = n.phone)
+               OR EXISTS (SELECT FROM messaging_policy WHERE sender = n.service))
+        """,
+        [one[0] for one in texts],
+        [one[1] for one in texts],
+        [one[2] for one in texts],
+    )
+    return {row[0] for row in rows}
+
+
 async def mark(db: Executor, account: str) -> datetime | None:
     """How far Twilio's list of an account was compared."""
     found: datetime | None = await db.fetchval("SELECT compared_until FROM audit_mark WHERE account = $1", account)

@@ -19,7 +19,7 @@ from holdfast.consent.model import (
     Source,
     Suppression,
 )
-from holdfast.db.pool import Connection, Pool
+from holdfast.db.pool import Connection, Pool, again
 from holdfast.merchants.model import MerchantError
 from holdfast.merchants.numbers import e164
 from holdfast.messaging import stopping
@@ -91,6 +91,16 @@ async def record(pool: Pool, said: Sequence[Said], key: PhoneKey, *, actor: str,
     """
     for one in said:
         _check(one, now)
+    found, revoked = await again(lambda: _record(pool, said, key, actor, now))
+    if revoked:
+        await stopping.settled(pool, revoked)
+    return found
+
+
+async def _record(
+    pool: Pool, said: Sequence[Said], key: PhoneKey, actor: str, now: datetime
+) -> tuple[list[Recorded], set[int]]:
+    """And whom it stopped anything of."""
     async with pool.acquire() as db, db.transaction():
         people = await customers.ensure(db, [one.phone for one in said], key, now)
         for one in said:
@@ -110,10 +120,7 @@ async def record(pool: Pool, said: Sequence[Said], key: PhoneKey, *, actor: str,
             await _recorded(db, one, people[one.phone].id, seq, stopped.get(seq))
             for one, seq in zip(said, seqs, strict=True)
         ]
-    revoked = {people[one.phone].id for one in said if one.action == "revoke"}
-    if revoked:
-        await stopping.settled(pool, revoked)
-    return found
+    return found, {people[one.phone].id for one in said if one.action == "revoke"}
 
 
 async def add(
@@ -122,16 +129,19 @@ async def add(
     """Block somebody by hand, towards one merchant or `EVERY_MERCHANT`. Raises ConsentError, KeyMissingError."""
     if len(note) > 1000 or "\0" in note:
         raise ConsentError("the note has at most 1000 characters, without NUL")
-    async with pool.acquire() as db, db.transaction():
-        person = (await customers.ensure(db, [phone], key, now))[phone]
-        block = Block(person.id, merchant_id, reason, "operator", actor, note)
-        if reason == "opt_out" and person.erased_at is None:
-            entry = Entry(person.id, merchant_id, "revoke", "all", "operator", now, actor, channel="all")
-            (stopped,) = await stopping.stop(db, [Wish(entry, block)], now)
-        else:
+
+    async def once() -> Stopped:
+        async with pool.acquire() as db, db.transaction():
+            person = (await customers.ensure(db, [phone], key, now))[phone]
+            block = Block(person.id, merchant_id, reason, "operator", actor, note)
+            if reason == "opt_out" and person.erased_at is None:
+                entry = Entry(person.id, merchant_id, "revoke", "all", "operator", now, actor, channel="all")
+                return (await stopping.stop(db, [Wish(entry, block)], now))[0]
             await customers.lock(db, [person.id])
-            (stopped,) = await stopping.block(db, [block], now)
-    await stopping.settled(pool, [person.id])
+            return (await stopping.block(db, [block], now))[0]
+
+    stopped = await again(once)
+    await stopping.settled(pool, [stopped.customer_id])
     return stopped
 
 

@@ -15,8 +15,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from holdfast.consent import customers
-from holdfast.db.pool import Connection, Pool
+from holdfast.db.pool import Connection, Pool, again
 from holdfast.inbox import store as inbox
 from holdfast.messaging import callbacks_store as store
 from holdfast.messaging import meanings
@@ -77,14 +76,18 @@ class StatusCallbacks:
         once = {event.event_id: (event, told) for event, told in reversed(read)}
         first = {id(event) for event, _ in once.values()}
         repeats = [(store.PROVIDER, event.event_id, event.received) for event, _ in read if id(event) not in first]
-        async with self._pool.acquire() as db, db.transaction():
-            new = await store.add_events(db, [event for event, _ in once.values()])
-            if repeats:
-                await inbox.count_duplicates(db, repeats)
-            told = [one for event, one in once.values() if one is not None and event.event_id in new]
-            if told:
-                await _apply(db, told)
-        for one in told:
+
+        async def keep() -> list[Told]:
+            async with self._pool.acquire() as db, db.transaction():
+                new = await store.add_events(db, [event for event, _ in once.values()])
+                if repeats:
+                    await inbox.count_duplicates(db, repeats)
+                told = [one for event, one in once.values() if one is not None and event.event_id in new]
+                if told:
+                    await _apply(db, told)
+                return told
+
+        for one in await again(keep):
             REPORTED.inc(1, one.status, code_label(one.code))
 
 
@@ -96,24 +99,25 @@ def code_label(code: int | None) -> str:
 
 
 async def _apply(db: Connection, told: Sequence[Told]) -> None:
-    """In this order every time: people, texts, then what follows from it, so that nobody waits in a circle."""
+    """In this order every time: people, the ledger's end, texts, so that nobody waits in a circle."""
     now = datetime.fromtimestamp(max(one.received for one in told), UTC)
     by_sid = {one.sid: one for one in sorted(told, key=lambda one: one.message_id or 0)}
     known = await store.find(db, list(by_sid.values()))
     sids = {one.sid for one in known}
     lost = {one.sid: one for one in told if one.status in _LOST and meanings.matters(one.code)}
-    await customers.lock(db, [one.customer_id for one in known if one.sid in lost])
+    facts = [_fact(one, lost[one.sid]) for one in known if one.sid in lost]
+    await meanings.lock(db, facts)
     await sending.lock(db, [one.id for one in known])
     taken = await store.adopt(db, {one.id: one.sid for one in known}, now=now)
     if taken:
         log.debug("text.adopted", texts=len(taken))
     await store.advance(db, _furthest(one for one in told if one.rank and one.sid in sids))
-    await meanings.apply(db, [_fact(one, lost[one.sid]) for one in known if one.sid in lost], now)
+    await meanings.apply(db, facts, now)
 
 
 def _fact(known: Known, told: Told) -> meanings.Fact:
     at = known.tried_at or datetime.fromtimestamp(told.received, UTC)
-    return meanings.Fact(known.id, known.merchant_id, known.customer_id, told.code, at)
+    return meanings.Fact(known.id, known.merchant_id, known.customer_id, told.code, at, known.is_merchants)
 
 
 def _furthest(told: Iterable[Told]) -> list[Told]:

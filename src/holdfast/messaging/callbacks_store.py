@@ -39,11 +39,14 @@ class Told(NamedTuple):
 
 
 class Known(NamedTuple):
+    """`is_merchants`: a merchant's own account said it."""
+
     id: int
     merchant_id: int
     customer_id: int
     sid: str
     tried_at: datetime | None
+    is_merchants: bool
 
 
 async def add_events(db: Connection, events: Sequence[NewEvent]) -> set[str]:
@@ -111,7 +114,8 @@ async def find(db: Connection, told: Sequence[Told]) -> list[Known]:
     """
     rows = await db.fetch(
         f"""
-        SELECT DISTINCT ON (message.id) message.id, merchant_id, customer_id, n.sid, tried_at
+        SELECT DISTINCT ON (message.id) message.id, merchant_id, customer_id, n.sid, tried_at,
+               EXISTS (SELECT FROM twilio_account AS own WHERE own.sid = n.account AND own.merchant_id <> 0)
         FROM unnest($1::text[], $2::bigint[], $3::text[]) AS n(sid, message_id, account)
         JOIN message ON (message.sid = n.sid OR message.id = n.message_id AND message.sid IS NULL
                          AND message.state <> 'refused'

@@ -15,9 +15,9 @@ from holdfast.watch.model import Evidence, Sighting
 from holdfast.watch.windows import Window
 
 RUNBOOK = "consent-complaint"
-FILED, REPLY_DUE, STOP_RATE, TRIES, LOOP, SIMILAR, AUDIT = (
+FILED, REPLY_DUE, STOP_RATE, TRIES, LOOP, SIMILAR, AUDIT, MISPLACED = (
     f"{RUNBOOK}/{name}"
-    for name in ("filed", "reply-due", "stop-rate", "suppressed-tries", "keyword-loop", "similar", "audit")
+    for name in ("filed", "reply-due", "stop-rate", "suppressed-tries", "keyword-loop", "similar", "audit", "misplaced")
 )
 OPEN, DUE, COUNTED = "complaints_open", "complaints_due_seconds", "complaints_filed"
 """What the complaints' room says; it is above this one, so it is known by name alone."""
@@ -28,7 +28,7 @@ _LINGERS = 3.0
 def detectors(settings: ConsentSettings | None = None) -> tuple["_Detector", ...]:
     """All of this module's."""
     chosen = settings or ConsentSettings()
-    return Complaints(), ReplyDue(chosen), OutOfLine(chosen), AuditFindings()
+    return Complaints(), ReplyDue(chosen), OutOfLine(chosen), AuditFindings(), Misplaced()
 
 
 class _Detector:
@@ -153,6 +153,38 @@ class AuditFindings(_Detector):
             evidence=tuple(evidence),
             lingers=_LINGERS,
         )
+
+
+class Misplaced(_Detector):
+    """Texts from people that a merchant's own account brought for a number of another merchant."""
+
+    def __init__(self) -> None:
+        self._lately = Window(3600)
+        self._first: datetime | None = None
+
+    def see(self, frame: Frame) -> Sequence[Sighting]:
+        self._lately.add(sum(count for _, count in frame.counts("texts_misplaced")))
+        if not self._lately.total:
+            self._first = None
+            return []
+        self._first = self._first or frame.at
+        count = self._lately.total
+        return [
+            Sighting(
+                key=MISPLACED,
+                runbook=RUNBOOK,
+                cause="numbers",
+                severity="warning",
+                title=f"{_plural(count, 'text', 'texts')} from people came with another merchant's account",
+                why=(
+                    "The number that was texted is not of the merchant whose account signed it. Stops were heard for "
+                    "the account's merchant alone. See `texts.wrong_merchant` in the log; then put the number right "
+                    "(holdfast numbers set), or the account (holdfast twilio accounts add), or the token is misused."
+                ),
+                since=self._first,
+                evidence=(Evidence("such texts in an hour", count, 0, "", "limit"),),
+            )
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
-import asyncpg
 import msgspec
 import structlog
 
 from holdfast.consent import customers
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.model import Customer
-from holdfast.db.pool import Connection, Pool
+from holdfast.db.pool import Connection, Pool, again
 from holdfast.inbox import store as events
 from holdfast.merchants import number_store
 from holdfast.merchants.model import COMPANY
@@ -26,7 +25,7 @@ from holdfast.messaging import news
 from holdfast.messaging.answering import Answering, Case
 from holdfast.messaging.inbound_store import Kept, Verbatim
 from holdfast.messaging.model import MessagingError
-from holdfast.messaging.signals import RECEIVED, STOPPED
+from holdfast.messaging.signals import MISPLACED, RECEIVED, STOPPED
 from holdfast.twilio.model import Account
 
 log = structlog.get_logger()
@@ -41,7 +40,6 @@ _CHANNEL = re.compile(r"(whatsapp|rcs|messenger):")
 _SAID: Mapping[str, Verdict] = {"STOP": "stop", "START": "start", "HELP": "help"}
 """`OptOutType` of Twilio's: it has acted on it already, and has answered."""
 _YES = frozenset(("yes", "sí", "si"))
-_TRIES = 3
 
 
 class NotATextError(MessagingError):
@@ -69,6 +67,8 @@ ProviderWord = Callable[[str], str | None]
 class Incoming:
     """A verified text. `account`: the Twilio account that it came to, `merchant_id` whose that is, COMPANY for the
     company's; `own_account`: it is that of the settings. `phone`: the sender's number, None if it is no phone's.
+
+    `is_late`: it was not told, but found in Twilio's list afterwards; `received` is then Twilio's time.
     """
 
     sid: str
@@ -85,6 +85,7 @@ class Incoming:
     received: float
     headers: str
     raw: bytes
+    is_late: bool = False
 
     @property
     def at(self) -> datetime:
@@ -95,7 +96,7 @@ class Incoming:
 class Taken:
     """What became of a text. `customer_id` of whom nothing may go out any more, None if it stops nothing.
 
-    `refused`: it is of another merchant's number, and was not kept; why.
+    `refused`: why it is not acknowledged although it was kept: it is of another merchant's number.
     """
 
     verdict: Verdict | None
@@ -162,12 +163,7 @@ class Inbox:
 
         Raises what `AWAY` lists and KeyMissingError; then nothing was kept.
         """
-        for _ in range(_TRIES - 1):
-            try:
-                return await self._take(batch)
-            except asyncpg.TransactionRollbackError as error:
-                log.info("texts.again", error=type(error).__name__)
-        return await self._take(batch)
+        return await again(lambda: self._take(batch))
 
     async def _take(self, batch: Sequence[Incoming]) -> list[Taken]:
         now = self._clock()
@@ -176,13 +172,17 @@ class Inbox:
             first.setdefault(text.sid, n)
         async with self._pool.acquire() as db, db.transaction():
             places = await _places(db, [batch[n] for n in first.values()])
-            chosen = [batch[n] for n in first.values() if places[batch[n].sid].refused is None]
+            chosen = [batch[n] for n in first.values()]
             added = await store.add_events(db, [_verbatim(text, places[text.sid]) for text in chosen])
             fresh = [text for text in chosen if text.sid in added]
             cases = await self._take_new(db, fresh, places, now) if fresh else {}
             await _count_repeats(db, [text for n, text in enumerate(batch) if first[text.sid] != n])
             held = await store.held(db, [text.sid for text in chosen if text.sid not in added])
         _count(cases.values())
+        for case in cases.values():
+            if case.is_misplaced:
+                MISPLACED.inc()
+                log.error("texts.wrong_merchant", sid=case.sid, number=case.to, reason=places[case.sid].refused)
         return [self._taken(text, first[text.sid] == n, places, cases, held) for n, text in enumerate(batch)]
 
     def _taken(
@@ -194,13 +194,12 @@ class Inbox:
         held: Mapping[str, tuple[int, str]],
     ) -> Taken:
         refused = places[text.sid].refused
-        if refused is not None:
-            return Taken(None, False, refused=refused)
         case = cases.get(text.sid)
         if case is None:  # a stop that comes again is acknowledged no earlier than at first
             customer_id, verdict = held.get(text.sid, (0, "other"))
-            return Taken(None, False, customer_id if verdict in ("stop", "doubtful") and customer_id else None)
-        return Taken(case.verdict, is_first, case.person.id if case.stops and case.person else None)
+            stopped = customer_id if verdict in ("stop", "doubtful") and customer_id else None
+            return Taken(None, False, stopped, refused)
+        return Taken(case.verdict, is_first, case.person.id if case.stops and case.person else None, refused)
 
     async def _take_new(
         self, db: Connection, texts: Sequence[Incoming], places: Mapping[str, "_Place"], now: datetime
@@ -227,11 +226,14 @@ class Inbox:
                 rules=judged.rules,
                 says_yes=judged.word == "yes" or text.body.strip(" \t\r\n.!¡").casefold() in _YES,
                 provider_said=text.opt_out,
-                can_reply=text.phone is not None and text.from_ == text.phone,
+                is_sms=text.phone is not None and text.from_ == text.phone,
+                is_late=text.is_late,
+                is_misplaced=place.refused is not None,
+                speaks_for_all=text.merchant_id == COMPANY,
             )
             await self._answering.act(db, case, now)
+            await store.keep(db, [_kept(case)])  # at once: the next one may settle it
             cases[text.sid] = case
-        await store.keep(db, [_kept(case) for case in cases.values()])
         await news.announce(db, [told for case in cases.values() for told in case.told], now)
         return cases
 
@@ -248,7 +250,10 @@ class Inbox:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Whose number was texted (COMPANY: nobody's, or the company's), and with which account a reply is sent."""
+    """Whose number was texted (COMPANY: nobody's, or the company's), and with which account a reply is sent.
+
+    `refused`: the number is another merchant's than the account. What a text says is then said to the account's own.
+    """
 
     merchant_id: int
     account: str | None
@@ -263,11 +268,10 @@ async def _places(db: Connection, texts: Collection[Incoming]) -> dict[str, _Pla
         number = numbers.get(text.to)
         account = None if text.own_account else text.account
         owner = number.merchant_id if number is not None else COMPANY
-        if number is not None and text.merchant_id not in (COMPANY, owner):
+        if number is not None and text.merchant_id not in (COMPANY, owner) and number.account != text.account:
             # Its token is the merchant's own: with it, texts to others' numbers could be made up.
             why = f"{text.account} is another merchant's account, and {text.to} is not its number"
-            log.error("texts.wrong_merchant", account=text.account, number=text.to)
-            found[text.sid] = _Place(owner, account, why)
+            found[text.sid] = _Place(text.merchant_id, account, why)
             continue
         if number is not None and number.account is not None:
             account = number.account
@@ -282,7 +286,7 @@ async def _count_repeats(db: Connection, repeats: Sequence[Incoming]) -> None:
 
 
 def _verbatim(text: Incoming, place: _Place) -> Verbatim:
-    return Verbatim(text.sid, text.account, place.merchant_id, text.received, text.headers, text.raw)
+    return Verbatim(text.sid, text.account, place.merchant_id, text.received, text.headers, text.raw, place.refused)
 
 
 def _kept(case: Case) -> Kept:

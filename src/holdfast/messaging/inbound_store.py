@@ -19,7 +19,7 @@ TYPE = "twilio.message.incoming"
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A text as it came. `received`: Unix time; `headers`: JSON."""
+    """A text as it came. `received`: Unix time; `headers`: JSON; `note`: what is not right about it."""
 
     sid: str
     account: str
@@ -27,6 +27,7 @@ class Verbatim:
     received: float
     headers: str
     body: bytes
+    note: str | None = None
 
 
 async def add_events(db: Connection, texts: Collection[Verbatim]) -> set[str]:
@@ -37,8 +38,9 @@ async def add_events(db: Connection, texts: Collection[Verbatim]) -> set[str]:
     rows = await db.fetch(
         f"""
         WITH incoming AS MATERIALIZED (
-            SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::float8[], $5::text[], $6::bytea[])
-                AS n(sid, account, merchant_id, received, headers, body)
+            SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::float8[], $5::text[], $6::bytea[],
+                                 $11::text[])
+                AS n(sid, account, merchant_id, received, headers, body, note)
         ),
         added AS (
             INSERT INTO event (provider, event_id, type, lane, object_id, account, livemode, created_at, received_at,
@@ -51,7 +53,7 @@ async def add_events(db: Connection, texts: Collection[Verbatim]) -> set[str]:
         ),
         settled AS (
             {queue.ADD_DONE}
-            SELECT $10, seq, $9, merchant_id, 0, received_at, received_at, 0, 'stored', NULL
+            SELECT $10, seq, $9, merchant_id, 0, received_at, received_at, 0, 'stored', note
             FROM added JOIN incoming ON incoming.sid = added.event_id
         ),
         known AS (
@@ -71,6 +73,7 @@ async def add_events(db: Connection, texts: Collection[Verbatim]) -> set[str]:
         TYPE,
         Lane.CRITICAL,
         Stage.ROUTE,
+        [one.note for one in texts],
     )
     return {row[0] for row in rows}
 

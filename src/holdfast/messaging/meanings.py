@@ -63,13 +63,18 @@ def said_of(code: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A text that Twilio refused, or did not deliver, and why. `at`: when it was handed over."""
+    """A text that Twilio refused, or did not deliver, and why. `at`: when it was handed over.
+
+    `is_merchants`: a merchant's own account says so. With its token the merchant could say it itself, so it is believed
+    of this merchant's texts alone.
+    """
 
     message_id: int
     merchant_id: int
     customer_id: int
     code: int
     at: datetime
+    is_merchants: bool = False
 
 
 def matters(code: int | None) -> bool:
@@ -78,8 +83,13 @@ def matters(code: int | None) -> bool:
 
 
 async def lock(db: Connection, facts: Sequence[Fact]) -> None:
-    """For who applies them later in the transaction, and locks something else before that."""
+    """For who applies them later in the transaction, and locks texts before that.
+
+    People, the ledger's end, texts: in this order everybody locks them, so that nobody waits in a circle.
+    """
     await customers.lock(db, [fact.customer_id for fact in facts])
+    if any(fact.code in MEANINGS and MEANINGS[fact.code].is_wish for fact in facts):
+        await consent.lock_head(db)
 
 
 async def apply(db: Connection, facts: Sequence[Fact], now: datetime) -> list[stopping.Stopped]:
@@ -96,15 +106,19 @@ async def apply(db: Connection, facts: Sequence[Fact], now: datetime) -> list[st
     made: list[stopping.Stopped] = []
     for fact in facts:
         meaning = MEANINGS[fact.code]
-        if fact.message_id in returned and not meaning.is_of_every_merchant:
+        if fact.message_id in returned and not _is_of_all(fact):
             continue
         made += await _block(db, fact, meaning, now)
     return made
 
 
+def _is_of_all(fact: Fact) -> bool:
+    return MEANINGS[fact.code].is_of_every_merchant and not fact.is_merchants
+
+
 async def _block(db: Connection, fact: Fact, meaning: Meaning, now: datetime) -> list[stopping.Stopped]:
     assert meaning.reason is not None
-    merchant_id = EVERY_MERCHANT if meaning.is_of_every_merchant else fact.merchant_id
+    merchant_id = EVERY_MERCHANT if _is_of_all(fact) else fact.merchant_id
     live = await consent.suppressions_of(db, fact.customer_id, live_only=True)
     if any((one.merchant_id, one.reason) == (merchant_id, meaning.reason) for one in live):
         return []

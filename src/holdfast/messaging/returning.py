@@ -1,6 +1,7 @@
 """What a person who comes back agrees to: what held just before they stopped it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from holdfast.consent import ledger
 from holdfast.consent.model import Purpose, Row
@@ -8,6 +9,16 @@ from holdfast.consent.model import Purpose, Row
 PURPOSES: tuple[Purpose, ...] = ("marketing", "informational")
 OURS = frozenset(("import-undone", "operator", "erasure"))
 """Sources of revocations that were not the person's own: what these ended does not come back by a START."""
+
+OWN_DEEDS = frozenset(("opt-in-message", "link"))
+"""Sources of grants by which a person comes back."""
+
+
+def returned_to(rows: Sequence[Row], since: datetime) -> set[int]:
+    """Merchants that the person agreed to anew since then, themselves."""
+    return {
+        row.merchant_id for row in rows if row.action == "grant" and row.source in OWN_DEEDS and row.given_at > since
+    }
 
 
 def purposes_to_restore(rows: Sequence[Row], merchant_id: int) -> list[tuple[Purpose, str | None]]:

@@ -1,24 +1,23 @@
 """Doubtful texts: whoever sent one is left in peace until a person has read it and decided what it meant."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 from holdfast.consent import customers, ledger, suppressing
 from holdfast.consent import store as consents
-from holdfast.consent.model import EVERY_MERCHANT, Customer, Row, Suppression
-from holdfast.db.pool import Connection, Pool
+from holdfast.consent.model import EVERY_MERCHANT, Customer, Suppression
+from holdfast.db.pool import Connection, Pool, again
 from holdfast.messaging import inbound_store as store
 from holdfast.messaging import news, reviews_store, stopping
 from holdfast.messaging.answering import revocation, stop
 from holdfast.messaging.inbound_store import Filter, Received
 from holdfast.messaging.model import MessagingError, UnknownError
 from holdfast.messaging.news import EventType, Told
+from holdfast.messaging.returning import returned_to
 from holdfast.messaging.signals import TO_REVIEW
 
 Decision = Literal["revoked", "ordinary"]
 LONGEST_NOTE = 2000
-_OWN_DEEDS = frozenset(("opt-in-message", "link"))
 
 
 class NotWaitingError(MessagingError):
@@ -47,6 +46,15 @@ async def decide(pool: Pool, sid: str, decision: Decision, *, actor: str, note: 
     """
     if len(note) > LONGEST_NOTE or "\0" in note:
         raise MessagingError(f"a note has at most {LONGEST_NOTE} characters, without NUL")
+    after = await again(lambda: _decide(pool, sid, decision, actor, note, now))
+    if decision == "revoked":
+        await stopping.settled(pool, [after.customer_id])
+    return after
+
+
+async def _decide(  # noqa: PLR0917 - as `decide`
+    pool: Pool, sid: str, decision: Decision, actor: str, note: str, now: datetime
+) -> Received:
     async with pool.acquire() as db, db.transaction():
         text = await show(db, sid)
         await customers.lock(db, [text.customer_id])
@@ -62,10 +70,7 @@ async def decide(pool: Pool, sid: str, decision: Decision, *, actor: str, note: 
             await _pass_on(db, text, person, "text.received", now)
         if block is not None and block.lifted_at is None and not await reviews_store.others_wait(db, block.id):
             await suppressing.lift(db, block.id, actor=actor, why=f"text {sid} was judged: {decision}", now=now)
-        after = await show(db, sid)
-    if decision == "revoked":
-        await stopping.settled(pool, [text.customer_id])
-    return after
+        return await show(db, sid)
 
 
 async def measure(pool: Pool) -> int:
@@ -79,7 +84,7 @@ async def _revoke(db: Connection, text: Received, person: Customer, block: Suppr
     wanted no more.
     """
     scope = block.merchant_id if block is not None else text.merchant_id
-    returned = _returned(await ledger.history(db, person.id), text.received_at)
+    returned = returned_to(await ledger.history(db, person.id), text.received_at)
     words, actor = text.body or "", text.reviewed_by or "unknown"
     if scope in returned:
         if person.erased_at is None:
@@ -91,13 +96,6 @@ async def _revoke(db: Connection, text: Received, person: Customer, block: Suppr
         for merchant_id in sorted(returned):
             await consents.except_merchant(db, [stopped.suppression_id], merchant_id)
     await _pass_on(db, text, person, "consent.revoked", now, every=scope == EVERY_MERCHANT)
-
-
-def _returned(rows: Sequence[Row], since: datetime) -> set[int]:
-    """Merchants that the person agreed to anew since then, themselves."""
-    return {
-        row.merchant_id for row in rows if row.action == "grant" and row.source in _OWN_DEEDS and row.given_at > since
-    }
 
 
 async def _pass_on(

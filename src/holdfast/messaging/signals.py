@@ -10,6 +10,9 @@ REPORTED = REGISTRY.add(
     Counter("texts_reported", "What Twilio told of texts, by status and error code.", ("status", "code"))
 )
 RECEIVED = REGISTRY.add(Counter("texts_received", "Texts from people, by what they were judged.", ("verdict",)))
+MISPLACED = REGISTRY.add(
+    Counter("texts_misplaced", "Texts that a merchant's own account brought for a number of another merchant.")
+)
 STOPPED = REGISTRY.add(
     Counter("texts_stopped", "People who were blocked, by reason and whom it blocks.", ("reason", "scope"))
 )

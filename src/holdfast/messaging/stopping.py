@@ -19,7 +19,8 @@ from holdfast.messaging import stopping_store as store
 log = structlog.get_logger()
 
 PATIENCE = gate.SENDING + timedelta(seconds=2)
-_EVERY = 0.01
+_FIRST_LOOK, _LAST_LOOK = 0.01, 0.1
+"""Seconds between two looks: more and more, as each takes a connection from those who still have to be heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,11 @@ async def settled(pool: Pool, customer_ids: Collection[int], patience: timedelta
     False when that took longer than `patience`, which it cannot unless clocks differ.
     """
     deadline = asyncio.get_running_loop().time() + patience.total_seconds()
+    pause = _FIRST_LOOK
     while await store.being_sent(pool, list(customer_ids)):
         if asyncio.get_running_loop().time() > deadline:
             log.error("stop.still_sending", customers=len(customer_ids))
             return False
-        await asyncio.sleep(_EVERY)
+        await asyncio.sleep(pause)
+        pause = min(1.5 * pause, _LAST_LOOK)
     return True

@@ -9,7 +9,7 @@ from holdfast.queue.model import Stage
 
 
 async def cancel(db: Connection, blocks: Sequence[tuple[int, int, int]], now: datetime) -> dict[int, list[int]]:
-    """For each (customer, merchant or 0, suppression): the texts that waited, by suppression."""
+    """For each (customer, merchant or 0, suppression): the texts that waited, by suppression. Confirmations stay."""
     rows = await db.fetch(
         f"""
         WITH blocked AS (
@@ -18,7 +18,8 @@ async def cancel(db: Connection, blocks: Sequence[tuple[int, int, int]], now: da
         cancelled AS (
             UPDATE message SET state = 'cancelled', rule = 'suppressed', suppression_id = blocked.id, settled_at = $4
             FROM blocked
-            WHERE message.customer_id = blocked.customer_id AND message.kind = 'text' AND message.state = 'queued'
+            WHERE message.customer_id = blocked.customer_id AND message.kind <> 'confirmation'
+              AND message.state = 'queued'
               AND blocked.merchant_id IN (0, message.merchant_id)
             RETURNING message.id, blocked.id AS suppression_id
         ),
@@ -48,7 +49,7 @@ async def being_sent(db: Connection | Pool, customer_ids: Sequence[int]) -> int:
     found: int = await db.fetchval(
         """
         SELECT count(*) FROM message
-        WHERE customer_id = ANY($1::bigint[]) AND state = 'sending' AND kind = 'text'
+        WHERE customer_id = ANY($1::bigint[]) AND state = 'sending' AND kind <> 'confirmation'
           AND sending_until > clock_timestamp()
         """,
         customer_ids,

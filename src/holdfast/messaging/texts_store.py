@@ -136,3 +136,20 @@ async def blank_bodies(db: Connection, before: datetime, limit: int) -> int:
         limit,
     )
     return int(status.rpartition(" ")[2])
+
+
+async def blank_received(db: Connection, before: datetime, limit: int) -> int:
+    """The words and pictures of up to `limit` texts from people of before then go, but of those that wait for review.
+
+    That there was a text, and what it was taken for, stays.
+    """
+    status = await db.execute(
+        """
+        UPDATE inbound_text SET body = NULL, media = '{}' WHERE sid IN (
+            SELECT sid FROM inbound_text WHERE received_at < $1 AND body IS NOT NULL
+              AND (verdict <> 'doubtful' OR reviewed_at IS NOT NULL) LIMIT $2)
+        """,
+        before,
+        limit,
+    )
+    return int(status.rpartition(" ")[2])
