@@ -134,6 +134,7 @@ class Answering:
             purposes=purposes,
             origin="START",
             detail=_detail(case.body, case.sid),
+            given_at=case.at,
         )
         _tell(case, "consent.granted", purposes=tuple(purpose for purpose, _ in purposes))
 
