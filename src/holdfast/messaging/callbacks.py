@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from holdfast.consent import customers
+from holdfast.consent import customers, ledger
 from holdfast.db.pool import Connection, Pool
 from holdfast.inbox import store as inbox
 from holdfast.messaging import callbacks_store as store
@@ -96,13 +96,15 @@ def code_label(code: int | None) -> str:
 
 
 async def _apply(db: Connection, told: Sequence[Told]) -> None:
-    """In this order every time: people, texts, then what follows from it, so that nobody waits in a circle."""
+    """In the order that everybody keeps: people, the ledger's end, texts; so that nobody waits in a circle."""
     now = datetime.fromtimestamp(max(one.received for one in told), UTC)
     by_sid = {one.sid: one for one in sorted(told, key=lambda one: one.message_id or 0)}
     known = await store.find(db, list(by_sid.values()))
     sids = {one.sid for one in known}
     lost = {one.sid: one for one in told if one.status in _LOST and meanings.matters(one.code)}
-    await customers.lock(db, [one.customer_id for one in known if one.sid in lost])
+    await customers.lock(db, [one.customer_id for one in known])
+    if any(meanings.MEANINGS[one.code].is_wish for one in lost.values()):
+        await ledger.lock(db)
     await sending.lock(db, [one.id for one in known])
     taken = await store.adopt(db, {one.id: one.sid for one in known}, now=now)
     if taken:
