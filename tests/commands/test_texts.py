@@ -90,6 +90,8 @@ async def test_a_policy_is_shown_and_set(pool, run, done):
     assert (document["own"]["opens"], document["in_force"]["opens"]) == (None, "08:00")
     status, _, err = await run("texts", "policy", "set", "--closes", "07:00")
     assert (status, "open before it closes" in err) == (1, True)
+    _, _, warned = await run("texts", "policy", "set", "-m", "bakery", "--opens", "10:00", "--closes", "15:00")
+    assert "Honolulu" in warned
     assert (await run("texts", "policy", "set", "-m", "bakery"))[0] == 2
     assert (await run("texts", "policy", "set", "--most-per-day", "many"))[0] == 2
 

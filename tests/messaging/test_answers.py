@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from holdfast.levers.service import Levers
-from holdfast.messaging.answers import attempt, is_like, verdict, why
+from holdfast.messaging.answers import attempt, is_like, may_be, verdict, why
 from holdfast.messaging.sender import TextSender
 from holdfast.messaging.sending_store import Text
 from holdfast.twilio.client import TwilioClient
@@ -72,6 +72,11 @@ def test_why_it_failed_does_not_say_whose_number_it_is():
         (replace(FOUND, body="Your  bread is ready. \n"), TEXT, True),
         (replace(FOUND, body="Sent from your Twilio trial account - Your bread is ready."), TEXT, True),
         (replace(FOUND, from_="", service="MG1"), replace(TEXT, from_="MG1"), True),
+        (
+            replace(FOUND, body='Ann\'s "bread" - ready...'),
+            replace(TEXT, body="Ann\u2019s \u201cbread\u201d\u00a0\u2013 ready\u2026"),
+            True,
+        ),
         (replace(FOUND, direction="inbound"), TEXT, False),
         (replace(FOUND, from_=BOB), TEXT, False),
         (replace(FOUND, body="Your bread is ready"), TEXT, False),
@@ -79,6 +84,21 @@ def test_why_it_failed_does_not_say_whose_number_it_is():
 )
 def test_a_text_at_twilio_is_this_one_by_sender_and_words(found, text, is_one):
     assert is_like(found, text) is is_one
+
+
+@pytest.mark.parametrize(
+    ("found", "is_possible"),
+    [
+        (replace(FOUND, body="Other words."), True),
+        (replace(FOUND, body="Other words.", created_at=NOON + timedelta(minutes=2)), True),
+        (replace(FOUND, created_at=NOON - timedelta(seconds=11)), False),
+        (replace(FOUND, created_at=NOON + timedelta(seconds=121)), False),
+        (replace(FOUND, from_=BOB), False),
+        (replace(FOUND, direction="inbound"), False),
+    ],
+)
+def test_what_twilio_made_when_a_text_was_tried_may_be_it_in_other_words(found, is_possible):
+    assert may_be(found, TEXT) is is_possible
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What Twilio tells of texts: kept as it came, and the same is made of it in whatever order, and however often."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ from holdfast.messaging.meanings import MEANINGS, said_of
 from holdfast.twilio import store as accounts
 from holdfast.twilio.model import Account
 from tests.messaging.sending import SUB, office
-from tests.messaging.texts import ANN, BOB, NOON, ask, grant, town
+from tests.messaging.texts import ANN, BOB, NOON, ask, grant, stop, town
 from tests.servers import clear
 
 MAIN = "AC" + "1" * 32
@@ -54,6 +55,26 @@ async def test_a_callback_is_kept_as_it_came_and_moves_its_text(pool):
     found = await row(pool)
     assert (found["status"], found["status_rank"], found["error_code"]) == ("delivered", 5, None)
     assert found["status_at"].timestamp() == NOON.timestamp() + 2.0
+
+
+async def test_callbacks_are_taken_while_somebody_they_are_about_stops(pool):
+    found = await town(pool)
+    texts = []
+    for phone, sid in ((ANN, SID), (BOB, "SM" + "b" * 32)):
+        await grant(pool, found.bakery, phone)
+        texts.append((await ask(pool, found.bakery, phone)).id)
+        await pool.execute("UPDATE message SET state = 'sent', sid = $2 WHERE id = $1", texts[-1], sid)
+    waiting = await ask(pool, found.bakery, ANN, send_at=NOON + timedelta(days=1))
+    async with pool.acquire() as db, db.transaction():
+        await ledger.lock(db)
+        stopping = asyncio.create_task(stop(pool, found.bakery, ANN))
+        await asyncio.sleep(0.1)  # until it waits for the ledger
+        callbacks = [told("sent", m=texts[0]), told("failed", sid="SM" + "b" * 32, ErrorCode="21610")]
+        callbacks.append(told("queued", sid="SM" + "c" * 32, m=waiting.id))  # one that is to be cancelled
+        taking = asyncio.create_task(StatusCallbacks(pool).take(callbacks))
+        await asyncio.sleep(0.1)
+    await asyncio.gather(stopping, taking)
+    assert await pool.fetchval("SELECT count(*) FROM suppression") == 2
 
 
 async def test_the_same_again_is_one_event_and_a_duplicate(pool):

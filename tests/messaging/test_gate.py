@@ -1,12 +1,14 @@
 """A text is sent only to who agreed to it and did not stop it; what was committed first always wins."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from holdfast.messaging import gate
-from tests.messaging.texts import ANN, BAKERY, BOB, NOON, ask, grant, stop, town
+from holdfast.consent import customers
+from holdfast.messaging import gate, gate_store
+from holdfast.messaging.model import Ask
+from tests.messaging.texts import ANN, BAKERY, BOB, KEY, NOON, ask, grant, stop, town
 
 pytestmark = pytest.mark.usefixtures("any_server")
 LATE = NOON + timedelta(hours=10)
@@ -152,6 +154,77 @@ async def test_marketing_to_one_person_is_capped(pool):
     said = [await ask(pool, merchant, ANN, purpose="marketing") for _ in range(4)]
     assert [one.rule for one in said] == ["consent", "consent", "consent", "frequency_cap"]
     assert (await ask(pool, merchant, ANN, NOON + timedelta(days=1), purpose="marketing")).rule == "consent"
+
+
+async def test_what_waits_for_the_same_morning_counts_against_the_caps_of_that_day(pool):
+    merchant = (await town(pool)).bakery
+    await grant(pool, merchant, ANN)
+    said = [await ask(pool, merchant, ANN, LATE + timedelta(minutes=n), purpose="marketing") for n in range(5)]
+    assert [one.rule for one in said] == ["consent"] * 3 + ["frequency_cap"] * 2
+
+
+async def test_texts_that_are_decided_together_count_against_each_other(pool):
+    found = await town(pool)
+    for phone in (ANN, BOB):
+        await grant(pool, found.bakery, phone)
+    await grant(pool, found.garage, ANN)
+    ten = [Ask(found.bakery, ANN, "marketing", f"{n}") for n in range(10)]
+    others = [Ask(found.garage, ANN, "marketing", "x"), Ask(found.bakery, BOB, "marketing", "x")]
+    reminders = [Ask(found.bakery, ANN, "informational", "x")]
+    said = await gate.decide(pool, [*ten, *others, *reminders], KEY, now=NOON)
+    assert [one.rule for one in said] == ["consent"] * 3 + ["frequency_cap"] * 7 + ["consent"] * 3
+    assert await pool.fetchval("SELECT count(*) FROM work WHERE stage = 3") == 6
+
+
+async def test_of_texts_that_are_taken_together_no_more_get_leave_than_the_caps_allow(pool):
+    merchant = (await town(pool)).bakery
+    await grant(pool, merchant, ANN)
+    await pool.execute("UPDATE messaging_policy SET most_per_day = 9")
+    said = [await ask(pool, merchant, ANN, purpose="marketing") for _ in range(8)]
+    await pool.execute("UPDATE messaging_policy SET most_per_day = 3")
+    assert (await gate.begin_sending(pool, [said[0].id], now=NOON))[said[0].id].verdict == "send"
+    leaves = await gate.begin_sending(pool, [one.id for one in said], now=NOON)  # the first one once more
+    assert [leaves[one.id].verdict for one in said] == ["send"] * 3 + ["cancelled"] * 5
+    assert {leaves[one.id].rule for one in said[3:]} == {"frequency_cap"}
+
+
+async def test_who_waited_for_the_lock_counts_what_was_taken_meanwhile(pool):
+    merchant = (await town(pool)).bakery
+    await grant(pool, merchant, ANN)
+    await pool.execute(
+        "UPDATE messaging_policy SET most_per_day = 9, most_per_week = 99, opens = '00:00', closes = '23:59:59.99'"
+    )
+    one, other = [(await ask(pool, merchant, ANN, None, purpose="marketing")).id for _ in range(2)]
+    await pool.execute("UPDATE messaging_policy SET most_per_day = 1")
+    person = (await customers.find(pool, [ANN], KEY))[ANN]
+    async with pool.acquire() as late, pool.acquire() as early, late.transaction():
+        await late.execute("SELECT now()")  # its transaction begins
+        async with early.transaction():
+            await customers.lock(early, [person.id])
+            (first,) = await gate_store.begin_sending(early, [one], gate.SENDING, now=None)
+        await customers.lock(late, [person.id])
+        (second,) = await gate_store.begin_sending(late, [other], gate.SENDING, now=None)
+    assert (first["verdict"], second["verdict"], second["rule"]) == ("send", "cancelled", "frequency_cap")
+
+
+async def test_marketing_that_no_hour_is_right_for_is_refused(pool):
+    merchant = (await town(pool)).bakery
+    await grant(pool, merchant, "+18005550100")
+    await grant(pool, merchant, ANN)
+    held = await ask(pool, merchant, "+18005550100", LATE, purpose="marketing")
+    await pool.execute("UPDATE messaging_policy SET opens = '10:00', closes = '15:00'")
+    said = await ask(pool, merchant, "+18005550100", purpose="marketing")
+    assert (said.state, said.rule) == ("refused", "no_hours")
+    assert (await ask(pool, merchant, "+18005550100")).rule == "consent"
+    assert (await ask(pool, merchant, ANN, purpose="marketing")).rule == "consent"
+    leave = (await gate.begin_sending(pool, [held.id], now=held.send_at))[held.id]
+    assert (leave.verdict, leave.rule) == ("cancelled", "no_hours")
+
+
+async def test_a_consent_by_a_clock_that_is_a_little_ahead_counts_at_once(pool):
+    merchant = (await town(pool)).bakery
+    await grant(pool, merchant, ANN, datetime.now(UTC) + timedelta(seconds=30))
+    assert (await ask(pool, merchant, ANN, None)).rule == "consent"
 
 
 async def test_a_text_that_is_tried_again_does_not_count_against_itself(pool):

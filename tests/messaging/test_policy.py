@@ -74,6 +74,16 @@ async def test_a_messaging_service_may_be_the_sender(pool):
     assert await pool.fetchval("SELECT count(*) FROM message WHERE from_phone IS NOT NULL") == 1
 
 
+async def test_hours_too_short_for_people_of_whom_it_is_not_known_where_they_are_are_warned_of(pool):
+    await town(pool)
+    assert policy.warnings(await policy.in_force(pool, 0)) == []
+    await policy.change(pool, 0, {"opens": read_time("10:00"), "closes": read_time("16:01")}, by="ann")
+    assert policy.warnings(await policy.in_force(pool, 0)) == []
+    await policy.change(pool, 0, {"closes": read_time("16:00")}, by="ann")
+    (said,) = policy.warnings(await policy.in_force(pool, 0))
+    assert "from 10:00 to 16:00" in said
+
+
 @pytest.mark.parametrize("text", ["", "8:00", "24:00", "08:60", "08:00:00", "noon"])
 def test_a_time_that_is_none_is_refused(text):
     with pytest.raises(PolicyError, match="write it as 08:00"):

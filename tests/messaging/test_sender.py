@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from holdfast.consent import ledger
 from holdfast.drills.twilio_faults import Rule, TwilioFaults
 from holdfast.levers.model import Snapshot
+from holdfast.merchants import number_store
+from holdfast.merchants.numbers import NewNumber
 from holdfast.messaging import gate
 from tests.messaging.sending import SUB, Office, live_and_die, office
 from tests.messaging.texts import ANN, BAKERY, BOB, NOON, ask, grant, stop, town
@@ -55,9 +58,36 @@ async def test_many_texts_go_in_a_few_turns_each_once(at_work):
 async def test_a_text_of_a_merchant_with_its_own_account_is_sent_with_that(at_work):
     (text,) = await queued(at_work, ANN)
     at_work.twilio.add_number("+14155550177", account=SUB)
-    await at_work.pool.execute("UPDATE message SET account = $1, from_phone = '+14155550177' WHERE id = $2", SUB, text)
+    merchant = await at_work.pool.fetchval(
+        "UPDATE message SET account = $1, from_phone = '+14155550177' WHERE id = $2 RETURNING merchant_id", SUB, text
+    )
+    await number_store.put(at_work.pool, [NewNumber("+14155550177", merchant, "US", account=SUB)])
     await at_work.work()
     assert [one.account for one in at_work.outbound] == [SUB]
+
+
+async def test_a_number_that_is_another_merchants_by_then_is_not_sent_from(at_work):
+    (text,) = await queued(at_work, ANN, send_at=NOON + timedelta(days=60))
+    found = await at_work.pool.fetch("SELECT id FROM merchant ORDER BY key")
+    bakery, garage = (row["id"] for row in found)
+    at_work.twilio.add_number("+14155550178", account=SUB)
+    await number_store.put(
+        at_work.pool, [NewNumber(BAKERY, garage, "US"), NewNumber("+14155550178", bakery, "US", account=SUB)]
+    )
+    at_work.now += timedelta(days=60)
+    await at_work.get_through()
+    assert [(one.account, one.from_) for one in at_work.outbound] == [(SUB, "+14155550178")]
+    (row,) = await at_work.rows()
+    assert (row["id"], row["state"], row["account"], row["from_phone"]) == (text, "sent", SUB, "+14155550178")
+
+
+async def test_where_no_number_is_left_the_text_is_cancelled(at_work):
+    await queued(at_work, ANN, send_at=NOON + timedelta(days=1))
+    garage = await at_work.pool.fetchval("SELECT id FROM merchant WHERE key = 'garage'")
+    await number_store.put(at_work.pool, [NewNumber(BAKERY, garage, "US")])
+    await at_work.later(days=1)
+    (row,) = await at_work.rows()
+    assert (row["state"], row["rule"], at_work.outbound) == ("cancelled", "no_sender", [])
 
 
 async def test_who_stopped_before_their_turn_gets_nothing(at_work):
@@ -149,7 +179,10 @@ async def test_confirmations_go_out_whatever_the_lever_says(at_work):
 
 async def test_a_refusal_is_final_and_says_why_without_the_number(at_work):
     (text,) = await queued(at_work, ANN)
-    await at_work.pool.execute("UPDATE message SET from_phone = '+14155559999' WHERE id = $1", text)
+    merchant = await at_work.pool.fetchval(
+        "UPDATE message SET from_phone = '+14155559999' WHERE id = $1 RETURNING merchant_id", text
+    )
+    await number_store.put(at_work.pool, [NewNumber("+14155559999", merchant, "US")])  # that Twilio does not know
     await at_work.work()
     row = (await at_work.rows())[0]
     assert (row["state"], row["error_code"]) == ("failed", 21606)
@@ -209,6 +242,63 @@ async def test_a_text_that_twilio_never_takes_is_given_up_within_an_hour(at_work
     assert minutes <= 90
 
 
+async def test_an_answer_that_nobody_understands_leaves_the_text_in_doubt_and_not_in_hand(at_work, monkeypatch):
+    await queued(at_work, ANN)
+
+    async def odd(*_: Any, **__: Any) -> Any:
+        raise KeyError("sid")
+
+    sender = at_work.sender()
+    with monkeypatch.context() as patched:
+        patched.setattr(at_work.client, "send_text", odd)
+        await sender.tick(at_work.now)
+        await at_work.finish(sender)
+    (row,) = await at_work.rows()
+    assert (row["state"], sender.in_flight, sender._in_hand) == ("sending", 0, {})
+    await at_work.get_through()
+    assert len(at_work.outbound) == 1
+
+
+async def test_while_twilio_is_down_nothing_is_claimed_but_a_probe_now_and_then(at_work):
+    await queued(at_work, *(f"+1415555{number:04}" for number in range(200, 240)))
+    at_work.twilio.faults = TwilioFaults.of(Rule("api_refuses"))
+    clock = [0.0]
+    sender = at_work.sender(clock=lambda: clock[0])
+    await at_work.work(sender)
+    claims = await at_work.pool.fetchval("SELECT sum(attempts) FROM work")
+    for _ in range(200):  # a minute of ticks
+        clock[0] += 0.3
+        at_work.now += timedelta(seconds=0.3)
+        await at_work.work(sender)
+    assert await at_work.pool.fetchval("SELECT sum(attempts) FROM work") - claims <= 30
+    at_work.twilio.faults = TwilioFaults()
+    for _ in range(40):
+        clock[0] += 62
+        await at_work.later(seconds=62)
+        await at_work.work(sender)
+    assert len(at_work.outbound) == 40
+
+
+async def test_results_are_written_down_while_somebody_they_are_about_stops(at_work):
+    found = await town(at_work.pool)
+    await at_work.twilio.text(BOB, BAKERY, "STOP")
+    await queued(at_work, ANN, BOB)
+    sender = at_work.sender()
+    await sender.tick(at_work.now)
+    while sender.in_flight:
+        await asyncio.sleep(0.001)
+    async with at_work.pool.acquire() as db, db.transaction():
+        await ledger.lock(db)
+        stopping = asyncio.create_task(stop(at_work.pool, found.bakery, ANN, at_work.now))
+        await asyncio.sleep(0.1)  # until it waits for the ledger
+        settling = asyncio.create_task(sender.settle(at_work.now))
+        await asyncio.sleep(0.1)
+    assert await settling == 2
+    assert not (await stopping).cancelled
+    assert [row["state"] for row in await at_work.rows()] == ["sent", "failed"]
+    assert await at_work.pool.fetchval("SELECT count(*) FROM suppression") == 2
+
+
 # Lost answers
 
 
@@ -224,6 +314,24 @@ async def test_a_text_whose_answer_was_lost_is_found_at_twilio_and_not_sent_agai
     (sent,) = at_work.outbound
     row = (await at_work.rows())[0]
     assert (row["state"], row["sid"], row["note"]) == ("sent", sent.sid, None)
+
+
+async def test_a_text_that_twilio_changed_the_words_of_is_not_sent_again(at_work):
+    await queued(at_work, ANN, body="Ann\u2019s bread \u2013 https://example.com/a/very/long/link")
+    at_work.twilio.faults = TwilioFaults.of(Rule("api_answer_lost"))
+    sender = at_work.sender()
+    await sender.tick(at_work.now)
+    await at_work.finish(sender)
+    at_work.twilio.faults = TwilioFaults()
+    (sent,) = at_work.outbound
+    sent.body = "Ann's bread - https://twil.io/abc"
+    for _ in range(10):
+        await at_work.later(minutes=6)
+    (row,) = await at_work.rows()
+    assert (row["state"], len(at_work.outbound)) == ("sending", 1)
+    assert "in other words" in row["note"]
+    await at_work.later(hours=25)
+    assert ((await at_work.rows())[0]["state"], len(at_work.outbound)) == ("failed", 1)
 
 
 async def test_two_texts_of_the_same_words_are_not_taken_for_one_another(at_work):

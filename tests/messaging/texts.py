@@ -76,7 +76,7 @@ async def come_back(pool: Any, merchant_id: int, phone: str, at: datetime, purpo
     return rows[0]
 
 
-async def ask(pool: Any, merchant_id: int, phone: str, now: datetime = NOON, **fields: Any) -> Decision:
+async def ask(pool: Any, merchant_id: int, phone: str, now: datetime | None = NOON, **fields: Any) -> Decision:
     """Ask for a reminder to be sent."""
     given: Mapping[str, Any] = {"purpose": "informational", "body": "Your bread is ready."} | fields
     return (await gate.decide(pool, [Ask(merchant_id, phone, **given)], KEY, now=now))[0]

@@ -296,6 +296,8 @@ def _show_policy(found: dict[str, Any], *, json: bool) -> None:
         ),
         empty="",
     )
+    for warning in found["warnings"]:
+        terminal.note(f"Note: {warning}.")
 
 
 @templates_app.command("list")

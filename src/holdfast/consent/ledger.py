@@ -1,6 +1,7 @@
 """Appends to the ledger, and says what holds: now, or as it was known at any time."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,15 +15,25 @@ LONGEST = 4000
 """Characters of any text of an entry."""
 
 
+async def lock(db: Connection) -> None:
+    """For who appends later in the transaction, and locks rows of texts before that.
+
+    Everybody takes customers first, then the ledger's end, then texts: so nobody waits in a circle.
+    """
+    await store.lock_head(db)
+
+
 async def append(db: Connection, entries: Sequence[Entry], now: datetime) -> list[int]:
     """In the caller's transaction; the numbers of the rows. Who locks customers does so before.
 
-    Raises ConsentError for what cannot stand in the ledger, and for a customer who was erased.
+    Nothing was done later than it is written down: a time ahead of `now` becomes `now`, and is kept as it was said in
+    `detail.said_at`. Raises ConsentError for what cannot stand in the ledger, and for a customer who was erased.
     """
     if not entries:
         return []
     for entry in entries:
         _check(entry)
+    entries = [_not_ahead(entry, now) for entry in entries]
     people = await store.commitments(db, list({entry.customer_id for entry in entries}))
     who = {number: chain.who(salt, phone) for number, (salt, phone) in people.items()}
     seq, previous = await store.lock_head(db)  # before all else that others may wait for
@@ -94,6 +105,13 @@ def holding(rows: Iterable[Row], merchant_id: int, purpose: Purpose, *, at: date
         and (at is None or row.given_at <= at)
     ]
     return max(applying, key=lambda row: (row.given_at, row.action, row.seq), default=None)
+
+
+def _not_ahead(entry: Entry, now: datetime) -> Entry:
+    """Where clocks differ, or a form's is wrong: what holds is decided by what happened last."""
+    if entry.given_at <= now:
+        return entry
+    return replace(entry, given_at=now, detail={**entry.detail, "said_at": entry.given_at.isoformat()})
 
 
 def _check(entry: Entry) -> None:

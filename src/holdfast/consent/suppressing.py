@@ -5,7 +5,7 @@ Who may still be sending to them is not asked here: see `messaging.stopping`, wh
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from holdfast.consent import customers, ledger, store
 from holdfast.consent.model import (
@@ -80,12 +80,22 @@ async def resubscribe(
     purposes: Sequence[tuple[Purpose, str | None]],
     origin: str | None = None,
     detail: dict[str, str] | None = None,
+    given_at: datetime | None = None,
 ) -> list[int]:
     """The person comes back to one merchant by their own deed: grants for these (purpose, disclosure), and what their
     own wish blocked of this merchant is open again. Blocks that are nobody's wish stay. Of an erasure, which blocks
     every merchant for ever, this one is left out; see `customers.revive`. Returns the grants' rows.
+
+    `given_at`: when they did it, such as when their text came in; now unless given. What they revoked after that stays
+    revoked and blocked, though it was written down before.
     """
     await customers.lock(db, [customer_id])
+    rows = await ledger.history(db, customer_id)
+    revoked = [row for row in rows if row.action == "revoke" and row.merchant_id in (merchant_id, EVERY_MERCHANT)]
+    at = given_at or now
+    if any(row.given_at == at for row in revoked):
+        at += timedelta(microseconds=1)  # of two at the same time the revocation holds, but this one answers it
+    later = {row.seq for row in revoked if row.given_at > at}
     grants = [
         Entry(
             customer_id,
@@ -93,7 +103,7 @@ async def resubscribe(
             "grant",
             purpose,
             source,
-            now,
+            at,
             actor,
             disclosure=disclosure,
             origin=origin,
@@ -101,9 +111,9 @@ async def resubscribe(
         )
         for purpose, disclosure in purposes
     ]
-    seqs = await ledger.append(db, grants, now)
+    seqs = await ledger.append(db, grants, max(now, at))
     blocks = await store.suppressions_of(db, customer_id, live_only=True)
-    live = [one for one in blocks if one.reason in WISHES or one.reason == "erasure"]
+    live = [one for one in blocks if (one.reason in WISHES and one.consent_seq not in later) or one.reason == "erasure"]
     await store.lift(db, [one.id for one in live if one.merchant_id == merchant_id], actor=actor, why=why, now=now)
     await store.except_merchant(db, [one.id for one in live if one.merchant_id == EVERY_MERCHANT], merchant_id)
     return seqs

@@ -3,8 +3,9 @@
 Source: https://github.com/google/libphonenumber (time zones by prefix)
 """
 
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 _SPECIFIC = 6
 """A prefix of more zones than this says only the country's code, as toll-free and mobile ones do."""
@@ -28,7 +29,22 @@ def zones_of(phone: str) -> tuple[str, ...]:
         return known
     if digits.startswith("1"):
         return _NORTH_AMERICA
-    return (known[0], known[-1]) if known else ("UTC",)
+    return _outermost(known) or ("UTC",)
+
+
+@lru_cache(maxsize=1_000)
+def _outermost(zones: tuple[str, ...]) -> tuple[str, ...]:
+    """Where of these it is earliest and latest, in winter and in summer: hours that are right there are right in all.
+
+    Offsets differ over the year, and not in all zones in the same way.
+    """
+    found: dict[str, None] = {}
+    year = datetime.now(UTC).year
+    for month in (1, 7):
+        at = datetime(year, month, 1, tzinfo=UTC)
+        ordered = sorted(zones, key=lambda zone: at.astimezone(ZoneInfo(zone)).utcoffset() or timedelta(0))
+        found |= dict.fromkeys(ordered[:1] + ordered[-1:])
+    return tuple(found)
 
 
 @lru_cache(maxsize=1)

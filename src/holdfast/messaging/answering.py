@@ -201,6 +201,7 @@ class Answering:
             purposes=purposes,
             origin="START",
             detail=_detail(case.body, case.sid),
+            given_at=case.at,
         )
         await _settle(db, case, blocking, now)
         _tell(case, "consent.granted", purposes=tuple(purpose for purpose, _ in purposes))

@@ -3,8 +3,9 @@
 Sources: https://www.twilio.com/docs/usage/twilios-response, /api/errors/20429, /api/errors/30001.
 """
 
+import unicodedata
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from holdfast.delivery.model import Attempt, Outcome
@@ -20,6 +21,15 @@ OURS_TO_MEND: Final = frozenset((20003, 20005, 30002))
 LONGEST_NOTE: Final = 300
 _TRIAL: Final = "Sent from your Twilio trial account - "
 """What Twilio writes before the texts of trial accounts."""
+EARLIEST: Final = timedelta(seconds=10)
+LATEST: Final = timedelta(minutes=2)
+"""Around the try of a text whose answer was lost, what Twilio made for the same person may be it."""
+_PLAIN: Final = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u2035\u00b4\u02bc\u0060", "'")
+    | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb", '"')
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+    | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", None)
+)
 
 Kind = Literal["sent", "failed", "again", "uncertain", "later", "over"]
 
@@ -88,13 +98,26 @@ def why(error: TwilioApiError, text: Text) -> str:
     return (said.replace(text.to, "the number") if text.to else said)[:LONGEST_NOTE]
 
 
+def is_from_same(found: TwilioText, text: Text) -> bool:
+    """Whether a text that Twilio has was sent by us, from the sender that this one goes out from."""
+    return found.direction.startswith("outbound") and text.from_ in (found.from_, found.service)
+
+
 def is_like(found: TwilioText, text: Text) -> bool:
-    """Whether a text that Twilio has can be this one: sent by us, from the same sender, in the same words."""
-    if not found.direction.startswith("outbound") or text.from_ not in (found.from_, found.service):
+    """Whether a text that Twilio has can be this one: from the same sender, in the same words."""
+    return is_from_same(found, text) and _words(found.body.removeprefix(_TRIAL)) == _words(text.body or "")
+
+
+def may_be(found: TwilioText, text: Text) -> bool:
+    """Whether it was made when this one was tried, so that it can be this one though the words differ."""
+    if text.tried_at is None or not is_from_same(found, text):
         return False
-    return _words(found.body.removeprefix(_TRIAL)) == _words(text.body or "")
+    return text.tried_at - EARLIEST <= found.created_at <= text.tried_at + LATEST
 
 
 def _words(body: str) -> str:
-    """White space at the ends is not always kept."""
-    return " ".join(body.split())
+    """Without what Twilio writes otherwise, so that it fits into fewer segments: white space, quotes, dashes.
+
+    Source: https://www.twilio.com/docs/messaging/services#smart-encoding
+    """
+    return " ".join(unicodedata.normalize("NFKC", body).translate(_PLAIN).split())

@@ -114,11 +114,15 @@ class PolicyFields(_Given):
 
 
 class PolicyShown(BaseModel):
-    """`own`: what is set for this one; `in_force`: that, filled up with what holds for every merchant."""
+    """`own`: what is set for this one; `in_force`: that, filled up with what holds for every merchant.
+
+    `warnings`: what it does that may not be meant.
+    """
 
     merchant: str | None
     own: PolicyFields
     in_force: PolicyFields
+    warnings: list[str]
     changed_at: datetime | None
     changed_by: str | None
 
@@ -285,6 +289,7 @@ async def policy_document(pool: Pool, merchant_id: int, key: str | None) -> dict
         "merchant": key,
         "own": _policy(own),
         "in_force": _policy(whole),
+        "warnings": policy.warnings(whole),
         "changed_at": own.changed_at,
         "changed_by": own.changed_by,
     }

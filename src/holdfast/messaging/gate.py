@@ -1,7 +1,8 @@
 """The gate: every text that is to be sent passes it twice, when it is asked for and when it is taken to be sent.
 
-The first time it is recorded with what decided, and refused where it may not be sent. The second time is what holds: a
-suppression that was committed before always wins, since both are done under the customer's lock.
+The first time it is recorded with what decided, and refused where it may not be sent; nothing is locked for that. The
+second time is what holds: a suppression that was committed before always wins, since leave is given, and people are
+blocked, under the customer's lock. So it is with the caps: there may be more in the queue than they allow, not sent.
 """
 
 from collections.abc import Sequence
@@ -23,12 +24,17 @@ SENDING = timedelta(seconds=8)
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Whether a text may go out now. `later`: not before `at`; None: when the lever allows it."""
+    """Whether a text may go out now. `later`: not before `at`; None: when the lever allows it.
+
+    `from_`, `account`: what it goes out from. That may be another number than when it was asked for.
+    """
 
     id: int
     verdict: Literal["send", "later", "cancelled", "expired"]
     rule: Rule
     at: datetime | None
+    from_: str | None
+    account: str | None
 
 
 async def decide(
@@ -60,7 +66,7 @@ async def begin_sending(
     async with pool.acquire() as db, db.transaction():
         await customers.lock(db, owners.values())
         rows = await store.begin_sending(db, sorted(owners), lasts, now=now)
-    return {row["id"]: Leave(row["id"], row["verdict"], row["rule"], row["opening"]) for row in rows}
+    return {row["id"]: Leave(*row) for row in rows}
 
 
 def _decision(row: asyncpg.Record) -> Decision:

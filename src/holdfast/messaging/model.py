@@ -19,7 +19,7 @@ Rule = Literal[
     "frequency_cap",
     "messaging_off",
     "no_sender",
-    "erased",
+    "no_hours",
 ]
 """What decided. `consent`: it may be sent. The others refuse; see `WHY`."""
 WHY: dict[str, str] = {
@@ -30,7 +30,7 @@ WHY: dict[str, str] = {
     "frequency_cap": "the person got as many marketing texts of this merchant as they may",
     "messaging_off": "texts of this merchant are turned off",
     "no_sender": "the merchant has no number to send from",
-    "erased": "the person had their data erased",
+    "no_hours": "there is no time within a week at which marketing may be sent in every time zone the person may be in",
 }
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
 from holdfast.db.pool import Connection, Pool
@@ -15,6 +15,8 @@ EVERY_MERCHANT: Final = 0
 MOST: Final = 1000
 LONGEST_HELP: Final = 480
 """Three segments of a text. Source: https://www.twilio.com/docs/glossary/what-sms-character-limit"""
+SPREAD: Final = timedelta(hours=6)
+"""Between New York and Honolulu, in summer: see `consent.zones`."""
 _SERVICE: Final = re.compile(r"MG[0-9a-f]{32}")
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{5,14}")
 
@@ -74,6 +76,19 @@ async def change(
             await _check_number(db, merchant_id, wanted.sender)
         await store.put_policy(db, merchant_id, {name: getattr(wanted, name) for name in NAMES}, by=by, now=now)
         return await own(db, merchant_id)
+
+
+def warnings(found: Policy) -> list[str]:
+    """What a policy in force does that may not be meant."""
+    if found.opens is None or found.closes is None:
+        return []
+    lasts = datetime.combine(date.min, found.closes) - datetime.combine(date.min, found.opens)
+    if lasts > SPREAD:
+        return []
+    return [
+        f"from {found.opens:%H:%M} to {found.closes:%H:%M} there is no time that is right both in New York and in "
+        "Honolulu: marketing to US numbers that do not say their state, such as toll-free ones, is refused (no_hours)"
+    ]
 
 
 def read_time(text: str) -> time:

@@ -7,20 +7,22 @@ looked up at Twilio before anybody tries it again. Source: https://www.twilio.co
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Final, NamedTuple
 
 import structlog
 
+from holdfast.consent import customers, ledger
 from holdfast.db.pool import AWAY, Connection, Pool
 from holdfast.delivery.backoff import Backoff
-from holdfast.delivery.gate import Gate
-from holdfast.delivery.limiter import START
+from holdfast.delivery.gate import Gate as AccountGate
 from holdfast.delivery.model import Attempt, Outcome
 from holdfast.levers.service import Levers
-from holdfast.messaging import answers, gate, meanings
+from holdfast.messaging import answers, gate, looking_up, meanings
 from holdfast.messaging import sending_store as store
+from holdfast.messaging.accounts import Accounts
 from holdfast.messaging.answers import Result
 from holdfast.messaging.callbacks import RANKS
 from holdfast.messaging.sending_store import Failed, Sent, Text
@@ -41,8 +43,6 @@ MARGIN: Final = timedelta(seconds=1.5)
 """Before the leave ends nothing is begun, and what is under way is broken off: what the kernel has may still go out."""
 GRACE: Final = timedelta(seconds=30)
 """How long after that a text may turn up at Twilio. Not before is one that is not there sent again."""
-LOOK: Final = 8.0
-"""Seconds for looking one up."""
 HELD: Final = 15.0
 """Seconds between looks at a text that the lever holds, where it is claimed at all."""
 UNKNOWN_FOR: Final = timedelta(days=1)
@@ -61,7 +61,7 @@ _CLOSE: Final = 5.0
 class _Leave(NamedTuple):
     """What is needed to hand a text over. `until`, on our clock: then nothing may be begun any more."""
 
-    gate: Gate
+    account: AccountGate
     permit: int
     until: float
 
@@ -98,7 +98,7 @@ class TextSender:
         # Confirmations of opt-outs go out whatever the lever of texts says.
         self._urgent = Claimer(pool, Stage.SEND, POLICY, lambda: levers.rules)
         self._rest = Claimer(pool, Stage.SEND, POLICY, lambda: levers.text_rules)
-        self._gates: dict[str | None, Gate] = {}
+        self._accounts = Accounts(self._rng, concurrency, lasts.total_seconds())
         self._in_hand: dict[int, Work] = {}
         self._tasks: dict[asyncio.Task[None], Work] = {}
         self._results: list[Result] = []
@@ -116,26 +116,18 @@ class TextSender:
 
     async def tick(self, now: datetime | None = None) -> int:
         """Claim what may be sent now and begin; returns how much. Raises what `AWAY` lists."""
-        free = self._concurrency - len(self._in_hand)
-        if free <= 0:
-            return 0
         began = self._clock()
+        free, room = self._concurrency - len(self._in_hand), self._accounts.room(began)
+        if free <= 0 or room <= 0:
+            return 0
         reserve = min(RESERVE, self._concurrency // 4)
-        works = await self._urgent.claim(free, lanes=(Lane.CRITICAL,), now=now)
-        room = min(free - len(works) - reserve, self._room(began))
+        works = await self._urgent.claim(min(free, room), lanes=(Lane.CRITICAL,), now=now)
+        room = min(free - reserve, room) - len(works)
         if room > 0:
             works += await self._rest.claim(room, lanes=(Lane.STANDARD, Lane.BULK), now=now)
         if works:
             await self._begin(works, began, now)
         return len(works) or int(not self._rest.exhausted and room > 0)
-
-    def _room(self, clock: float) -> int:
-        """How many Twilio takes now, of accounts that are known; a few more for one that is not."""
-        for account in [account for account, found in self._gates.items() if found.is_idle(clock)]:
-            del self._gates[account]
-        if not self._gates:
-            return START
-        return max(1, sum(found.slots(clock) for found in self._gates.values()))
 
     async def _begin(self, works: Sequence[Work], began: float, now: datetime | None) -> None:
         """`began`: before they were claimed, on our clock."""
@@ -165,11 +157,11 @@ class TextSender:
 
     async def _send(self, texts: Sequence[tuple[Work, Text]], began: float, now: datetime | None) -> None:
         """Ask for leave for all of these, of which none can have reached Twilio, and hand over what gets it."""
-        asked: dict[int, tuple[Work, Text, Gate, int]] = {}
+        asked: dict[int, tuple[Work, Text, AccountGate, int]] = {}
         clock = self._clock()
         for work, text in texts:
-            account = self._gate(text.account, clock)
-            permit = self._permit(account, clock)
+            account = self._accounts.of(text.account, clock)
+            permit = self._accounts.permit(account, clock)
             if isinstance(permit, float):
                 self._end(Result(work, "later", delay=permit))
             else:
@@ -187,11 +179,15 @@ class TextSender:
             raise
         for ref, (work, text, account, permit) in asked.items():
             leave = leaves.get(ref)
-            if leave is not None and leave.verdict == "send":
+            if leave is not None and leave.verdict == "send" and leave.account == text.account:
+                text = replace(text, from_=leave.from_)  # noqa: PLW2901 - it may be another one by now
                 self._start(work, self._hand_over(work, text, _Leave(account, permit, until)))
                 continue
             account.cancel(permit)
-            if leave is None:
+            if leave is not None and leave.verdict == "send":
+                why = "it goes out with another Twilio account now"
+                self._end(Result(work, "again", text, note=why, delay=0.1))
+            elif leave is None:
                 self._end(Result(work, "over", note=states.get(ref, "gone")))
             elif leave.verdict == "later":
                 self._end(self._put_off(work, leave, now))
@@ -205,17 +201,6 @@ class TextSender:
         delay = (leave.at - (now or datetime.now().astimezone())).total_seconds()
         return Result(work, "later", delay=max(0.0, delay), opening=leave.at)
 
-    def _gate(self, account: str | None, clock: float) -> Gate:
-        found = self._gates.get(account)
-        if found is None:
-            found = self._gates[account] = Gate(self._rng, self._concurrency, self._lasts.total_seconds(), clock)
-        return found
-
-    def _permit(self, account: Gate, clock: float) -> int | float:
-        """Leave of the account: how many it takes at once, and whether it takes any, is found out as with merchants."""
-        permit = account.begin(clock, retry=False) if account.slots(clock) > 0 else account.paused_until - clock
-        return permit if isinstance(permit, int) else max(0.1, permit) * self._rng.uniform(1.0, 1.5)
-
     def _start(self, work: Work, doing: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(doing)
         self._tasks[task] = work
@@ -227,11 +212,17 @@ class TextSender:
         began = self._clock()
         try:
             result, attempt = await self._tried(work, text, leave.until - began, began)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the text may be on its way
+            leave.account.cancel(leave.permit)
+            log.error("text.answer_not_understood", message_id=text.id, error=type(error).__name__)
+            why = "Twilio's answer was not understood"
+            self._end(Result(work, "uncertain", text, note=why, delay=1.0))
         except BaseException:
-            leave.gate.cancel(leave.permit)
+            leave.account.cancel(leave.permit)
             raise
-        leave.gate.end(leave.permit, attempt, self._clock())
-        self._end(result)
+        else:
+            leave.account.end(leave.permit, attempt, self._clock())
+            self._end(result)
 
     async def _tried(self, work: Work, text: Text, left: float, began: float) -> tuple[Result, Attempt]:
         refused = Attempt(Outcome.REFUSED, None, 0.0)
@@ -283,14 +274,20 @@ class TextSender:
         except AWAY as error:
             log.warning("text.not_looked_up", message_id=text.id, error=type(error).__name__)
             self._end(self._look_later(work, text, "it could not be looked up"))
+        except Exception as error:  # noqa: BLE001 - such as an answer that nobody can read
+            log.error("text.not_looked_up", message_id=text.id, error=type(error).__name__)
+            self._end(self._look_later(work, text, "what Twilio said of it was not understood"))
 
     async def _resolved(self, work: Work, text: Text, began: float, now: datetime | None) -> None:
         try:
-            found = await self._look_up(text)
+            found = await looking_up.look_up(self._pool, self._client, text)
         except TwilioApiError as error:
             self._end(self._look_later(work, text, answers.why(error, text)))
             return
-        if found is not None:
+        if found == "perhaps":
+            why = "Twilio has a text to this person of that moment, in other words: it may be this one"
+            self._end(self._look_later(work, text, why))
+        elif found is not None:
             self._end(Result(work, "sent", text, sent=found))
         elif text.open_for > 0:
             self._end(Result(work, "later", text, delay=text.open_for))
@@ -302,21 +299,6 @@ class TextSender:
             note = "for a day nobody could say whether Twilio took it"
             return Result(work, "failed", text, note=note)
         return Result(work, "uncertain", text, note=why, delay=LOOKING.ceiling(min(work.attempts, 16)))
-
-    async def _look_up(self, text: Text) -> Sent | None:
-        """The oldest that can be this one, and is no other of ours. Raises TwilioApiError, TimeoutError."""
-        if text.to is None or text.tried_at is None:
-            return None
-        async with asyncio.timeout(LOOK):
-            since = text.tried_at - timedelta(minutes=1)
-            listed = self._client.texts(since, to=text.to, account=text.account)
-            like = [one async for one in listed if answers.is_like(one, text)]
-        taken = await store.known_sids(self._pool, [one.sid for one in like], text.id)
-        free = [one for one in like if one.sid not in taken]
-        if not free:
-            return None
-        status = free[-1].status if free[-1].status in RANKS else "queued"
-        return Sent(text.id, free[-1].sid, status, RANKS[status])
 
     # Settling
 
@@ -340,10 +322,13 @@ class TextSender:
         return len(results)
 
     async def _write(self, results: Sequence[Result], now: datetime | None) -> list[str]:
-        """Text and work in one transaction; who blocks people comes first, as everywhere."""
+        """Text and work in one transaction. Locks in the order that everybody keeps; see `ledger.lock`."""
         works = {result.work.ref: result.work for result in results}
         async with self._pool.acquire() as db, db.transaction():
-            await meanings.lock(db, [fact for one in results if (fact := one.fact(now)) is not None])
+            await customers.lock(db, await store.owners(db, list(works)))
+            facts = [fact for one in results if (fact := one.fact(now)) is not None]
+            if any(meanings.MEANINGS[fact.code].is_wish for fact in facts):
+                await ledger.lock(db)
             await store.lock(db, list(works))
             results = await self._write_sent(db, results, now)
             ended = [Settled(one.work.ref, one.outcome) for one in results if one.delay is None]

@@ -74,6 +74,12 @@ async def known_sids(db: Executor, sids: Sequence[str], but: int) -> set[str]:
     return {row[0] for row in rows}
 
 
+async def owners(db: Connection, ids: Sequence[int]) -> list[int]:
+    """The customers that these texts are for."""
+    rows = await db.fetch("SELECT DISTINCT customer_id FROM message WHERE id = ANY($1::bigint[])", ids)
+    return [row[0] for row in rows]
+
+
 async def lock(db: Connection, ids: Sequence[int]) -> None:
     """In this order, so that two who settle some of the same never wait for each other."""
     await db.execute("SELECT FROM message WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE", ids)

@@ -255,14 +255,27 @@ INSERT INTO messaging_policy (merchant_id, opens, closes, most_per_day, most_per
 VALUES (0, '08:00', '21:00', 3, 10, true)
 ;
 CREATE FUNCTION opening(at timestamptz, zones text[], opens time, closes time) RETURNS timestamptz
-LANGUAGE sql STABLE AS $$
-    SELECT coalesce(max(CASE WHEN here::time < opens THEN (here::date + opens) AT TIME ZONE zone
-                             WHEN here::time >= closes THEN (here::date + 1 + opens) AT TIME ZONE zone
-                             ELSE at END), at)
-    FROM unnest(zones) AS zone, LATERAL (SELECT at AT TIME ZONE zone AS here) AS local
-$$
+LANGUAGE plpgsql STABLE STRICT AS $$
+DECLARE
+    found timestamptz := at;
+    next  timestamptz;
+BEGIN
+    LOOP  -- no time before the last one's next opening is good for all of them: so what is found is the first
+        SELECT coalesce(max(CASE WHEN here::time < opens THEN (here::date + opens) AT TIME ZONE zone
+                                 WHEN here::time >= closes THEN (here::date + 1 + opens) AT TIME ZONE zone
+                                 ELSE found END), found) INTO next
+        FROM unnest(zones) AS zone, LATERAL (SELECT found AT TIME ZONE zone AS here) AS local;
+        IF next = found THEN
+            RETURN found;
+        END IF;
+        found := next;
+        IF found > at + interval '7 days' THEN
+            RETURN NULL;
+        END IF;
+    END LOOP;
+END $$
 ;
-COMMENT ON FUNCTION opening IS 'The time itself, if it lies between opens and closes in all of the zones; else when the last of them opens'
+COMMENT ON FUNCTION opening IS 'The first time from at on that lies between opens and closes in all of the zones; NULL: none within 7 days'
 ;
 CREATE TABLE text_template (
     merchant_id bigint NOT NULL,
