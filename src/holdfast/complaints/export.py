@@ -9,7 +9,6 @@ import csv
 import hashlib
 import io
 import os
-import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import asyncpg
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from holdfast import csv_cells
 from holdfast.complaints import proof as proofs
 from holdfast.complaints import view, view_store
 from holdfast.complaints.model import Complaint, ComplaintError
@@ -35,8 +35,6 @@ MANIFEST = "MANIFEST.sha256"
 PAGE = 1000
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first time that a ZIP can say: no file in it has a time of its own."""
-_FORMULA = re.compile(r"[=\-@\t\r]|\+(?!\d+$)")
-"""How a cell begins that a spreadsheet would compute; a telephone number does not."""
 
 _templates = Environment(
     loader=PackageLoader("holdfast.complaints"),
@@ -188,5 +186,4 @@ def _cell(value: Any) -> str:
             return value.astimezone(UTC).isoformat()
         case list():
             return " ".join(str(item) for item in value)
-    text = str(value)
-    return f"'{text}" if _FORMULA.match(text) else text
+    return csv_cells.plain(str(value))
