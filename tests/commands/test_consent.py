@@ -247,3 +247,11 @@ async def test_a_text_that_is_no_utf8_is_a_mistake_and_no_traceback(run, merchan
         assert (status, "not UTF-8" in err) == (1, True), err
     status, _, err = await run("suppressions", "add", ANN, "-m", "bakery", "--note", "a\udcff")
     assert (status, "not UTF-8" in err) == (1, True), err
+
+
+async def test_rejected_rows_that_may_be_opt_outs_are_shown_first(run, merchants, tmp_path):
+    source = tmp_path / "people.csv"
+    source.write_text(f"phone,status,date\n{ANN},paused,\nx,opt-out,\nx,opt-in,\n{BOB},dnc,\n+1,opt-in,\n+2,opt-in,\n")
+    status, out, err = await run("contacts", "import", str(source), "-m", "bakery", "--purpose", "informational")
+    assert (status, "2 of the rejected may be opt-outs" in err) == (0, True), out + err
+    assert out.index("MAY BE OPT-OUTS") < out.index("none that is known") < out.index("REJECTED")

@@ -111,7 +111,7 @@ def load(
         shown = {"samples": [asdict(one) for one in outcome.samples], "met": [asdict(one) for one in outcome.met]}
         terminal.print_json(document | {"options": job.options} | outcome.document() | shown)
         return
-    _print_outcome(outcome, number, rejects)
+    _print_outcome(job, outcome, number, rejects)
 
 
 @app.command()
@@ -292,15 +292,21 @@ def _print_columns(job: Job) -> None:
         )
 
 
-def _print_outcome(outcome: Outcome, number: int | None, rejects: Path | None) -> None:
+def _print_outcome(job: Job, outcome: Outcome, number: int | None, rejects: Path | None) -> None:
     would = "" if number is not None else "would be "
     terminal.say(
         f"{outcome.rows} rows: {outcome.grants} consents and {outcome.opt_outs} opt-outs {would}recorded, "
         f"{outcome.known} on record already, {outcome.rejects} rejected; {outcome.people} people new; contacts: "
         f"{outcome.contacts_new} new, {outcome.contacts_changed} changed."
     )
+    lost = {why: n for why, n in outcome.rejected.items() if import_rows.may_be_opt_out(why, job.reading)}
+    if lost:
+        terminal.note(
+            f"{sum(lost.values())} of the rejected may be opt-outs: people who must get no texts. Look at them first."
+        )
     for title, counted in (
-        ("Rejected", outcome.rejected),
+        ("May be opt-outs", lost),
+        ("Rejected", {why: n for why, n in outcome.rejected.items() if why not in lost}),
         ("Taken, but", outcome.warnings),
         ("On record", outcome.conflicts),
     ):
