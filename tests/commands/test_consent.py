@@ -1,10 +1,14 @@
 """`holdfast consent`, `suppressions` and `contacts`"""
 
+import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from holdfast.consent import import_parsing, import_store
+from holdfast.consent.model import ConsentError
 from tests.messaging.texts import ANN, BOB, town
 
 FORM = "I agree to get texts. Reply STOP to end."
@@ -197,3 +201,68 @@ async def test_marketing_without_a_disclosure_is_told_and_a_text_may_come_from_a
     Path(tmp_path / "form.txt").write_text(FORM + "\n")
     status, _, err = await run(*options, "--disclosure", f"@{tmp_path}/form.txt")
     assert (status, err) == (0, "")
+
+
+async def test_the_file_of_rejects_is_never_the_source_and_no_other_without_force(run, done, merchants, tmp_path):
+    source = tmp_path / "own.csv"
+    text = "phone,status\nx,maybe\n"
+    source.write_text(text)
+    (tmp_path / "hard.csv").hardlink_to(source)
+    (tmp_path / "soft.csv").symlink_to(source)
+    command = ("contacts", "import", str(source), "-m", "bakery", "--rejects")
+    for name in ("own.csv", "hard.csv", "soft.csv"):
+        status, _, err = await run(*command, str(tmp_path / name), "--force")
+        assert (status, source.read_text()) == (1, text)
+        assert "is the file that is imported" in err
+    rejects = tmp_path / "rejects.csv"
+    await done(*command, str(rejects))
+    before = rejects.read_text()
+    source.write_text("phone,status\n")
+    status, _, err = await run(*command, str(rejects))
+    assert (status, rejects.read_text()) == (1, before)
+    assert "--force" in err
+    await done(*command, str(rejects), "--force")
+    assert rejects.read_text() == "line,reason,said\n"
+    assert rejects.stat().st_mode & 0o777 == 0o600
+    status, _, err = await run(*command, str(tmp_path), "--force")
+    assert "no ordinary file" in err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["hard.csv", "own.csv", "rejects.csv", "soft.csv"]
+
+
+async def test_the_rejects_of_an_import_that_was_broken_off_are_all_there(run, done, merchants, tmp_path, monkeypatch):
+    source, rejects = tmp_path / "people.csv", tmp_path / "rejects.csv"
+    source.write_text("phone,status\n" + "".join(f"=x{n},opt-out\n" for n in range(20)))
+    monkeypatch.setattr(import_parsing, "CHUNK", 6)
+    advance, left = import_store.advance, [2]
+
+    async def broken(*values: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise ConsentError("killed")
+        await advance(*values)
+
+    monkeypatch.setattr(import_store, "advance", broken)
+    command = ("contacts", "import", str(source), "-m", "bakery", "--apply", "--rejects", str(rejects))
+    status, _, err = await run(*command)
+    assert (status, "killed" in err, rejects.exists()) == (1, True, False)
+    monkeypatch.setattr(import_store, "advance", advance)
+    await done(*command)
+    rows = list(csv.DictReader(rejects.read_text().splitlines()))
+    assert [row["line"] for row in rows] == [str(n) for n in range(2, 22)]
+    assert rows[0]["said"] == "'=x0"  # no formula
+
+
+async def test_a_text_that_is_no_utf8_is_a_mistake_and_no_traceback(run, merchants):
+    for option in ("--method", "--collector", "--as"):
+        status, _, err = await run("consent", "revoke", ANN, "-m", "bakery", option, "a\udcff")
+        assert (status, "not UTF-8" in err) == (1, True), err
+    status, _, err = await run("suppressions", "add", ANN, "-m", "bakery", "--note", "a\udcff")
+    assert (status, "not UTF-8" in err) == (1, True), err
+
+
+async def test_rejected_rows_that_may_be_opt_outs_are_shown_first(run, merchants, tmp_path):
+    source = tmp_path / "people.csv"
+    source.write_text(f"phone,status,date\n{ANN},paused,\nx,opt-out,\nx,opt-in,\n{BOB},dnc,\n+1,opt-in,\n+2,opt-in,\n")
+    status, out, err = await run("contacts", "import", str(source), "-m", "bakery", "--purpose", "informational")
+    assert (status, "2 of the rejected may be opt-outs" in err) == (0, True), out + err
+    assert out.index("MAY BE OPT-OUTS") < out.index("none that is known") < out.index("REJECTED")

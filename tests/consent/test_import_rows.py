@@ -57,7 +57,7 @@ def test_numbers_are_read_as_people_write_them(text, region, phone):
         ({"phone": "+1415555"}, {}, "too few or too many digits"),
         ({"phone": "ask me"}, {"region": "US"}, "is no phone number"),
         ({"phone": "1.41556E+10"}, {"region": "US"}, "rounded by a spreadsheet"),
-        ({"given_at": ""}, {}, "has no date of consent"),
+        ({"given_at": "", "status": "opt-in"}, {}, "has no date of consent"),
         ({"given_at": "soon"}, {}, "is no date"),
         ({"given_at": "2026-05-05"}, {}, "is in the future"),
         ({"given_at": "1970-01-01"}, {}, "is before 1990"),
@@ -99,6 +99,60 @@ def test_an_opt_out_counts_whatever_its_date(date):
     found = taken({"phone": "+14155550111", "status": "opt-out", "given_at": date})
     assert (found.action, found.given_at) == ("revoke", NOW)
     assert any("counts from now" in one for one in found.warnings)
+
+
+def test_a_row_without_a_date_in_a_file_that_has_nothing_but_dates_is_a_contact_alone():
+    found = taken({"phone": "+14155550111", "given_at": ""})
+    assert (found.action, found.warnings) == (None, (import_rows.NO_CONSENT,))
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "Opt-Out", "opted out", "DNC", "Do Not Contact", "do not text", "DO_NOT_CALL", "removed", "Unsubscribed",
+        "unsubscribed (SMS)", "Unsubscribed - all", "opted out of texts", "SMS: stop", "Baja", "baja (todos)",
+        "No contactar", "no contactar.", "blocked",
+    ],
+)  # fmt: skip
+def test_opt_outs_are_known_in_many_words(word):
+    assert taken({"phone": "+14155550111", "status": word}).action == "revoke"
+
+
+@pytest.mark.parametrize("word", ["unsubscribed (email)", "opt-out email", "maybe", "-1", "do not", "not no"])
+def test_a_status_that_is_not_known_may_be_an_opt_out(word):
+    columns = {"phone": "+14155550111", "status": word}
+    reason = rejected(columns)
+    assert reason == import_rows.UNKNOWN_STATUS
+    assert import_rows.may_be_opt_out(reason, Reading({"phone": 0, "status": 1}, NOW))
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"name": "N" * 201}, "its name"),
+        ({"name": "bad\x07name"}, "its name"),
+        ({"reference": "r" * 201}, "its reference"),
+        ({"collector": "r" * 201}, "its collector"),
+        ({"method": "r" * 501}, "its method"),
+        ({"email": "nobody"}, "e-mail address is none"),
+        ({"name": "A\0"}, "has a NUL character"),
+        ({"zone": "Mars"}, "counts from now"),
+    ],
+)
+def test_an_opt_out_counts_without_what_cannot_be_taken(given, what):
+    found = taken({"phone": "+14155550111", "status": "opt-out", "given_at": GIVEN, **given})
+    assert (found.action, found.name, found.email, found.reference) == ("revoke", None, None, None)
+    assert any(what in one for one in found.warnings)
+
+
+def test_an_opt_out_without_a_number_that_can_be_read_is_told_from_other_rejects():
+    reason = rejected({"phone": "x", "status": "opt-out"}, region="US")
+    assert reason == "an opt-out that cannot be taken: is no phone number"
+    reading = Reading({"phone": 0, "status": 1}, NOW)
+    assert import_rows.may_be_opt_out(reason, reading)
+    assert import_rows.may_be_opt_out("is not CSV", reading)
+    assert not import_rows.may_be_opt_out("is no phone number", reading)
+    assert not import_rows.may_be_opt_out("is not CSV", Reading({"phone": 0}, NOW))
 
 
 def test_twilios_fields_are_known():

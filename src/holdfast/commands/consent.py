@@ -13,7 +13,7 @@ from holdfast.commands.options import Json, Limit, Yes, read_optional_time, read
 from holdfast.commands.session import FAILED, CommandError, with_store
 from holdfast.config import Settings
 from holdfast.consent import customers, documents, import_store, verifying
-from holdfast.consent.erasing import OUT_OF_REACH, Erased
+from holdfast.consent.erasing import Erased
 from holdfast.consent.history import SENSES, Sense
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.model import EVERY_MERCHANT
@@ -234,11 +234,12 @@ def erase(
                 why=why,
                 now=datetime.now(UTC),
                 progress=lambda seq: bar.update(task, completed=seq),
+                exports=settings.data_dir / erasing.EXPORTS,
             )
 
     done = with_store(body)
     if json:
-        terminal.print_json({"erasure": done, "out_of_reach": OUT_OF_REACH})
+        terminal.print_json({"erasure": done, "out_of_reach": done.out_of_reach})
         return
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in done.counts.items() if count)
     terminal.say(
@@ -246,7 +247,7 @@ def erase(
         f"{'was erased before; looked through again' if done.id is None else 'is erased'}: "
         f"{counts or 'nothing'} blanked or deleted, {done.cancelled} waiting texts cancelled. The number stays blocked."
     )
-    terminal.say("Not reached: " + "; ".join(OUT_OF_REACH) + ".")
+    terminal.say("Not reached: " + "; ".join(done.out_of_reach) + ".")
     terminal.note("Back up the key (HOLDFAST_ERASURE_KEY, or erasure.key in the data directory): docs/consent.md")
 
 

@@ -1,7 +1,6 @@
 """`holdfast contacts …`"""
 
-import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from holdfast.commands import rejects as rejected_rows
 from holdfast.commands import terminal
 from holdfast.commands.acting import As, acting
 from holdfast.commands.consent import Phone, print_batches
@@ -29,6 +29,8 @@ from holdfast.messaging import blocking
 from holdfast.naming import ZONE_IS, time_zone
 
 app = typer.Typer()
+_PAGE = 1000
+_BLOCKED = "holdfast suppressions list --live --reason import"
 
 MerchantKey = Annotated[str, typer.Option("--merchant", "-m", metavar="KEY", help="Whose people they are.")]
 SomeMerchant = Annotated[str | None, typer.Option("--merchant", "-m", metavar="KEY", help="Only of this one.")]
@@ -61,6 +63,7 @@ def load(
     ] = None,
     sheet: Annotated[str | None, typer.Option(help="Of an XLSX file; the first unless given.")] = None,
     rejects: Annotated[Path | None, typer.Option(help="Write every rejected row with its reason to this CSV.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over the file of --rejects, if it is there.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Though the same file was imported before.")] = False,
     by: As = None,
     json: Json = False,
@@ -88,16 +91,18 @@ def load(
         job = Job(source, reading, known.id, origin, acting(settings, by), PhoneKey.load(settings), again)
         if not json:
             _print_columns(job)
-        with _rejected(rejects) as rejected, _bar(source, f"{'Importing' if apply else 'Looking at'} rows") as hear:
+        what = f"{'Importing' if apply else 'Looking at'} rows"
+        with rejected_rows.writing(rejects, file, force=force) as rejected, _bar(source, what) as hear:
             try:
                 if not apply:
                     return job, None, await importing.check(pool, job, hear, rejected)
                 stops = blocking.ImportStops(pool)
-                number, outcome = await importing.apply(
-                    pool, job, stops, terminal.utc_now, hear=hear, rejected=rejected
-                )
+                number, outcome = await importing.apply(pool, job, stops, terminal.utc_now, hear=hear)
             except OSError as error:
                 raise CommandError(f"cannot read {file}: {error.strerror or error}") from None
+            if rejects is not None:  # all of them, also of an earlier try that was broken off
+                async for page in _all_rejects(pool, number):
+                    rejected(page)
             return job, number, outcome
 
     job, number, outcome = with_store(body)
@@ -106,7 +111,7 @@ def load(
         shown = {"samples": [asdict(one) for one in outcome.samples], "met": [asdict(one) for one in outcome.met]}
         terminal.print_json(document | {"options": job.options} | outcome.document() | shown)
         return
-    _print_outcome(outcome, number, rejects)
+    _print_outcome(job, outcome, number, rejects)
 
 
 @app.command()
@@ -139,7 +144,7 @@ def undo(
         f"{done.contacts_restored} as they were before."
     )
     if done.kept_blocks:
-        terminal.note(f"{done.kept_blocks} people whom the file said opted out stay blocked: suppressions list")
+        terminal.note(f"{done.kept_blocks} people whom the file said opted out stay blocked: {_BLOCKED}")
 
 
 @app.command()
@@ -237,20 +242,11 @@ def _text(given: str | None) -> str | None:
         raise CommandError(f"cannot read {given[1:]}: {error}") from None
 
 
-@contextmanager
-def _rejected(path: Path | None) -> Iterator[Callable[[Sequence[Unread]], None]]:
-    """Rejects go to a CSV of their own, if wanted."""
-    if path is None:
-        yield lambda _rejects: None
-        return
-    try:
-        file = path.open("w", newline="", encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror}") from None
-    with file:
-        writer = csv.writer(file)
-        writer.writerow(("line", "reason", "said"))
-        yield lambda rejects: writer.writerows((one.line, one.reason, one.said) for one in rejects)
+async def _all_rejects(pool: Pool, batch: int) -> AsyncIterator[list[Unread]]:
+    after = 0
+    while page := await import_store.rejects(pool, batch, after=after, limit=_PAGE):
+        yield page
+        after = page[-1].line
 
 
 @contextmanager
@@ -296,15 +292,21 @@ def _print_columns(job: Job) -> None:
         )
 
 
-def _print_outcome(outcome: Outcome, number: int | None, rejects: Path | None) -> None:
+def _print_outcome(job: Job, outcome: Outcome, number: int | None, rejects: Path | None) -> None:
     would = "" if number is not None else "would be "
     terminal.say(
         f"{outcome.rows} rows: {outcome.grants} consents and {outcome.opt_outs} opt-outs {would}recorded, "
         f"{outcome.known} on record already, {outcome.rejects} rejected; {outcome.people} people new; contacts: "
         f"{outcome.contacts_new} new, {outcome.contacts_changed} changed."
     )
+    lost = {why: n for why, n in outcome.rejected.items() if import_rows.may_be_opt_out(why, job.reading)}
+    if lost:
+        terminal.note(
+            f"{sum(lost.values())} of the rejected may be opt-outs: people who must get no texts. Look at them first."
+        )
     for title, counted in (
-        ("Rejected", outcome.rejected),
+        ("May be opt-outs", lost),
+        ("Rejected", {why: n for why, n in outcome.rejected.items() if why not in lost}),
         ("Taken, but", outcome.warnings),
         ("On record", outcome.conflicts),
     ):

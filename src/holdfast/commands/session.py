@@ -107,3 +107,7 @@ def report(error: Exception) -> None:
     if isinstance(error, MENDABLE):
         typer.echo(f"holdfast: {error}", err=True)
         raise typer.Exit(FAILED) from None
+    found = error if isinstance(error, UnicodeEncodeError) else error.__cause__  # as the database's client raises it
+    if isinstance(found, UnicodeEncodeError) and found.encoding == "utf-8":
+        typer.echo("holdfast: a text that was given is not UTF-8: write it in UTF-8 (`locale` says what is)", err=True)
+        raise typer.Exit(FAILED) from None

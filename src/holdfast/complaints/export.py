@@ -9,7 +9,6 @@ import csv
 import hashlib
 import io
 import os
-import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import asyncpg
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from holdfast import csv_cells
 from holdfast.complaints import proof as proofs
 from holdfast.complaints import view, view_store
 from holdfast.complaints.model import Complaint, ComplaintError
@@ -47,8 +47,6 @@ SUPPRESSIONS = (
 """The columns of the tables: also of one without rows."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first time that a ZIP can say: no file in it has a time of its own."""
-_FORMULA = re.compile(r"[=\-@\t\r]|\+(?!\d+$)")
-"""How a cell begins that a spreadsheet would compute; a telephone number does not."""
 
 _templates = Environment(
     loader=PackageLoader("holdfast.complaints"),
@@ -201,5 +199,4 @@ def _cell(value: Any) -> str:
             return value.astimezone(UTC).isoformat()
         case list():
             return " ".join(str(item) for item in value)
-    text = str(value)
-    return f"'{text}" if _FORMULA.match(text) else text
+    return csv_cells.plain(str(value))

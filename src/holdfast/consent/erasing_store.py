@@ -5,11 +5,19 @@ What others wrote about the person by hand keeps its words, without the number. 
 
 from datetime import datetime
 
+from holdfast.consent.number_patterns import written
 from holdfast.db.pool import Connection, Pool
+
+Executor = Connection | Pool
 
 ERASED = "(erased)"
 
-_KEY_WITHOUT = r"key = CASE WHEN position($2 IN regexp_replace(key, '\D', '', 'g')) = 0 THEN key END"
+# Answers to complaints of the customer $1 that were mailed (`complaints.replying`), with links in them.
+_MAILED = (
+    "SELECT seq FROM event WHERE provider = 'holdfast' AND event_id IN "
+    "(SELECT 'complaint-' || id || '/reply' FROM complaint WHERE customer_id = $1)"
+)
+_KEY_WITHOUT = "key = CASE WHEN key !~ $2 THEN key END"
 # $1: the customer.
 _OF_CUSTOMER = {
     "details": "DELETE FROM consent_detail WHERE customer_id = $1",
@@ -17,9 +25,17 @@ _OF_CUSTOMER = {
     "contacts_before": "DELETE FROM contact_before WHERE customer_id = $1",
     "links": "DELETE FROM reconsent_link WHERE customer_id = $1",
     "inbound_texts": "UPDATE inbound_text SET body = NULL, media = '{}', review_note = NULL WHERE customer_id = $1",
-    "suppressions": "UPDATE suppression SET note = '' WHERE customer_id = $1 AND note <> ''",
+    "suppressions": f"UPDATE suppression SET note = '', lifted_why = CASE WHEN lifted_why IS NOT NULL THEN '{ERASED}' "
+    "END WHERE customer_id = $1 AND (note <> '' OR lifted_why IS NOT NULL)",
+    "settlements": f"UPDATE audit_finding SET settled_why = '{ERASED}' "
+    "WHERE customer_id = $1 AND settled_why IS NOT NULL",
+    "answers_mailed": f"UPDATE event SET body = '{{}}', headers = '{{}}' WHERE seq IN ({_MAILED})",
+    "tries_of_mail": f"UPDATE attempt SET response = NULL, error = CASE WHEN error IS NOT NULL THEN '{ERASED}' END "
+    f"WHERE delivery_id IN (SELECT id FROM delivery WHERE event_seq IN ({_MAILED}))",
+    "notes_of_mail": "UPDATE done SET note = NULL WHERE stage = 2 AND note IS NOT NULL "
+    f"AND ref IN (SELECT id FROM delivery WHERE event_seq IN ({_MAILED}))",
 }
-# $1: the customer, $2: the number's digits.
+# $1: the customer, $2: how the number is written.
 _KEYED = {
     "messages": "UPDATE message SET to_phone = NULL, body = NULL, note = NULL, fingerprint = NULL, "
     f"{_KEY_WITHOUT} WHERE customer_id = $1",
@@ -29,19 +45,34 @@ _KEYED = {
 # $1: the number.
 _OF_NUMBER = {
     "calls": f"UPDATE call SET caller = '{ERASED}' WHERE caller = $1",
-    "answers": f"UPDATE call SET answer = replace(answer, $1, '{ERASED}') WHERE position($1 IN answer) > 0",
     "legs": f"UPDATE leg SET caller_id = '{ERASED}' WHERE caller_id = $1",
     "voicemails": f"UPDATE voicemail SET caller = '{ERASED}', url = '', transcription = NULL WHERE caller = $1",
-    "reports": f"UPDATE report SET text = replace(text, $1, '{ERASED}') WHERE position($1 IN text) > 0",
-    "findings": f"UPDATE audit_finding SET said = replace(said, $1, '{ERASED}') WHERE position($1 IN said) > 0",
-    "causes": f"UPDATE complaint SET cause = replace(cause, $1, '{ERASED}') WHERE position($1 IN cause) > 0",
 }
-# $1: its digits.
-_OF_DIGITS = {
-    "alerts": "UPDATE twilio_alert SET said = '', url = NULL "
-    "WHERE position($1 IN said) > 0 OR position($1 IN coalesce(url, '')) > 0",
-    "rejects": rf"UPDATE import_reject SET said = '{ERASED}' "
-    r"WHERE position($1 IN regexp_replace(said, '\D', '', 'g')) > 0",
+# $1: how the number is written.
+_WRITTEN = {
+    "alerts": "UPDATE twilio_alert SET said = '', url = NULL WHERE said ~ $1 OR coalesce(url, '') ~ $1",
+    "rejects": f"UPDATE import_reject SET said = '{ERASED}' WHERE said ~ $1",
+    "keys": "UPDATE complaint SET key = NULL WHERE key ~ $1",
+}
+# What people write by hand keeps its words, without the number.
+_BY_HAND = {
+    "call": ("answer",),
+    "report": ("text",),
+    "audit_finding": ("said", "settled_why"),
+    "complaint": ("text", "cause", "answer", "answer_how"),
+    "suppression": ("note", "lifted_why"),
+    "import_batch": ("undone_why", "origin", "file"),
+    "inbound_text": ("body", "review_note"),
+    "lever": ("reason",),
+    "silence": ("reason",),
+    "alert": ("title", "why", "cause"),
+    "incident": ("title", "cause"),
+    "obligation": ("text",),
+    "step": ("answer", "said", "draft"),
+    "review": ("root_cause", "lessons", "verdict_why", "proposal"),
+    "status_update": ("title", "body"),
+    "ramp": ("reason", "note"),
+    "erasure": ("reason",),
 }
 
 
@@ -65,16 +96,44 @@ async def forget(db: Connection, customer_id: int, phone: str, digest: bytes, no
         digest,
         now,
     )
-    digits = phone.removeprefix("+")
-    for statements, parameters in (
-        (_OF_CUSTOMER, (customer_id,)),
-        (_KEYED, (customer_id, digits)),
-        (_OF_NUMBER, (phone,)),
-        (_OF_DIGITS, (digits,)),
-    ):
+    pattern = written(phone)
+    for statements, parameters in ((_OF_CUSTOMER, (customer_id,)), (_KEYED, (customer_id, pattern))):
         for name, statement in statements.items():
             counts[name] = _count(await db.execute(statement, *parameters))
+    return counts | await forget_number(db, phone)
+
+
+async def forget_number(db: Connection, phone: str) -> dict[str, int]:
+    """What holds the number itself, whoever it is about, and whether or not its owner is a customer."""
+    counts, pattern = {}, written(phone)
+    for statements, value in ((_OF_NUMBER, phone), (_WRITTEN, pattern)):
+        for name, statement in statements.items():
+            counts[name] = _count(await db.execute(statement, value))
+    for table, columns in _BY_HAND.items():
+        kept = ", ".join(f"{one} = regexp_replace({one}, $1, '{ERASED}', 'g')" for one in columns)
+        holds = " OR ".join(f"{one} ~ $1" for one in columns)
+        counts[f"words_of_{table}"] = _count(await db.execute(f"UPDATE {table} SET {kept} WHERE {holds}", pattern))
     return counts
+
+
+async def complaints(db: Executor, customer_id: int) -> tuple[list[int], list[str]]:
+    """A customer's complaints, and the mailboxes that they left, as long as they are not erased."""
+    rows = await db.fetch("SELECT id, answer_to FROM complaint WHERE customer_id = $1 ORDER BY id", customer_id)
+    return [row[0] for row in rows], sorted({row[1] for row in rows if row[1] and "@" in row[1]})
+
+
+async def blank_words(db: Executor, phone: str) -> int:
+    """Texts to others that name the number keep their other words; those that wait go out as they were approved."""
+    return _count(
+        await db.execute(
+            f"""
+            UPDATE message SET body = regexp_replace(body, $1, '{ERASED}', 'g'),
+                   note = regexp_replace(note, $1, '{ERASED}', 'g')
+            WHERE state NOT IN ('queued', 'sending') AND (body ~ $1 OR note ~ $1)
+            """,
+            written(phone),
+        )
+    )
 
 
 async def blank_events(db: Connection | Pool, phone: str, after: int, page: int) -> tuple[int | None, int]:
@@ -83,18 +142,16 @@ async def blank_events(db: Connection | Pool, phone: str, after: int, page: int)
         """
         WITH page AS MATERIALIZED (SELECT seq FROM event WHERE seq > $1 ORDER BY seq LIMIT $2),
         blanked AS (
-            UPDATE event SET body = '{}', headers = '{}', object_id = CASE WHEN position($4 IN object_id) = 0
-                                                                      THEN object_id END
+            UPDATE event SET body = '{}', headers = '{}', object_id = CASE WHEN object_id !~ $3 THEN object_id END
             WHERE seq IN (SELECT seq FROM page) AND provider IN ('twilio', 'holdfast')
-              AND (position($3 IN body) > 0 OR position($4 IN headers::text) > 0)
+              AND (encode(body, 'escape') ~ $3 OR headers::text ~ $3)
             RETURNING 1
         )
         SELECT (SELECT max(seq) FROM page), (SELECT count(*) FROM blanked)
         """,
         after,
         page,
-        phone.removeprefix("+").encode(),
-        phone.removeprefix("+"),
+        written(phone),
     )
     assert row is not None
     return row[0], row[1]
@@ -104,10 +161,8 @@ async def blank_answers(db: Connection | Pool, phone: str) -> int:
     """Answers of the API that are kept for a day, for requests that come twice: the same request is done anew."""
     return _count(
         await db.execute(
-            "DELETE FROM idempotency WHERE position($1 IN body) > 0 OR position($2 IN headers::text) > 0 "
-            "OR position($2 IN key) > 0",
-            phone.removeprefix("+").encode(),
-            phone.removeprefix("+"),
+            "DELETE FROM idempotency WHERE encode(body, 'escape') ~ $1 OR headers::text ~ $1 OR key ~ $1",
+            written(phone),
         )
     )
 

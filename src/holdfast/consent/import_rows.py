@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import phonenumbers
@@ -38,47 +39,20 @@ FIELDS: Mapping[str, str] = {
     "source": "source consent_source origen fuente",
 }
 """Fields, and what their columns are called, in English and Spanish, the surest first."""
-_GRANTS = [
-    "opt-in",
-    "optin",
-    "opted-in",
-    "re-opt-in",
-    "in",
-    "yes",
-    "y",
-    "true",
-    "1",
-    "t",
-    "subscribed",
-    "granted",
-    "grant",
-    "consented",
-    "active",
-    "si",
-    "s",
-    "alta",
-    "suscrito",
-    "acepta",
-]
-_REVOKES = [
-    "opt-out",
-    "optout",
-    "opted-out",
-    "out",
-    "no",
-    "n",
-    "false",
-    "0",
-    "f",
-    "unsubscribed",
-    "revoked",
-    "revoke",
-    "stop",
-    "stopped",
-    "declined",
-    "baja",
-]
-_ACTIONS = dict.fromkeys(_GRANTS, "grant") | dict.fromkeys(_REVOKES, "revoke")
+_GRANTS = (
+    "opt-in optin opted-in re-opt-in in yes y true 1 t subscribed granted grant consented active si s alta suscrito "
+    "acepta"
+)
+_REVOKES = (
+    "opt-out optout opted-out out no n false 0 f unsubscribe unsubscribed revoked revoke stop stopped declined removed "
+    "remove dnc do-not-contact do-not-text do-not-call do-not-message do-not-sms do-not-call-or-text "
+    "do-not-text-or-call suppressed blocked blacklisted baja de-baja dado-de-baja dada-de-baja no-contactar no-llamar "
+    "no-enviar no-acepta rechazado rechaza cancelo-suscripcion"
+)
+_ACTIONS = dict.fromkeys(_GRANTS.split(), "grant") | dict.fromkeys(_REVOKES.split(), "revoke")
+_OF_TEXTS = "(?:all|everything|any|texts?|texting|sms|mms|mobile|messages?|todos?|todas?|mensajes?)"
+_OPT_OUT_OF = re.compile(rf"(?:{_OF_TEXTS}-)?({'|'.join(_REVOKES.split())})(?:-(?:from|of|for|de))?(?:-{_OF_TEXTS})?")
+"""An opt-out that says of what: unsubscribed (SMS). One of e-mail or calls alone says nothing of texts."""
 _MARKETING = ["marketing", "promotional", "promotions", "promo", "publicidad", "promocional", "comercial"]
 _INFORMATIONAL = [
     "informational",
@@ -110,6 +84,9 @@ NOT_MOBILE = {
 }
 NO_DISCLOSURE = "cannot be used for marketing: no disclosure"
 NO_CONSENT = "says nothing of consent: the contact alone is taken"
+UNKNOWN_STATUS = "the status of consent is none that is known: write opt-in or opt-out"
+_LOST_OPT_OUT = "an opt-out that cannot be taken: "
+_UNREAD = ("is not CSV", "is longer than", "has not as many fields", "is not a JSON object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +132,13 @@ class Parsed:
     rejects: list[Unread] = field(default_factory=list)
 
 
+def may_be_opt_out(reason: str, reading: Reading) -> bool:
+    """Whether somebody who was rejected so may have asked for no more texts."""
+    return reason.startswith((UNKNOWN_STATUS, _LOST_OPT_OUT)) or (
+        "status" in reading.columns and reason.startswith(_UNREAD)
+    )
+
+
 class _RejectedError(Exception):
     def __init__(self, reason: str, said: str = "") -> None:
         super().__init__(reason)
@@ -198,11 +182,35 @@ def parse(rows: Sequence[Row | Unread], reading: Reading) -> Parsed:
 
 def _taken(line: int, values: list[str], reading: Reading) -> Taken:
     said = {name: values[place].strip() for name, place in reading.columns.items()}
-    if any("\0" in value for value in said.values()):
-        raise _RejectedError("has a NUL character")
+    action = _action(said)
+    try:
+        return _read(line, said, action, reading)
+    except _RejectedError as error:
+        if action != "revoke":
+            raise
+        raise _RejectedError(f"{_LOST_OPT_OUT}{error.reason}", error.said) from None
+
+
+def _read(line: int, said: dict[str, str], action: str | None, reading: Reading) -> Taken:
+    """An opt-out counts without what else of its row cannot be taken."""
     warnings: list[str] = []
+
+    def kept(name: str, read: Callable[[], str | None]) -> str | None:
+        try:
+            return read()
+        except _RejectedError as error:
+            if action != "revoke":
+                raise
+            warnings.append(f"an opt-out counts without its {name}: {error.reason}")
+            return None
+
+    for name, value in said.items():
+        if "\0" in value and (action != "revoke" or name == "phone"):
+            raise _RejectedError("has a NUL character")
+    if action == "revoke" and any("\0" in value for value in said.values()):
+        said = {name: value if "\0" not in value else "" for name, value in said.items()}
+        warnings.append("an opt-out counts without what has a NUL character")
     phone = _phone(said["phone"], reading.region, warnings)
-    action = _action(said, reading)
     given_at = _given_at(said, action, reading, warnings) if action is not None else None
     if action is None and reading.has_consents:
         warnings.append(NO_CONSENT)
@@ -210,18 +218,22 @@ def _taken(line: int, values: list[str], reading: Reading) -> Taken:
     purpose = _purpose(said.get("purpose", ""), reading) if action == "grant" else None
     if purpose == "marketing" and disclosure is None:
         warnings.append(NO_DISCLOSURE)
-    detail = {name: text for name in ("method", "ip", "recording", "source") if (text := _text(said, name, LONG))}
+    detail = {
+        name: text
+        for name in ("method", "ip", "recording", "source")
+        if (text := kept(name, partial(_text, said, name, LONG)))
+    }
     return Taken(
         line,
         phone,
-        _name(said),
+        kept("name", partial(_name, said)),
         _email(said.get("email", ""), warnings),
-        _text(said, "reference", SHORT),
+        kept("reference", partial(_text, said, "reference", SHORT)),
         action,
         purpose,
         given_at,
         disclosure,
-        _text(said, "collector", SHORT),
+        kept("collector", partial(_text, said, "collector", SHORT)),
         detail if action is not None else {},
         tuple(warnings),
     )
@@ -251,16 +263,19 @@ def _phone(text: str, region: str | None, warnings: list[str]) -> str:
     return phone
 
 
-def _action(said: Mapping[str, str], reading: Reading) -> str | None:
-    """Without a column that says whether, a row with a column of dates is a consent."""
+def _action(said: Mapping[str, str]) -> str | None:
+    """Without a column that says whether, a row with a date is a consent."""
     if "status" not in said:
-        return "grant" if "given_at" in said else None
-    word = _accentless(said["status"].lower()).replace("_", "-").replace(" ", "-")
+        return "grant" if said.get("given_at") else None
+    written = _accentless(said["status"].lower())
+    word = written.replace("_", "-").replace(" ", "-")
     if not word:
         return None
     if word in _ACTIONS:
         return _ACTIONS[word]
-    raise _RejectedError("the status of consent is none that is known: write opt-in or opt-out", said["status"])
+    if _OPT_OUT_OF.fullmatch(re.sub(r"[^a-z0-9]+", "-", written).strip("-")):
+        return "revoke"
+    raise _RejectedError(UNKNOWN_STATUS, said["status"])
 
 
 def _given_at(said: Mapping[str, str], action: str, reading: Reading, warnings: list[str]) -> datetime:

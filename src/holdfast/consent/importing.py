@@ -5,6 +5,7 @@ on where it was when it is begun again with the same file and options.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,9 +143,8 @@ async def apply(
     clock: Callable[[], datetime],
     *,
     hear: Hear = _nothing,
-    rejected: Reject = _nothing,
 ) -> tuple[int, Outcome]:
-    """Import it: the batch, and what it came to. Goes on where an earlier try was broken off.
+    """Import it: the batch, and what it came to. Goes on where an earlier try was broken off. Rejects are on record.
 
     Raises ConsentError, RefusedError where it was imported before, KeyMissingError, OSError.
     """
@@ -156,7 +156,6 @@ async def apply(
         if chunk.last >= applying.next_row:
             stopped = await applying.chunk(chunk, [row for row in rows if row.line >= applying.next_row], clock())
             await stops.settled(stopped)
-            rejected(chunk.rejects)
         hear(done)
     await store.finish(pool, batch.id, clock())
     return batch.id, applying.outcome
@@ -182,7 +181,7 @@ async def _begin(pool: Pool, job: Job, now: datetime) -> store.Batch:
     number = await store.begin(
         pool,
         job.merchant_id,
-        job.source.path.name,
+        os.fsencode(job.source.path.name).decode("utf-8", "replace"),
         job.source.sha256,
         origin=job.origin,
         options=json.dumps(job.options),

@@ -9,7 +9,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from holdfast.config import Settings
 from holdfast.consent import documents
 from holdfast.consent.api import merchant_id_of
-from holdfast.consent.erasing import OUT_OF_REACH
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.model import Channel
 from holdfast.db.pool import Pool
@@ -138,7 +137,16 @@ def router(pool: Pool, settings: Settings, key: PhoneKey) -> APIRouter:
         secret = PhoneKey.load_or_make(settings)
         now = datetime.now(UTC)
         phone = blocking.number(given.phone)
-        done = await erasing.erase(pool, phone, secret, actor=given.actor, why=given.why, now=now, patience=_PATIENCE)
+        done = await erasing.erase(
+            pool,
+            phone,
+            secret,
+            actor=given.actor,
+            why=given.why,
+            now=now,
+            patience=_PATIENCE,
+            exports=settings.data_dir / erasing.EXPORTS,
+        )
         return {
             "erasure_id": done.id,
             "customer_id": done.customer_id,
@@ -146,7 +154,7 @@ def router(pool: Pool, settings: Settings, key: PhoneKey) -> APIRouter:
             "cancelled": done.cancelled,
             "counts": dict(done.counts),
             "is_complete": done.is_complete,
-            "out_of_reach": list(OUT_OF_REACH),
+            "out_of_reach": list(done.out_of_reach),
         }
 
     return made
