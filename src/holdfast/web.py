@@ -151,7 +151,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         api = ApiDoor(settings, general, open_desk)
         status = PublicStatus(settings, general, prepared)
         texts = MessagesDoor(settings, pools["texts"], general, catalogue)
-        from_people = Inbound(settings, pools["inbound_texts"], calls.requests, calls.line)
+        from_people = Inbound(settings, pools["inbound_texts"], calls.requests)
         hooks = {"/hooks/stripe": stripe, TEXTS: texts, **calls.hooks, **from_people.hooks}
         app = Doors(hooks, _rest(general, totals, box, health.board, api, public=_public(status, general)))
         texts.otherwise = app.serve_rest

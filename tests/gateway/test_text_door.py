@@ -16,6 +16,7 @@ from holdfast.consent.model import Entry
 from holdfast.db.pool import create_pool
 from holdfast.drills.twilio import EmulatedTwilio
 from holdfast.messaging import erasing, gate
+from holdfast.twilio import store as accounts
 from holdfast.twilio.model import Account
 from tests.gateway.text_door import MAIN, Door, text_door, twilio_at, we_answer
 from tests.messaging.texts import ANN, BAKERY, FORM, GARAGE, ask, grant, town
@@ -430,6 +431,25 @@ async def test_status_callbacks_are_passed_on_with_all_that_came(sdk, door):
     (report,) = door.reports
     assert (report.params, report.query, report.account) == (about, {"message": "7"}, MAIN.sid)
     assert report.body == urlencode(about).encode()
+
+
+async def test_of_a_number_that_moved_the_account_that_sent_still_tells_what_became_of_a_text(pool, tmp_path, session):
+    found = await town(pool)
+    now = datetime.now(UTC)
+    await accounts.put(pool, Account(SUB.sid, "garage", found.garage, SUB.auth_token))
+    known = await accounts.accounts(pool)
+    for phone in (ANN, "+12125550122"):
+        await grant(pool, found.bakery, phone, BEFORE)
+        await ask(pool, found.bakery, phone, now)
+    await pool.execute("UPDATE message SET state = 'sent', tried_at = now(), sid = 'SM' || lpad(id::text, 32, '0')")
+    await pool.execute("UPDATE message SET account = $1 WHERE id = 1", SUB.sid)
+    async with text_door(pool, tmp_path, accounts=known, reports_are_kept=True) as door:
+        signed = Twilio(session, door.url, token=SUB.auth_token)
+        for number in (1, 2):
+            about = {"MessageSid": f"SM{number:032}", "AccountSid": SUB.sid, "MessageStatus": "failed", "From": BAKERY}
+            assert (await signed.post("message-status", about | {"ErrorCode": "30005"}))[0] == 204
+    assert [row[0] for row in await pool.fetch("SELECT status FROM message ORDER BY id")] == ["failed", None]
+    assert [row[0] for row in await pool.fetch("SELECT merchant_id FROM suppression")] == [found.bakery]
 
 
 async def test_a_status_callback_that_cannot_be_stored_is_to_come_again(pool, tmp_path, session):

@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from holdfast.merchants import number_store
 from holdfast.merchants.model import COMPANY
 from holdfast.twilio.model import Account
 from holdfast.twilio.signature import Verifier
-from holdfast.voice.model import Line
 from tests.messaging.texts import BAKERY, GARAGE
 from tests.processes import free_port
 
@@ -40,7 +39,6 @@ async def text_door(
     place: Path,
     *,
     accounts: Sequence[Account] = (),
-    lines: Mapping[str, Line] | None = None,
     reports_fail: bool = False,
     reports_are_kept: bool = False,
     **given: Any,
@@ -56,7 +54,7 @@ async def text_door(
         taken.extend(batch)
 
     requests = Requests(Verifier([url]), MAIN, lambda: {one.sid: one for one in accounts})
-    texts = Texts(settings, pool, requests, (lines or {}).get, None if reports_are_kept else take)
+    texts = Texts(settings, pool, requests, None if reports_are_kept else take)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await texts.hooks[scope["path"]](scope, receive, send)

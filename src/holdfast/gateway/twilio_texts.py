@@ -19,15 +19,13 @@ from holdfast.db.pool import Pool
 from holdfast.gateway.receiving import Receive, Refused, Scope, Send, away, refuse
 from holdfast.gateway.signals import RECEIVED, SECONDS
 from holdfast.gateway.together import BusyError, Together
-from holdfast.gateway.twilio_requests import BASE, Request, Requests, malformed, wrong_merchant
-from holdfast.merchants.model import COMPANY
+from holdfast.gateway.twilio_requests import BASE, Request, Requests, malformed
 from holdfast.messaging import inbound, optout, stopping
 from holdfast.messaging.answering import Answering
 from holdfast.messaging.callbacks import StatusCallback, StatusCallbacks
 from holdfast.messaging.inbound import Incoming, Judge, NotATextError, ProviderWord, Taken
 from holdfast.messaging.signals import STOP_SECONDS
 from holdfast.twilio.model import Account
-from holdfast.voice.model import Line
 
 log = structlog.get_logger()
 
@@ -45,8 +43,8 @@ TakeReports = Callable[[Sequence[StatusCallback]], Awaitable[object]]
 class Texts:
     """The doors in `hooks`. Texts: 200 with empty TwiML, status callbacks: 204; both once they are committed.
 
-    400 not to be read, 403 bad signature or another merchant's number, 405, 413, 503 with Retry-After where it was not
-    stored. Refusals are problem details.
+    400 not to be read, 403 bad signature, or a text to another merchant's number (which is kept), 405, 413, 503 with
+    Retry-After where it was not stored. Refusals are problem details.
     """
 
     def __init__(
@@ -54,18 +52,16 @@ class Texts:
         settings: Settings,
         pool: Pool,
         requests: Requests,
-        line: Callable[[str], Line | None],
         take_reports: TakeReports | None = None,
         *,
         judge: Judge = optout.judge,
         provider_word: ProviderWord = optout.provider_word,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`line`: a number of ours, None for others; `take_reports` keeps status callbacks. `clock` gives Unix time."""
+        """`take_reports` keeps status callbacks. `clock` gives Unix time."""
         self._own_account = settings.twilio_account_sid
         self._pool = pool
         self._requests = requests
-        self._line = line
         self._clock = clock
         answering = Answering(settings.stop_scope, provider_word)
         box = inbound.Inbox(pool, lambda: PhoneKey.load(settings), answering, judge)
@@ -126,9 +122,7 @@ class Texts:
         return _Answer("new" if taken.is_new else "duplicate", 200, EMPTY)
 
     async def _status(self, request: Request, account: Account) -> "_Answer":
-        line = self._line(request.params.get("From", ""))
-        if line is not None and account.merchant_id not in (COMPANY, line.merchant_id):
-            raise wrong_merchant(account, line)
+        """Whose number it is does not matter: of a text that another account sent, it changes nothing."""
         report = StatusCallback(
             request.params, request.query, account.sid, request.headers, request.body, received=self._clock()
         )
