@@ -8,10 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.complaints import actions, investigation, letters, service, store
+from holdfast.complaints import actions, cohort, investigation, letters, service, store
 from holdfast.config import Settings
 from holdfast.consent import links, suppressing
 from holdfast.inbox import store as inbox
+from holdfast.incidents import store as incidents
 from holdfast.runbooks import store as steps
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, NotApplicable, Run, Waiting
 from holdfast.runbooks.model import Step
@@ -352,6 +353,34 @@ async def test_who_came_the_same_way_is_held_back_listed_and_let_go(pool, run, p
     assert await hold.undoes(run) == "10 people may be texted by that merchant again"
     assert await blocked(pool) == set()
     assert await investigation.holds(pool, run.incident.id) == []
+
+
+async def test_whom_two_incidents_hold_back_only_the_last_of_them_lets_go(pool, run, place):
+    number = await imported(pool, place.bakery, ANN, *OTHERS[:9])
+    for phone in (OTHERS[0], OTHERS[1], OTHERS[20]):
+        await grant(pool, place.bakery, phone, origin="web")
+    hold = investigation.hold_cohort
+    runs = []
+    for scope, affected in (
+        ("one", {"batches": [{"batch": number, "merchant": "bakery"}]}),
+        ("two", {"forms": [{"form": "web", "merchant": "bakery"}]}),
+    ):
+        made = await incident(pool, scope=scope)
+        step = replace(ASK, key=cohort.HOLD, action=cohort.HOLD)
+        await steps.add(pool, made.id, [step])
+        mine = replace(run, incident=replace(made, affected=affected), step=step.key, actor="ann")
+        outcome = await hold.run(mine)
+        await steps.put(pool, made.id, step.key, "done", said="", now=NOON, actor="ann", evidence=outcome.evidence)
+        runs.append(mine)
+    assert hold.undoes is not None
+    said = await hold.undoes(replace(runs[0], actor="bob"))
+    assert said == f"8 people may be texted by that merchant again; 2 are held by incident {runs[1].incident.id}"
+    assert await blocked(pool) == {OTHERS[0], OTHERS[1], OTHERS[20]}
+    entries = await incidents.entries(pool, runs[1].incident.id)
+    assert entries[-1].text.startswith(f"2 people whom incident {runs[0].incident.id} held back as well")
+    await steps.put(pool, runs[0].incident.id, cohort.HOLD, "undone", said="", now=NOON)
+    assert await hold.undoes(runs[1]) == "3 people may be texted by that merchant again"
+    assert await blocked(pool) == set()
 
 
 async def test_only_those_ways_are_held_back_that_a_person_left_in(pool, run, place):
