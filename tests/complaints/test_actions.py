@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.complaints import actions, cohort, investigation, letters, service, store
+from holdfast.complaints import actions, cohort, investigation, letters, service, store, view
 from holdfast.config import Settings
 from holdfast.consent import links, suppressing
 from holdfast.inbox import store as inbox
@@ -18,7 +18,8 @@ from holdfast.runbooks.actions import REGISTRY, Done, Failed, NotApplicable, Run
 from holdfast.runbooks.model import Step
 from tests.complaints.people import MINUTE, SETTINGS, complain, incident, owed
 from tests.complaints.test_cohort import OTHERS, blocked, imported
-from tests.messaging.texts import ANN, BOB, FORM, NOON, ask, grant, stop, town
+from tests.messaging.sent import text
+from tests.messaging.texts import ANN, BOB, FORM, NOON, ask, come_back, grant, stop, town
 
 ASK = Step(service.REPLY, "ask", "communication", "1", "Answer the person", 1, service.REPLY)
 MAIL = Settings(
@@ -136,6 +137,18 @@ async def test_an_earlier_stop_is_found_with_what_was_sent_after_it(pool, run, p
         NOON - timedelta(days=2),
     )
     assert (await actions.earlier_stops.run(run)).said.endswith("and 1 text went out after it")
+
+
+async def test_what_was_sent_between_coming_back_and_the_next_stop_is_not_held_against_anybody(pool, run, place):
+    await grant(pool, place.bakery, ANN)
+    before, between = [await text(pool, place.bakery, ANN, NOON - 90 * MINUTE) for _ in range(2)]
+    await complain(pool, now=NOON - 60 * MINUTE)
+    await come_back(pool, place.bakery, ANN, NOON - 40 * MINUTE)
+    for number, at in ((before, -50), (between, -30)):
+        await pool.execute("UPDATE message SET tried_at = $2 WHERE id = $1", number, NOON + at * MINUTE)
+    second = await complain(pool)
+    seen = await view.of_person(pool, second.complaint, NOON)
+    assert actions.sent_after(seen, seen.earlier_blocks) == [before]
 
 
 async def test_the_block_is_evidence_and_is_made_again_if_somebody_lifted_it(pool, run, place):
