@@ -8,16 +8,18 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.complaints import actions, investigation, letters, service, store
+from holdfast.complaints import actions, cohort, investigation, letters, service, store, view
 from holdfast.config import Settings
 from holdfast.consent import links, suppressing
 from holdfast.inbox import store as inbox
+from holdfast.incidents import store as incidents
 from holdfast.runbooks import store as steps
 from holdfast.runbooks.actions import REGISTRY, Done, Failed, NotApplicable, Run, Waiting
 from holdfast.runbooks.model import Step
 from tests.complaints.people import MINUTE, SETTINGS, complain, incident, owed
 from tests.complaints.test_cohort import OTHERS, blocked, imported
-from tests.messaging.texts import ANN, BOB, FORM, NOON, ask, grant, stop, town
+from tests.messaging.sent import text
+from tests.messaging.texts import ANN, BOB, FORM, NOON, ask, come_back, grant, stop, town
 
 ASK = Step(service.REPLY, "ask", "communication", "1", "Answer the person", 1, service.REPLY)
 MAIL = Settings(
@@ -135,6 +137,18 @@ async def test_an_earlier_stop_is_found_with_what_was_sent_after_it(pool, run, p
         NOON - timedelta(days=2),
     )
     assert (await actions.earlier_stops.run(run)).said.endswith("and 1 text went out after it")
+
+
+async def test_what_was_sent_between_coming_back_and_the_next_stop_is_not_held_against_anybody(pool, run, place):
+    await grant(pool, place.bakery, ANN)
+    before, between = [await text(pool, place.bakery, ANN, NOON - 90 * MINUTE) for _ in range(2)]
+    await complain(pool, now=NOON - 60 * MINUTE)
+    await come_back(pool, place.bakery, ANN, NOON - 40 * MINUTE)
+    for number, at in ((before, -50), (between, -30)):
+        await pool.execute("UPDATE message SET tried_at = $2 WHERE id = $1", number, NOON + at * MINUTE)
+    second = await complain(pool)
+    seen = await view.of_person(pool, second.complaint, NOON)
+    assert actions.sent_after(seen, seen.earlier_blocks) == [before]
 
 
 async def test_the_block_is_evidence_and_is_made_again_if_somebody_lifted_it(pool, run, place):
@@ -352,6 +366,34 @@ async def test_who_came_the_same_way_is_held_back_listed_and_let_go(pool, run, p
     assert await hold.undoes(run) == "10 people may be texted by that merchant again"
     assert await blocked(pool) == set()
     assert await investigation.holds(pool, run.incident.id) == []
+
+
+async def test_whom_two_incidents_hold_back_only_the_last_of_them_lets_go(pool, run, place):
+    number = await imported(pool, place.bakery, ANN, *OTHERS[:9])
+    for phone in (OTHERS[0], OTHERS[1], OTHERS[20]):
+        await grant(pool, place.bakery, phone, origin="web")
+    hold = investigation.hold_cohort
+    runs = []
+    for scope, affected in (
+        ("one", {"batches": [{"batch": number, "merchant": "bakery"}]}),
+        ("two", {"forms": [{"form": "web", "merchant": "bakery"}]}),
+    ):
+        made = await incident(pool, scope=scope)
+        step = replace(ASK, key=cohort.HOLD, action=cohort.HOLD)
+        await steps.add(pool, made.id, [step])
+        mine = replace(run, incident=replace(made, affected=affected), step=step.key, actor="ann")
+        outcome = await hold.run(mine)
+        await steps.put(pool, made.id, step.key, "done", said="", now=NOON, actor="ann", evidence=outcome.evidence)
+        runs.append(mine)
+    assert hold.undoes is not None
+    said = await hold.undoes(replace(runs[0], actor="bob"))
+    assert said == f"8 people may be texted by that merchant again; 2 are held by incident {runs[1].incident.id}"
+    assert await blocked(pool) == {OTHERS[0], OTHERS[1], OTHERS[20]}
+    entries = await incidents.entries(pool, runs[1].incident.id)
+    assert entries[-1].text.startswith(f"2 people whom incident {runs[0].incident.id} held back as well")
+    await steps.put(pool, runs[0].incident.id, cohort.HOLD, "undone", said="", now=NOON)
+    assert await hold.undoes(runs[1]) == "3 people may be texted by that merchant again"
+    assert await blocked(pool) == set()
 
 
 async def test_only_those_ways_are_held_back_that_a_person_left_in(pool, run, place):

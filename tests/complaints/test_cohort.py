@@ -137,7 +137,8 @@ async def test_undone_it_lifts_exactly_what_it_made(pool):
             await customer(pool, OTHERS[9]), place.bakery, "cohort", "incident", "bob", incident_id=elsewhere.id
         )
         await suppressing.suppress(db, [other], NOON)
-    assert await cohort.release(pool, found.id, actor="ann", why="they consented", now=NOON + MINUTE) == 5
+    released = await cohort.release(pool, found.id, actor="ann", why="they consented", now=NOON + MINUTE)
+    assert (released.people, released.elsewhere) == (5, {})
     assert await blocked(pool) == {OTHERS[9]}
     assert (await ask(pool, place.bakery, OTHERS[0], now=NOON + MINUTE)).state == "queued"
     assert (await ask(pool, place.bakery, BOB, now=NOON + MINUTE)).reason == "opt_out"

@@ -12,6 +12,7 @@ from holdfast.complaints.export import write_private
 from holdfast.complaints.model import Complaint, ComplaintError, RefusedError
 from holdfast.complaints.view import View
 from holdfast.consent import store as consent
+from holdfast.consent.history import is_in_force
 from holdfast.consent.model import EVERY_MERCHANT, Block
 from holdfast.incidents.model import Incident
 from holdfast.merchants import store as merchants
@@ -132,7 +133,7 @@ async def earlier_stops(run: Run) -> Outcome:
             said.append(f"complaint {one.id}: they had not said stop before")
         else:
             whom = listed(sorted({seen.merchant(block.merchant_id) for block in wishes})) or "nobody who heard it"
-            after = _sent_after(seen, wishes)
+            after = sent_after(seen, wishes)
             late = f", and {many(len(after), 'text')} went out after it" if after else ", and nothing went out after it"
             said.append(f"complaint {one.id}: they said stop since {day_and_clock(min(firsts))} ({whom}){late}")
         evidence.append(
@@ -147,7 +148,7 @@ async def earlier_stops(run: Run) -> Outcome:
     return Done("; ".join(said), {"complaints": evidence})
 
 
-def _sent_after(seen: View, wishes: Sequence[Any]) -> list[int]:
+def sent_after(seen: View, wishes: Sequence[Any]) -> list[int]:
     """Texts that were sent while such a block was in force."""
     return [
         row["id"]
@@ -156,10 +157,13 @@ def _sent_after(seen: View, wishes: Sequence[Any]) -> list[int]:
         and row["state"] in ("sending", "sent")
         and row["tried_at"] is not None
         and any(
-            block.merchant_id in (EVERY_MERCHANT, row["merchant_id"])
-            and row["merchant_id"] not in block.excepted
-            and block.made_at < row["tried_at"]
-            and (block.lifted_at is None or row["tried_at"] < block.lifted_at)
+            block.made_at < row["tried_at"]
+            and is_in_force(
+                block,
+                row["merchant_id"],
+                [at for merchant, at in seen.returns if merchant == row["merchant_id"]],
+                row["tried_at"],
+            )
             for block in wishes
         )
     ]

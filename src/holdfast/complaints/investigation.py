@@ -213,7 +213,7 @@ def _ways(seen: _Seen) -> list[dict[str, Any]]:
 # Holding them back
 
 
-@action("complaints.hold_cohort", expires=LASTS, listed=True, patience=timedelta(minutes=15))
+@action(cohort.HOLD, expires=LASTS, listed=True, patience=timedelta(minutes=15))
 async def hold_cohort(run: Run) -> Outcome:
     """Block everybody who came the same way, for that merchant, until it is known whether they consented."""
     seen = await _seen(run)
@@ -226,7 +226,8 @@ async def hold_cohort(run: Run) -> Outcome:
         people, new, cancelled = people + held.people, new + held.new, cancelled + held.cancelled
         evidence.append(
             {"way": way.name, "merchant": seen.whose(way), "people": held.people, "new": held.new}
-            | {"cancelled": held.cancelled}
+            | {"cancelled": held.cancelled, "batch": way.origin.batch_id}
+            | {"form": way.origin.origin if way.origin.batch_id is None else None}
         )
     names = ", ".join(f"{way.name} of {seen.whose(way)}" for way in chosen)
     already = f", {people - new:,} of them were already" if people > new else ""
@@ -284,10 +285,11 @@ async def _(run: Run) -> bool:
 
 @hold_cohort.undo
 async def _(run: Run) -> str:
-    count = await cohort.release(
+    released = await cohort.release(
         run.pool, run.incident.id, actor=run.actor, why=f"incident {run.incident.id}: undone", now=run.now
     )
-    return f"{count:,} people may be texted by that merchant again"
+    others = ", ".join(f"{count:,} are held by incident {number}" for number, count in released.elsewhere.items())
+    return f"{released.people:,} people may be texted by that merchant again{f'; {others}' if others else ''}"
 
 
 @REGISTRY.ledger

@@ -17,7 +17,7 @@ from holdfast.complaints.model import Complaint
 from holdfast.consent import ledger, lineage
 from holdfast.consent import store as consent
 from holdfast.consent.lineage import Origin
-from holdfast.consent.model import EVERY_MERCHANT, Purpose, Row, Suppression
+from holdfast.consent.model import EVERY_MERCHANT, OWN_DEEDS, Purpose, Row, Suppression
 from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
 
@@ -69,7 +69,8 @@ class Consents:
 class View:
     """`stops`: what the person said before they complained that was a stop, or doubtful. `origins`: how they came in,
     `ways` those of them that others came by as well. `without_consent`: texts that were sent although no consent was on
-    record, or one that was taken back. `keys`: merchants by their ids.
+    record, or one that was taken back. `returns`: (merchant, when) they came back by their own deed. `keys`: merchants
+    by their ids.
     """
 
     complaint: Complaint
@@ -87,6 +88,7 @@ class View:
     without_consent: tuple[int, ...]
     origins: tuple[Origin, ...]
     ways: tuple[Way, ...]
+    returns: tuple[tuple[int, datetime], ...]
     keys: Mapping[int, str]
 
     def merchant(self, merchant_id: int) -> str:
@@ -139,6 +141,7 @@ async def of_person(pool: Pool, complaint: Complaint, now: datetime) -> View:
         without_consent=tuple(_without(messages, history)),
         origins=tuple(origins),
         ways=(),
+        returns=tuple((row.merchant_id, row.recorded_at) for row in history if row.source in OWN_DEEDS),
         keys=known,
     )
 

@@ -1,7 +1,9 @@
 """The SQL of a complaint's view: what a person was sent and texted back, and what is known of how they came in."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -207,6 +209,25 @@ async def held_ids(db: Executor, incident_id: int, after: int, limit: int) -> li
         limit,
     )
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def holds_elsewhere(
+    db: Executor, incident_id: int, action: str, open_states: Sequence[str]
+) -> list[tuple[int, str | None, datetime, list[dict[str, Any]]]]:
+    """(incident, who said yes, since, ways as the step's evidence has them) of other open incidents, oldest first."""
+    rows = await db.fetch(
+        """
+        SELECT incident_id, actor, coalesce(step.began_at, incident.opened_at), step.evidence -> 'held'
+        FROM step JOIN incident ON incident.id = incident_id
+        WHERE action = $2 AND step.state = 'done' AND incident_id <> $1 AND incident.state = ANY($3::text[])
+          AND merged_into IS NULL AND jsonb_typeof(step.evidence -> 'held') = 'array'
+        ORDER BY incident_id
+        """,
+        incident_id,
+        action,
+        open_states,
+    )
+    return [(row[0], row[1], row[2], json.loads(row[3])) for row in rows]
 
 
 async def lapsed(db: Executor, before: datetime, open_states: Sequence[str], limit: int) -> list[int]:

@@ -78,11 +78,11 @@ def standing(
         "none" if row is None else "granted" if row.action == "grant" else "revoked"
     )
     deeds = [one.recorded_at for one in rows if one.source in OWN_DEEDS and one.merchant_id == merchant_id]
-    held = tuple(one for one in blocks if _is_in_force(one, merchant_id, deeds, as_of))
+    held = tuple(one for one in blocks if is_in_force(one, merchant_id, deeds, as_of))
     return Standing(merchant_id, purpose, said, row, held)
 
 
-def _is_in_force(block: Suppression, merchant_id: int, deeds: Sequence[datetime], as_of: datetime | None) -> bool:
+def is_in_force(block: Suppression, merchant_id: int, deeds: Sequence[datetime], as_of: datetime | None) -> bool:
     """Whether it kept a merchant's texts away then; `deeds`: when the person came back to it."""
     if block.merchant_id == EVERY_MERCHANT and merchant_id in block.excepted:
         # When it was excepted is told by the grant that it came with.
