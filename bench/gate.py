@@ -130,6 +130,7 @@ async def _prepare(url: str, people: int) -> dict[str, int]:
             await db.execute(f"DROP INDEX {name}")
         for statement in _FILL:
             await db.execute(statement, people, order, timeout=600)
+        await db.execute("UPDATE consent_head SET seq = (SELECT max(seq) FROM consent)")
         for _, definition in indexes:
             await db.execute(definition, timeout=600)
         await db.execute("SET session_replication_role = origin")

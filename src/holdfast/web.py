@@ -186,7 +186,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             *health.loops(stop),
             *status.loops(stop),
             *calls.loops(partial(after, prepared), stop),
-            *texts.loops(partial(after, prepared)),
+            *texts.loops(),
             after(prepared, repeat("refresh_catalogue", refresh, every=1.0, stop=stop)),
             after(prepared, repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned)),
             after(

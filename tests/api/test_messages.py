@@ -10,7 +10,11 @@ import pytest
 from holdfast.api.messages import MessagesDoor
 from holdfast.config import Settings
 from holdfast.db.pool import create_pool
+from holdfast.merchants import number_store, store
 from holdfast.merchants.catalogue import Catalogue
+from holdfast.merchants.model import NewMerchant
+from holdfast.merchants.numbers import NewNumber
+from holdfast.messaging import deciding
 from tests.api.conftest import TOKEN
 from tests.api.test_door import problem
 from tests.messaging.texts import ANN, BAKERY, GARAGE, Town, grant, stop, town
@@ -32,14 +36,18 @@ async def texts(pool, merchants) -> AsyncIterator[httpx.AsyncClient]:
 class client:  # noqa: N801 - reads as what it gives
     """A client of a door on a pool, while the door's loops run."""
 
-    def __init__(self, pool: Any, known: Any = None, token: str | None = TOKEN) -> None:
+    def __init__(
+        self, pool: Any, known: Any = None, token: str | None = TOKEN, *, general: Any = None, is_read: bool = True
+    ) -> None:
         self._pool, self._known, self._token = pool, known or pool, token
+        self._general, self._is_read = general or pool, is_read
 
     async def __aenter__(self) -> httpx.AsyncClient:
         catalogue = Catalogue()
-        await catalogue.refresh(self._known)
-        door = MessagesDoor(Settings(api_token=TOKEN), self._pool, self._pool, catalogue)
-        self._tasks = [asyncio.ensure_future(loop) for loop in door.loops(lambda loop: loop)]
+        if self._is_read:
+            await catalogue.refresh(self._known)
+        door = MessagesDoor(Settings(api_token=TOKEN), self._pool, self._general, catalogue)
+        self._tasks = [asyncio.ensure_future(loop) for loop in door.loops()]
         headers = {"authorization": f"Bearer {self._token}"} if self._token is not None else {}
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(door), base_url="http://holdfast", headers=headers
@@ -119,9 +127,10 @@ async def test_a_template_is_filled_in(texts, pool, merchants):
         ({"merchant": "butcher"}, "there is no merchant 'butcher'"),
         ({"to": "4155550111"}, "is not a phone number"),
         ({"to": "+1415"}, "too few or too many digits"),
-        ({"body": " "}, "1 to 1600 characters"),
-        ({"body": "x" * 1601}, "1 to 1600 characters"),
-        ({"body": "a\0b"}, "no NUL"),
+        ({"body": " "}, "its body is empty"),
+        ({"body": "x" * 1601}, "at most 1600 characters"),
+        ({"body": "a\0b"}, "cannot be stored"),
+        ({"merchant": "\0"}, "there is no merchant"),
         ({"body": None}, "either a body or a template"),
         ({"variables": {"a": "b"}}, "they are for templates"),
         ({"purpose": "fun"}, "purpose"),
@@ -161,6 +170,46 @@ async def test_with_the_store_away_the_answer_is_to_ask_again(pool, merchants):
         answer = await texts.post("/v1/messages", json=TEXT)
         assert "ask again later" in problem(answer, 503)
         assert answer.headers["retry-after"] == "5"
+
+
+async def test_before_the_merchants_were_read_nobody_is_told_that_there_is_no_such(pool, merchants):
+    await grant(pool, merchants.bakery, ANN)
+    async with client(pool, is_read=False) as texts:
+        answer = await texts.post("/v1/messages", json=TEXT)
+        assert "ask again later" in problem(answer, 503)
+        assert answer.headers["retry-after"] == "5"
+
+
+async def test_a_merchant_that_is_new_is_known_at_once(texts, pool, merchants):
+    new = await store.insert(pool, NewMerchant("florist", "Florist"))
+    await number_store.put(pool, [NewNumber("+14155550109", new.id, "US")])
+    await grant(pool, new.id, ANN)
+    assert (await texts.post("/v1/messages", json=TEXT | {"merchant": "florist"})).status_code == 202
+
+
+async def test_a_template_or_a_new_merchant_that_cannot_be_read_is_asked_for_again(pool, merchants):
+    gone = await create_pool("postgresql://nobody@127.0.0.1:1/nothing", size=1, name="gone")
+    asked = {**TEXT, "template": "ready"}
+    del asked["body"]
+    async with client(pool, known=pool, general=gone) as texts:
+        for one in (asked, TEXT | {"merchant": "florist"}):
+            answer = await texts.post("/v1/messages", json=one)
+            assert "ask again later" in problem(answer, 503)
+            assert answer.headers["retry-after"] == "5"
+
+
+async def test_of_what_may_be_decided_nobody_is_told_that_it_is_not(texts, pool, merchants, monkeypatch):
+    monkeypatch.setattr(deciding, "PATIENCE", 0.3)
+    monkeypatch.setattr(deciding, "LOOK", 0.3)
+    await grant(pool, merchants.bakery, ANN)
+    async with client(pool) as texts, pool.acquire() as db, db.transaction():
+        await db.execute("LOCK TABLE message IN ACCESS EXCLUSIVE MODE")
+        with_key, without = await asyncio.gather(
+            texts.post("/v1/messages", json=TEXT, headers={"idempotency-key": "a"}),
+            texts.post("/v1/messages", json=TEXT),
+        )
+    assert "under the same Idempotency-Key" in problem(with_key, 503)
+    assert "before you ask again" in problem(without, 503)
 
 
 async def test_a_thousand_at_once_are_decided_together(texts, pool, merchants):

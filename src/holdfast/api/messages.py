@@ -18,20 +18,19 @@ from holdfast.api.door import idempotency_key
 from holdfast.config import Settings
 from holdfast.consent.keys import PhoneKey
 from holdfast.db.notifications import Notifier
-from holdfast.db.pool import Pool
+from holdfast.db.pool import AWAY, Pool
 from holdfast.gateway.receiving import Bodies, Message, Receive, Refused, Scope, Send, content_length, refuse
+from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import MerchantError
 from holdfast.merchants.numbers import e164
 from holdfast.messaging import templates
 from holdfast.messaging.deciding import Gate
-from holdfast.messaging.model import WHY, Ask, AwayError, Decision, MessagingError
+from holdfast.messaging.model import WHY, Ask, AwayError, Decision, MessagingError, UnsureError
 from holdfast.queue.channels import SEND
 
 PATH = "/v1/messages"
 LARGEST_BODY = 64 * 1024
-LONGEST_TEXT = 1600
-"""Characters. Source: https://www.twilio.com/docs/messaging/api/message-resource (Body)"""
 FURTHEST = timedelta(days=90)
 _JSON = b"application/json"
 _RETRY = (b"retry-after", b"5")
@@ -67,9 +66,9 @@ class MessagesDoor:
         self._bodies = Bodies()
         self.otherwise: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
 
-    def loops(self, prepared: Callable[[Coroutine[Any, Any, None]], Awaitable[None]]) -> list[Awaitable[None]]:
-        """What runs beside it; `prepared` begins a loop once the schema is there."""
-        return [self._to_send.run(), prepared(self._gate.run())]
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside it."""
+        return [self._to_send.run()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST" and self.otherwise is not None:
@@ -100,8 +99,15 @@ class MessagesDoor:
         ask = await self._ask(body, headers.get("idempotency-key"))
         try:
             decision = await self._gate.decide(ask)
+        except UnsureError as error:
+            again = (
+                "ask again under the same Idempotency-Key"
+                if ask.key is not None
+                else "it had no Idempotency-Key, so look with `GET /v1/messages` before you ask again"
+            )
+            raise _away(f"perhaps decided: {error}; {again}") from None
         except AwayError as error:
-            raise Refused(503, "away", f"not decided, ask again later: {error}", _RETRY) from None
+            raise _away(f"not decided, ask again later: {error}") from None
         if decision.is_conflict:
             raise Refused(422, "conflict", "this Idempotency-Key was used for another text; take a new one")
         if decision.is_refused:
@@ -113,9 +119,7 @@ class MessagesDoor:
             new = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Refused(400 if isinstance(error, UnicodeDecodeError) else 422, "malformed", f"{error}") from None
-        merchant_id = self._catalogue.id_of(new.merchant)
-        if merchant_id is None:
-            raise _invalid("merchant", f"there is no merchant {new.merchant[:80]!r}")
+        merchant_id = await self._merchant(new.merchant)
         try:
             to, from_ = _phone(new.to), new.from_ and (new.from_ if new.from_.startswith("MG") else _phone(new.from_))
         except MerchantError as error:
@@ -141,17 +145,32 @@ class MessagesDoor:
             raise _invalid("body", "give either a body or a template")
         if new.body is not None and new.variables:
             raise _invalid("variables", "they are for templates; a body is sent as it is")
-        text = new.body
-        if text is None:
+        try:
+            if new.body is not None:
+                return templates.checked_body(new.body)
             assert new.template is not None
-            try:
-                found = await templates.find(self._general, merchant_id, new.template)
-                text = templates.render(found.body, new.variables)
-            except MessagingError as error:
-                raise _invalid("template", str(error)) from None
-        if not text.strip() or len(text) > LONGEST_TEXT or "\0" in text:
-            raise _invalid("body", f"a text has 1 to {LONGEST_TEXT} characters, and no NUL among them")
-        return text
+            found = await templates.find(self._general, merchant_id, new.template)
+            return templates.render(found.body, new.variables)
+        except MessagingError as error:
+            raise _invalid("template" if new.body is None else "body", str(error)) from None
+        except AWAY:
+            raise _away("not decided, ask again later: the template could not be read") from None
+
+    async def _merchant(self, key: str) -> int:
+        """One that is new may not be in the catalogue yet."""
+        if (found := self._catalogue.id_of(key)) is not None:
+            return found
+        if not self._catalogue.is_read:
+            raise _away("not decided, ask again later: the merchants were not read yet")
+        try:
+            known = await merchants.ids(self._general, [key]) if "\0" not in key else {}
+        except AWAY:
+            raise _away(
+                f"not decided, ask again later: whether there is a merchant {key[:80]!r} is not known"
+            ) from None
+        if key not in known:
+            raise _invalid("merchant", f"there is no merchant {key[:80]!r}")
+        return known[key]
 
 
 def document(decision: Decision) -> dict[str, Any]:
@@ -182,6 +201,10 @@ def _send_at(at: datetime | None) -> datetime | None:
     if at > datetime.now(UTC) + FURTHEST:
         raise _invalid("send_at", f"at most {FURTHEST.days} days ahead")
     return at
+
+
+def _away(detail: str) -> Refused:
+    return Refused(503, "away", detail, _RETRY)
 
 
 def _invalid(field: str, detail: str) -> Refused:

@@ -15,10 +15,10 @@ import structlog
 from holdfast.config import Settings
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.model import KeyMissingError
+from holdfast.db.group_commit import GroupCommit, NotTakenError
 from holdfast.db.pool import Pool
 from holdfast.gateway.receiving import Receive, Refused, Scope, Send, away, refuse
 from holdfast.gateway.signals import RECEIVED, SECONDS
-from holdfast.gateway.together import BusyError, Together
 from holdfast.gateway.twilio_requests import BASE, Request, Requests, malformed
 from holdfast.messaging import inbound, optout, stopping
 from holdfast.messaging.answering import Answering
@@ -33,7 +33,7 @@ MESSAGE, STATUS = f"{BASE}message", f"{BASE}message-status"
 EMPTY = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 """Replies go out by the API, where they are recorded and followed."""
 _SETTLED_WITHIN = stopping.PATIENCE.total_seconds() + 0.5
-"""With what `Together` waits, less than the 15 s after which Twilio has given up."""
+"""With what `GroupCommit` waits, less than the 15 s after which Twilio has given up."""
 _seconds = SECONDS.series("twilio")
 
 
@@ -65,9 +65,9 @@ class Texts:
         self._clock = clock
         answering = Answering(settings.stop_scope, provider_word)
         box = inbound.Inbox(pool, lambda: PhoneKey.load(settings), answering, judge)
-        self._texts: Together[Incoming, Taken] = Together(box.take)
+        self._texts: GroupCommit[Incoming, Taken] = GroupCommit(box.take)
         self._take_reports = take_reports or StatusCallbacks(pool).take
-        self._reports: Together[StatusCallback, None] = Together(self._report)
+        self._reports: GroupCommit[StatusCallback, None] = GroupCommit(self._report)
         self.hooks: Mapping[str, Any] = {MESSAGE: self.message, STATUS: self.status}
 
     async def message(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,7 +148,7 @@ async def _kept(storing: Awaitable[Any]) -> Any:
     except KeyMissingError as error:
         log.error("twilio.text_not_kept", reason=str(error))
         raise away("a key is missing; see the log") from None
-    except BusyError as error:
+    except NotTakenError as error:
         raise away(str(error)) from None
     except Exception as error:
         log.error("twilio.text_not_kept", reason=type(error).__name__, exc_info=not isinstance(error, OSError))

@@ -27,6 +27,11 @@ class Catalogue:
         self._version = version
         return True
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the tables were read at all: before, nobody is known."""
+        return self._version >= 0
+
     def merchant_of(self, account: str | None) -> int:
         """The merchant's id; COMPANY for the platform's own account and for accounts that nobody has."""
         return self._by_account.get(account, COMPANY) if account else COMPANY

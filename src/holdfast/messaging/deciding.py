@@ -1,32 +1,36 @@
-"""Group commit at the gate: all texts that were asked for while the last commit was on its way are decided together."""
+"""The gate for many callers at once: their texts are decided together, and each is told what is known of its own."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
 
 from holdfast.consent.keys import PhoneKey
-from holdfast.consent.model import ConsentError, KeyMissingError
+from holdfast.consent.model import ConsentError
+from holdfast.db.group_commit import GroupCommit, NotTakenError
 from holdfast.db.pool import AWAY, Pool
 from holdfast.messaging import gate
-from holdfast.messaging.model import Ask, AwayError, Decision, MessagingError
+from holdfast.messaging.model import Ask, AwayError, Decision, MessagingError, UnsureError
 from holdfast.messaging.signals import DECIDED, GATE_SECONDS
 
 log = structlog.get_logger()
 
-COMMITS = 2
-"""Transactions under way at a time: while the server writes one, the next is made ready."""
-BATCH = 64
-_MOST_WAITING = 2000
-_PATIENCE = 5.0
-
-_Entry = tuple[Ask, "asyncio.Future[Decision]"]
+PATIENCE = 5.0
+"""Seconds until whoever asks is told something, and then `LOOK` at most."""
+IN_TIME = 0.8
+"""Of that, what the store may take for one commit."""
+LOOK = 1.5
+"""Seconds for looking up what became of one whose commit nobody heard of."""
+OWN_KEY = "auto:"
+"""What the keys begin with that texts without one get, so that they can be looked up."""
 
 
 class Gate:
-    """`decide` returns once the decision is committed; `run` commits until cancelled."""
+    """`decide` returns once the decision is committed."""
 
     def __init__(
         self,
@@ -35,99 +39,56 @@ class Gate:
         *,
         queued: Callable[[], None] = lambda: None,
         clock: Callable[[], datetime | None] = lambda: None,
+        patience: float | None = None,
     ) -> None:
         """`queued` is called after every commit with something to send. `clock` gives None for the store's clock."""
         self._pool = pool
         self._key = key
         self._queued = queued
         self._clock = clock
-        self._waiting: list[_Entry] = []
-        self._arrived = asyncio.Event()
+        self._patience = patience if patience is not None else PATIENCE
+        self._commits: GroupCommit[Ask, Decision] = GroupCommit(
+            self._take, apart=lambda ask: (ask.merchant_id, ask.key), patience=self._patience
+        )
         self._seconds = GATE_SECONDS.series()
 
     async def decide(self, ask: Ask) -> Decision:
-        """Raises AwayError when it is not decided: then it may be asked for again under the same key."""
-        if len(self._waiting) >= _MOST_WAITING:
-            raise AwayError("too many texts are waiting to be decided")
+        """Raises AwayError when it is not decided, and UnsureError when nobody can say."""
         began = time.perf_counter()
-        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._waiting.append((ask, future))
-        self._arrived.set()
-        decision = await future
+        keyed = ask if ask.key is not None else replace(ask, key=f"{OWN_KEY}{secrets.token_hex(12)}")
+        try:
+            decision = await self._commits.put(keyed)
+        except (NotTakenError, ConnectionRefusedError) as error:
+            raise AwayError("the store is away, or too busy") from error
+        except AWAY as error:
+            log.warning("gate.away", error=type(error).__name__)
+            decision = await self._look_up(keyed, is_repeat=ask.key is not None)
+        except (ConsentError, MessagingError) as error:
+            log.error("gate.text_not_decided", merchant=ask.merchant_id, reason=str(error))
+            raise AwayError(str(error)) from error
+        except Exception as error:
+            log.exception("gate.text_refused", merchant=ask.merchant_id)
+            raise AwayError("the store refused this text; see the log") from error
         self._seconds.observe(time.perf_counter() - began)
         return decision
 
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(COMMITS):
-                group.create_task(self._commit_batches())
-
-    async def _commit_batches(self) -> None:
-        while True:
-            await self._arrived.wait()
-            batch = self._next()
-            if not batch:
-                continue
-            try:
-                await self._commit(batch)
-            except asyncio.CancelledError:
-                _fail(batch, AwayError("the process is stopping"))
-                raise
-            except AWAY as error:
-                log.warning("gate.away", texts=len(batch), error=type(error).__name__)
-                _fail(batch, AwayError("the store is away"))
-            except KeyMissingError as error:
-                log.error("gate.key_missing", reason=str(error))
-                _fail(batch, AwayError(str(error)))
-            except Exception:
-                # One text that the store refuses must not take its company down with it.
-                log.exception("gate.batch_refused", texts=len(batch))
-                await self._one_by_one(batch)
-
-    def _next(self) -> list[_Entry]:
-        """The next batch: two with the same key are not in one."""
-        batch: list[_Entry] = []
-        left: list[_Entry] = []
-        keys: set[tuple[int, str]] = set()
-        taken = 0
-        for entry in self._waiting:
-            taken += 1
-            ask = entry[0]
-            if ask.key is not None and (ask.merchant_id, ask.key) in keys:
-                left.append(entry)
-                continue
-            if ask.key is not None:
-                keys.add((ask.merchant_id, ask.key))
-            batch.append(entry)
-            if len(batch) == BATCH:
-                break
-        self._waiting[:taken] = left
-        if not self._waiting:
-            self._arrived.clear()
-        return batch
-
-    async def _commit(self, batch: Sequence[_Entry]) -> None:
-        async with asyncio.timeout(_PATIENCE):
-            decisions = await gate.decide(self._pool, [ask for ask, _ in batch], self._key, now=self._clock())
+    async def _take(self, asks: Sequence[Ask]) -> Sequence[Decision]:
+        async with asyncio.timeout(self._patience * IN_TIME):  # so that who waits can still look it up
+            decisions = await gate.decide(self._pool, asks, self._key, now=self._clock())
         if any(one.state == "queued" and not one.is_repeat for one in decisions):
             self._queued()
-        for (ask, future), decision in zip(batch, decisions, strict=True):
+        for ask, decision in zip(asks, decisions, strict=True):
             if not decision.is_repeat:
                 DECIDED.inc(1, ask.purpose, decision.rule)
-            if not future.done():  # who asked may have gone
-                future.set_result(decision)
+        return decisions
 
-    async def _one_by_one(self, batch: Sequence[_Entry]) -> None:
-        for entry in batch:
-            try:
-                await self._commit([entry])
-            except Exception as error:
-                log.exception("gate.text_refused", merchant=entry[0].merchant_id)
-                known = isinstance(error, ConsentError | MessagingError)
-                _fail([entry], AwayError(str(error) if known else "the store refused this text; see the log"))
-
-
-def _fail(batch: Sequence[_Entry], error: AwayError) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)
+    async def _look_up(self, ask: Ask, *, is_repeat: bool) -> Decision:
+        """What was recorded of it, though nobody heard of its commit. Raises UnsureError: it may be in a moment."""
+        try:
+            async with asyncio.timeout(LOOK):
+                found = await gate.decided(self._pool, ask)
+        except AWAY:
+            found = None
+        if found is None:
+            raise UnsureError("the store did not say in time whether it recorded this text")
+        return replace(found, is_repeat=is_repeat)

@@ -55,6 +55,12 @@ async def decide(
     return [decided[place] for place in range(len(asks))]
 
 
+async def decided(db: Connection | Pool, ask: Ask) -> Decision | None:
+    """What is recorded under the key of this one; None: nothing is, so far."""
+    row = await store.decided(db, ask)
+    return _decision(row) if row is not None else None
+
+
 async def begin_sending(
     pool: Pool, ids: Sequence[int], *, lasts: timedelta = SENDING, now: datetime | None = None
 ) -> dict[int, Leave]:

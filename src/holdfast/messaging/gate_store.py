@@ -257,6 +257,21 @@ async def decide(
     )
 
 
+async def decided(db: Executor, ask: Ask) -> asyncpg.Record | None:
+    """As `decide` says it of what was asked for before."""
+    return await db.fetchrow(
+        """
+        SELECT message.id, state, rule, message.consent_seq, suppression_id, suppression.reason, send_at,
+               NULL AS held_by, true AS is_repeat, fingerprint IS DISTINCT FROM $3 AS is_conflict
+        FROM message LEFT JOIN suppression ON suppression.id = message.suppression_id
+        WHERE message.merchant_id = $1 AND key = $2
+        """,
+        ask.merchant_id,
+        ask.key,
+        ask.fingerprint,
+    )
+
+
 async def owners(db: Executor, ids: Sequence[int]) -> dict[int, int]:
     """Message to customer, of those that still wait or are being sent."""
     rows = await db.fetch(

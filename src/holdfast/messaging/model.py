@@ -50,6 +50,10 @@ class AwayError(MessagingError):
     """Not now: the message says what is missing."""
 
 
+class UnsureError(AwayError):
+    """It may be decided, and then sent: nobody can say now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A text that somebody wants sent. `to` in E.164; `from_` a number of the merchant, or None for its own choice.
