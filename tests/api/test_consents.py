@@ -56,6 +56,15 @@ async def test_consents_are_added_in_bulk_and_shown(client, merchants):
     assert then["rows"] == []
 
 
+async def test_twilios_words_are_taken_and_an_opt_out_needs_no_date(client, pool, merchants):
+    said = {"contact_id": ANN, "correlation_id": "c9", "sender_id": "MG1", "status": "opt-out", "merchant": "bakery"}
+    (done,) = (await add(client, said))["consents"]
+    assert (done["phone"], done["correlation_id"], done["suppression_id"]) == (ANN, "c9", 1)
+    found = (await client.get("/v1/consents", params={"phone": ANN})).json()["rows"][0]
+    assert found["detail"] == {"correlation_id": "c9", "sender_id": "MG1"}
+    assert found["given_at"] == found["recorded_at"]
+
+
 async def test_one_that_cannot_be_taken_stops_all_of_them(client, pool, merchants):
     await add(client, OPT_IN, OPT_IN | {"phone": "555"}, status=422)
     await add(client, OPT_IN, OPT_IN | {"date_of_consent": "2999-01-01T00:00:00Z"}, status=422)
@@ -66,6 +75,8 @@ async def test_one_that_cannot_be_taken_stops_all_of_them(client, pool, merchant
     ("change", "status", "said"),
     [
         ({"purpose": None}, 422, "an opt-in is for marketing"),
+        ({"date_of_consent": None}, 422, "say when the person opted in"),
+        ({"contact_id": ANN}, 422, "no such field"),
         ({"merchant": "every"}, 422, "given to one merchant"),
         ({"merchant": "gym"}, 404, "no merchant"),
         ({"source": "import"}, 422, "source"),

@@ -102,3 +102,35 @@ def test_json_lines_have_the_columns_of_their_objects(tmp_path):
 def test_a_file_that_is_none_is_said(tmp_path, content, name, said):
     with pytest.raises(ConsentError, match=said):
         import_files.examine(file_of(tmp_path, content, name))
+
+
+@pytest.mark.parametrize("space", ["", "\n", "  \r\n\t"])
+def test_an_array_of_objects_is_read_piece_by_piece(tmp_path, monkeypatch, space):
+    monkeypatch.setattr(import_files, "_BLOCK", 7)
+    monkeypatch.setattr(import_files, "LONGEST_ROW", 64)
+    elements = [f'{{"phone": "+1415555{n:04}", "name": "a]}},[\\"{n}"}}' for n in range(50)] + [
+        "7",
+        '{"phone": "\\ud800"}',
+    ]
+    path = file_of(tmp_path, space + f"[{space}" + f"{space},{space}".join(elements) + f"{space}]{space}", "p.json")
+    source = import_files.examine(path)
+    rows: list[Any] = list(import_files.read(source))
+    assert (source.kind, source.columns) == ("JSON array", ("phone", "name"))
+    assert rows[:50] == [(n + 1, [f"+1415555{n:04}", f'a]}},["{n}']) for n in range(50)]
+    assert [(row.line, row.reason) for row in rows[50:]] == [
+        (51, "is not a JSON object"),
+        (52, "is not a JSON object"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"phone": "1"}', '[{"phone": "1"} {"phone": "2"}]', '[{"phone": "1"},]', '[{"phone": 1']
+)
+def test_an_array_that_breaks_off_is_said(tmp_path, text):
+    with pytest.raises(ConsentError, match=r"array"):
+        list(import_files.read(import_files.examine(file_of(tmp_path, text, "p.json"))))
+
+
+def test_an_empty_array_has_no_columns(tmp_path):
+    with pytest.raises(ConsentError, match="is empty"):
+        import_files.examine(file_of(tmp_path, " [ ] ", "p.json"))

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from holdfast.consent import (
@@ -132,8 +133,77 @@ async def test_the_same_file_twice_is_refused_and_what_comes_again_is_on_record(
     with pytest.raises(RefusedError, match=f"import {number}, begun .* --again"):
         await apply(pool, given)
     _, outcome = await apply(pool, replace(given, again=True))
-    assert (outcome.grants, outcome.opt_outs, outcome.known, outcome.people) == (0, 0, 2, 0)
-    assert await pool.fetchval("SELECT count(*) FROM consent") == 2
+    assert (outcome.grants, outcome.opt_outs, outcome.known, outcome.people) == (1, 0, 1, 0)
+    assert await pool.fetchval("SELECT count(*) FROM consent") == 3
+
+
+async def test_what_two_imports_said_stays_when_one_of_them_is_undone(pool, tmp_path):
+    merchant = (await town(pool)).bakery
+    first, _ = await apply(pool, job(tmp_path, merchant, row(ANN, name="Ann"), name="a.csv"))
+    second, outcome = await apply(pool, job(tmp_path, merchant, row(ANN, name="Ann"), row(BOB)))
+    assert (outcome.grants, outcome.known, outcome.contacts_changed) == (2, 0, 0)
+    assert any("another import said the same" in what for what in outcome.conflicts)
+    await undo(pool, first)
+    assert await contact(pool, ANN) == ("Ann", second)
+    assert (await ask(pool, merchant, ANN, purpose="marketing")).rule == "consent"
+    await undo(pool, second)
+    assert await contact(pool, ANN) is None
+    assert (await ask(pool, merchant, ANN, NOON + DAY)).rule == "no_consent"
+
+
+async def test_a_consent_that_is_put_right_with_its_disclosure_is_written(pool, tmp_path):
+    merchant = (await town(pool)).bakery
+    at = datetime(2026, 3, 1, tzinfo=NOON.tzinfo)
+    said = blocking.Said(ANN, merchant, "grant", "marketing", "offline", at)
+    await blocking.record(pool, [said], KEY, actor="kim", now=NOON - 2 * DAY)
+    assert (await ask(pool, merchant, ANN, purpose="marketing")).rule == "not_written"
+    _, outcome = await apply(pool, job(tmp_path, merchant, row(ANN), name="right.csv"))
+    assert (outcome.grants, outcome.known) == (1, 0)
+    assert (await ask(pool, merchant, ANN, NOON + DAY, purpose="marketing")).rule == "consent"
+    await blocking.record(pool, [replace(said, phone=BOB, disclosure="Yes.")], KEY, actor="kim", now=NOON - 2 * DAY)
+    _, outcome = await apply(pool, job(tmp_path, merchant, row(BOB), name="other.csv"))
+    assert outcome.conflicts["is on record already, with another disclosure"] == 1
+
+
+async def test_the_same_file_twice_at_once_is_imported_once(pool, tmp_path):
+    merchant = (await town(pool)).bakery
+    given = job(tmp_path, merchant, *(row(f"+1415555{n:04}") for n in range(2000, 2040)))
+    done = await asyncio.gather(*(apply(pool, given) for _ in range(3)), return_exceptions=True)
+    assert sum(isinstance(one, tuple) for one in done) == 1, done
+    assert sum(isinstance(one, RefusedError) for one in done) == 2
+    assert await pool.fetchval("SELECT count(*) FROM import_batch") == 1
+    with pytest.raises(RefusedError, match="imported before"):  # and the file is not held any more
+        await apply(pool, given)
+
+
+async def test_imports_of_the_same_people_in_other_orders_and_an_undo_do_not_stop_each_other(pool, tmp_path):
+    merchant = (await town(pool)).bakery
+    phones = [f"+1415555{n:04}" for n in range(2000, 2600)]
+    jobs = [
+        job(tmp_path, merchant, *(row(one, name=f"N{n}", at=f"2026-03-0{n + 1}") for one in order), name=f"{n}.csv")
+        for n, order in enumerate((phones, phones[::-1], phones[300:] + phones[:300], phones[::-2]))
+    ]
+    first, _ = await apply(pool, jobs[0])
+    done = await asyncio.gather(*(apply(pool, one) for one in jobs[1:]), undo(pool, first))
+    assert len(done) == 4
+    assert await pool.fetchval("SELECT count(*) FROM contact WHERE batch_id = $1", first) == 0
+    assert (await verifying.verify(pool)).is_ok
+
+
+async def test_a_chunk_that_waits_in_a_circle_is_done_again_and_counted_once(pool, tmp_path, monkeypatch):
+    merchant = (await town(pool)).bakery
+    advance, left = import_store.advance, [2]
+
+    async def broken(*values: Any) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise asyncpg.DeadlockDetectedError("deadlock detected")
+        await advance(*values)
+
+    monkeypatch.setattr(import_store, "advance", broken)
+    _, outcome = await apply(pool, job(tmp_path, merchant, row(ANN, name="Ann"), row("x")))
+    assert (outcome.rows, outcome.grants, outcome.people, outcome.contacts_new, outcome.rejects) == (2, 1, 1, 1, 1)
+    assert await pool.fetchval("SELECT count(*) FROM import_reject") == 1
 
 
 async def test_an_import_that_was_broken_off_goes_on_where_it_was(pool, tmp_path, monkeypatch):

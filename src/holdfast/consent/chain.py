@@ -48,8 +48,11 @@ def detail_digest(salt: bytes, said: Mapping[str, Any]) -> bytes:
 
 def link(previous: bytes, fields: Mapping[str, Any]) -> bytes:
     """The hash of a row: `fields` are those of `FIELDS`, times aware and in whole microseconds."""
-    written = [_written(fields[name]) for name in FIELDS]
-    return hashlib.sha256(VERSION + previous + msgspec.json.encode(written)).digest()
+    written = [
+        value if value is None or (kind := type(value)) is str or kind is int else _written(value)
+        for value in map(fields.__getitem__, FIELDS)
+    ]
+    return hashlib.sha256(VERSION + previous + _encode(written)).digest()
 
 
 def same(one: bytes, other: bytes) -> bool:
@@ -57,8 +60,6 @@ def same(one: bytes, other: bytes) -> bool:
 
 
 def _written(value: Any) -> Any:
-    if value is None or isinstance(value, str | int):
-        return value
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
+        return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat(timespec="microseconds")
     return value.hex() if isinstance(value, bytes) else value

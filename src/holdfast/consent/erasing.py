@@ -25,7 +25,7 @@ from holdfast.merchants import store as merchants
 PAGE = 2000
 """Events that are looked through at once."""
 OUT_OF_REACH = (
-    "the logs of incidents, which are append-only",
+    "the logs of incidents, and origin and collector of the ledger's rows, which are append-only",
     "files that were exported, and files that were imported",
     "what merchants and Twilio were sent, or keep themselves",
     "backups of the database",

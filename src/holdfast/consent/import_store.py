@@ -1,5 +1,6 @@
 """The SQL of imports: batches, their rejects, what a chunk meets on record, contacts, and undoing them."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -139,10 +140,13 @@ async def hold(db: Connection, customer_ids: Sequence[int]) -> set[int]:
 async def met(
     db: Executor,
     merchant_id: int,
-    asked: Sequence[tuple[int, str | None, str | None, datetime | None]],
+    asked: Sequence[tuple[int, str | None, str | None, datetime | None, bytes | None]],
 ) -> list[asyncpg.Record]:
-    """What is on record of each (customer, action, purpose, given_at), by its place n: (blocked: reasons or NULL,
-    outdated: a later revocation, is_known: the same row, name, email, reference, has_contact).
+    """What is on record of each (customer, action, purpose, given_at, digest of the disclosure), by its place n.
+
+    blocked: reasons or NULL; outdated: a later revocation. is_known: the same row, which no undoing of an import takes
+    away, and with a disclosure where there is one now; is_otherwise: that with another. is_of_import: the same consent,
+    by an import. And name, email, reference, has_contact.
     """
     return await db.fetch(
         f"""
@@ -150,15 +154,24 @@ async def met(
                EXISTS (SELECT FROM consent WHERE consent.customer_id = asked.customer_id AND consent.action = 'revoke'
                        AND asked.action = 'grant' AND consent.given_at >= asked.given_at
                        AND {APPLYING.format(merchant="$1", purpose="asked.purpose")}) AS outdated,
-               EXISTS (SELECT FROM consent WHERE consent.customer_id = asked.customer_id
-                       AND consent.action = asked.action AND consent.merchant_id = $1
-                       AND consent.given_at = asked.given_at
-                       AND consent.purpose = coalesce(asked.purpose, 'all')
-                       AND {_ANY}) AS is_known,
+               coalesce(same.is_known, false) AS is_known, coalesce(same.is_otherwise, false) AS is_otherwise,
+               coalesce(same.is_of_import, false) AS is_of_import,
                contact.name, contact.email, contact.reference, contact.customer_id IS NOT NULL AS has_contact
-        FROM unnest($2::int[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[])
-             AS asked(n, customer_id, action, purpose, given_at)
+        FROM unnest($2::int[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::bytea[])
+             AS asked(n, customer_id, action, purpose, given_at, digest)
         LEFT JOIN contact ON contact.customer_id = asked.customer_id AND contact.merchant_id = $1
+        LEFT JOIN LATERAL (
+            SELECT bool_or(lasts AND (asked.digest IS NULL OR disclosure.digest IS NOT NULL)) AS is_known,
+                   bool_or(lasts AND disclosure.digest <> asked.digest)
+                       AND NOT coalesce(bool_or(lasts AND disclosure.digest = asked.digest), false) AS is_otherwise,
+                   bool_or(NOT lasts) AS is_of_import
+            FROM (SELECT consent.disclosure_id, consent.batch_id IS NULL OR consent.action = 'revoke' AS lasts
+                  FROM consent
+                  WHERE consent.customer_id = asked.customer_id AND consent.action = asked.action
+                    AND consent.merchant_id = $1 AND consent.given_at = asked.given_at
+                    AND consent.purpose = coalesce(asked.purpose, 'all') AND {_ANY}) AS row
+            LEFT JOIN disclosure ON disclosure.id = row.disclosure_id
+        ) AS same ON true
         LEFT JOIN LATERAL (
             SELECT array_agg(DISTINCT suppression.reason) AS reasons FROM suppression
             WHERE suppression.customer_id = asked.customer_id AND {BLOCKING.format(merchant="$1")}
@@ -170,6 +183,7 @@ async def met(
         [one[1] for one in asked],
         [one[2] for one in asked],
         [one[3] for one in asked],
+        [one[4] for one in asked],
     )
 
 
@@ -178,45 +192,76 @@ async def put_contacts(
 ) -> tuple[int, int]:
     """(customer, line, name, email, reference) of each, no customer twice; (new, changed). What is not said stays.
 
-    What they were before is kept in `contact_before`.
+    What they were before is kept in `contact_before`, also of those that say the same: they are this batch's from now
+    on, and stay when the one before is undone. All that writes contacts locks them in the order of customers.
     """
-    done = await db.fetch(
+    rows = sorted(rows)
+    people = [row[0] for row in rows]
+    await lock_contacts(db, people)
+    found = await db.fetchrow(
         """
         WITH given AS MATERIALIZED (
             SELECT * FROM unnest($3::bigint[], $4::int[], $5::text[], $6::text[], $7::text[])
                 AS g(customer_id, line, name, email, reference)
         ),
+        before AS MATERIALIZED (
+            SELECT c.*, (c.name, c.email, c.reference) IS DISTINCT FROM (coalesce(given.name, c.name),
+                        coalesce(given.email, c.email), coalesce(given.reference, c.reference)) AS differs
+            FROM contact AS c JOIN given USING (customer_id) WHERE c.merchant_id = $1
+        ),
         kept AS (
             INSERT INTO contact_before (batch_id, customer_id, name, email, reference, was_batch_id, was_batch_row,
                                         was_changed_at)
-            SELECT $2, c.customer_id, c.name, c.email, c.reference, c.batch_id, c.batch_row, c.changed_at
-            FROM contact AS c JOIN given USING (customer_id)
-            WHERE c.merchant_id = $1 AND c.batch_id IS DISTINCT FROM $2
-              AND (c.name, c.email, c.reference) IS DISTINCT FROM (coalesce(given.name, c.name),
-                   coalesce(given.email, c.email), coalesce(given.reference, c.reference))
+            SELECT $2, customer_id, name, email, reference, batch_id, batch_row, changed_at
+            FROM before WHERE batch_id IS DISTINCT FROM $2
             ON CONFLICT DO NOTHING
+        ),
+        put AS (
+            INSERT INTO contact AS c (customer_id, merchant_id, name, email, reference, batch_id, batch_row, changed_at)
+            SELECT customer_id, $1, name, email, reference, $2, line, $8 FROM given ORDER BY customer_id
+            ON CONFLICT (customer_id, merchant_id) DO UPDATE SET
+                name = coalesce(excluded.name, c.name), email = coalesce(excluded.email, c.email),
+                reference = coalesce(excluded.reference, c.reference), batch_id = excluded.batch_id,
+                batch_row = excluded.batch_row, changed_at = excluded.changed_at
+            RETURNING xmax = 0 AS is_new
         )
-        INSERT INTO contact AS c (customer_id, merchant_id, name, email, reference, batch_id, batch_row, changed_at)
-        SELECT customer_id, $1, name, email, reference, $2, line, $8 FROM given
-        ON CONFLICT (customer_id, merchant_id) DO UPDATE SET
-            name = coalesce(excluded.name, c.name), email = coalesce(excluded.email, c.email),
-            reference = coalesce(excluded.reference, c.reference), batch_id = excluded.batch_id,
-            batch_row = excluded.batch_row, changed_at = excluded.changed_at
-        WHERE (c.name, c.email, c.reference) IS DISTINCT FROM (coalesce(excluded.name, c.name),
-              coalesce(excluded.email, c.email), coalesce(excluded.reference, c.reference))
-        RETURNING xmax = 0 AS is_new
+        SELECT (SELECT count(*) FROM put WHERE is_new), (SELECT count(*) FROM before WHERE differs)
         """,
         merchant_id,
         batch_id,
-        [row[0] for row in rows],
+        people,
         [row[1] for row in rows],
         [row[2] for row in rows],
         [row[3] for row in rows],
         [row[4] for row in rows],
         now,
     )
-    new = sum(row[0] for row in done)
-    return new, len(done) - new
+    assert found is not None
+    return found[0], found[1]
+
+
+async def lock_contacts(db: Connection, customer_ids: Sequence[int]) -> None:
+    """Those that are there, and what they were before, in the order of customers, until the transaction ends."""
+    for table in ("contact", "contact_before"):
+        await db.execute(
+            f"SELECT FROM {table} WHERE customer_id = ANY($1::bigint[]) ORDER BY customer_id, ctid FOR UPDATE",
+            customer_ids,
+        )
+
+
+async def hold_file(db: Connection, merchant_id: int, sha256: bytes) -> bool:
+    """Nobody else imports the same file for the merchant until the connection gives it up. False: somebody does."""
+    found: bool = await db.fetchval("SELECT pg_try_advisory_lock($1)", _file_lock(merchant_id, sha256))
+    return found
+
+
+async def release_file(db: Connection, merchant_id: int, sha256: bytes) -> None:
+    await db.execute("SELECT pg_advisory_unlock($1)", _file_lock(merchant_id, sha256))
+
+
+def _file_lock(merchant_id: int, sha256: bytes) -> int:
+    digest = hashlib.blake2b(b"import %d %b" % (merchant_id, sha256), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
 
 
 async def begin_undo(db: Connection, batch_id: int, *, actor: str, why: str) -> None:
@@ -269,6 +314,7 @@ async def restore_contacts(db: Connection, batch_id: int, customer_ids: Sequence
 
     Where another import came after it, what that one would restore is now what this one would have.
     """
+    await lock_contacts(db, customer_ids)
     await db.execute(
         """
         UPDATE contact_before AS later SET name = own.name, email = own.email, reference = own.reference,

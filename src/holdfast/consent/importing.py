@@ -7,12 +7,16 @@ on where it was when it is begun again with the same file and options.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from holdfast.consent import customers, ledger
+import asyncpg
+
+from holdfast.consent import chain, customers, ledger
 from holdfast.consent import import_store as store
 from holdfast.consent.import_files import Source, Unread
 from holdfast.consent.import_parsing import Seen, parsed
@@ -23,6 +27,8 @@ from holdfast.db.pool import Connection, Pool
 from holdfast.merchants import number_store as numbers
 
 SAMPLES = 20
+TRIES = 4
+"""Of a chunk, where the database ends it because it and others wait for each other."""
 ERASED = "the person had their data erased: they come back only by their own deed"
 OWN_NUMBER = "the number is a merchant's own"
 
@@ -148,17 +154,33 @@ async def apply(
 
     Raises ConsentError, RefusedError where it was imported before, KeyMissingError, OSError.
     """
-    batch = await _begin(pool, job, clock())
-    applying, seen = _Applying(pool, job, stops, batch), Seen()
-    async for chunk in parsed(job.source, job.reading):
-        done = len(chunk.rows) + len(chunk.rejects)
-        rows = seen.first(chunk)
-        if chunk.last >= applying.next_row:
-            stopped = await applying.chunk(chunk, [row for row in rows if row.line >= applying.next_row], clock())
-            await stops.settled(stopped)
-        hear(done)
-    await store.finish(pool, batch.id, clock())
+    async with _holding(pool, job):
+        batch = await _begin(pool, job, clock())
+        applying, seen = _Applying(pool, job, stops, batch), Seen()
+        async for chunk in parsed(job.source, job.reading):
+            done = len(chunk.rows) + len(chunk.rejects)
+            rows = seen.first(chunk)
+            if chunk.last >= applying.next_row:
+                stopped = await applying.chunk(chunk, [row for row in rows if row.line >= applying.next_row], clock())
+                await stops.settled(stopped)
+            hear(done)
+        await store.finish(pool, batch.id, clock())
     return batch.id, applying.outcome
+
+
+@asynccontextmanager
+async def _holding(pool: Pool, job: Job) -> AsyncIterator[None]:
+    """Nobody else imports the same file for the merchant meanwhile: neither a second time, nor on from where it is."""
+    async with pool.acquire() as db:
+        if not await store.hold_file(db, job.merchant_id, job.source.sha256):
+            raise RefusedError(
+                "this file is being imported for the merchant right now, by another process: wait for it"
+            )
+        try:
+            yield
+        finally:
+            if not db.is_closed():
+                await store.release_file(db, job.merchant_id, job.source.sha256)
 
 
 async def _begin(pool: Pool, job: Job, now: datetime) -> store.Batch:
@@ -202,8 +224,20 @@ class _Applying:
         self.outcome, self.next_row = Outcome.kept(batch.counts), batch.next_row
 
     async def chunk(self, parsed: Parsed, rows: list[Taken], now: datetime) -> list[int]:
-        """All of it in one transaction; who was stopped."""
-        parsed.rejects = [one for one in parsed.rejects if one.line >= self.next_row]
+        """All of it in one transaction, once more where others were in the way; who was stopped."""
+        rejects = [one for one in parsed.rejects if one.line >= self.next_row]
+        so_far = self.outcome
+        for left in reversed(range(TRIES)):
+            self.outcome, parsed.rejects = deepcopy(so_far), list(rejects)
+            try:
+                return await self._stored(parsed, rows, now)
+            except asyncpg.DeadlockDetectedError:
+                self.outcome = so_far
+                if not left:
+                    raise
+        raise AssertionError
+
+    async def _stored(self, parsed: Parsed, rows: list[Taken], now: datetime) -> list[int]:
         async with self._pool.acquire() as db, db.transaction():
             batch = await store.lock_batch(db, self._batch_id)
             if batch is None or batch.state != "applying" or batch.next_row != self.next_row:
@@ -269,9 +303,12 @@ async def _takeable(db: Connection | Pool, parsed: Parsed, rows: list[Taken], er
 async def _met(db: Connection | Pool, job: Job, rows: Sequence[Taken], ids: Mapping[str, int]) -> list[Any]:
     """For each row what is on record of the person, or None of somebody new."""
     known = [row for row in rows if row.phone in ids]
-    asked = [(ids[row.phone], row.action, row.purpose, row.given_at) for row in known]
-    if not asked:
+    if not known:
         return [None] * len(rows)
+    digests = {text: chain.disclosure_digest(text) for text in {row.disclosure for row in known} if text}
+    asked = [
+        (ids[row.phone], row.action, row.purpose, row.given_at, digests.get(row.disclosure or "")) for row in known
+    ]
     found = {row["n"]: row for row in await store.met(db, job.merchant_id, asked)}
     by_line = {row.line: found[n] for n, row in enumerate(known)}
     return [by_line.get(row.line) for row in rows]
@@ -299,7 +336,9 @@ def _conflicts(row: Taken, found: Any) -> Iterator[str]:
     if found["outdated"] and not found["is_known"]:
         yield "the consent is older than a revocation: kept as history, without effect"
     if found["is_known"]:
-        yield "is on record already"
+        yield "is on record already, with another disclosure" if found["is_otherwise"] else "is on record already"
+    elif found["is_of_import"]:
+        yield "another import said the same: it stands for both, and stays if one of them is undone"
     if found["has_contact"] and _changes(row, found):
         yield "the contact's name, e-mail or reference changes"
 

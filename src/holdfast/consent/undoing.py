@@ -6,12 +6,15 @@ the same file, put right, can be imported anew. Blocks that the file's opt-outs 
 by one, since a wish to stop is not ours to take back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import asyncpg
+
 from holdfast.consent import import_store as store
 from holdfast.consent import ledger
+from holdfast.consent.importing import TRIES
 from holdfast.consent.model import ConsentError, Entry, RefusedError, UnknownError
 from holdfast.db.pool import Pool
 
@@ -54,26 +57,14 @@ async def undo(
             await store.begin_undo(db, batch_id, actor=actor, why=why.strip())
     undone, after = Undone(batch_id), 0
     while ids := await store.people(pool, batch_id, after, PAGE):
-        async with pool.acquire() as db, db.transaction():
-            erased = await store.hold(db, ids)
-            grants = [row for row in await store.not_undone(db, batch_id, ids) if row["customer_id"] not in erased]
-            deleted, restored = await store.restore_contacts(db, batch_id, ids)
-            entries = [
-                Entry(
-                    row["customer_id"],
-                    row["merchant_id"],
-                    "revoke",
-                    row["purpose"],
-                    "import-undone",
-                    row["given_at"],
-                    actor,
-                    channel=row["channel"],
-                    batch_id=batch_id,
-                    batch_row=row["batch_row"],
-                )
-                for row in grants
-            ]
-            undone.grants += len(await ledger.append(db, entries, clock()))
+        for left in reversed(range(TRIES)):
+            try:
+                grants, deleted, restored = await _page(pool, batch_id, ids, actor, clock())
+                break
+            except asyncpg.DeadlockDetectedError:
+                if not left:
+                    raise
+        undone.grants += grants
         undone.contacts_deleted += deleted
         undone.contacts_restored += restored
         after = ids[-1]
@@ -81,3 +72,29 @@ async def undo(
     await store.finish_undo(pool, batch_id, clock())
     undone.kept_blocks = await store.suppressed_by(pool, batch_id)
     return undone
+
+
+async def _page(
+    pool: Pool, batch_id: int, customer_ids: Sequence[int], actor: str, now: datetime
+) -> tuple[int, int, int]:
+    """Of these people, in one transaction: consents taken back, contacts deleted and restored."""
+    async with pool.acquire() as db, db.transaction():
+        erased = await store.hold(db, customer_ids)
+        grants = [row for row in await store.not_undone(db, batch_id, customer_ids) if row["customer_id"] not in erased]
+        deleted, restored = await store.restore_contacts(db, batch_id, customer_ids)
+        entries = [
+            Entry(
+                row["customer_id"],
+                row["merchant_id"],
+                "revoke",
+                row["purpose"],
+                "import-undone",
+                row["given_at"],
+                actor,
+                channel=row["channel"],
+                batch_id=batch_id,
+                batch_row=row["batch_row"],
+            )
+            for row in grants
+        ]
+        return len(await ledger.append(db, entries, now)), deleted, restored

@@ -4,11 +4,11 @@ Whoever can write to the database can write the whole chain anew; that is found 
 before (`Head`, as every check prints it), so note one from time to time where the database's owners cannot reach.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import asyncpg
+import msgspec
 
 from holdfast.consent import chain, store
 from holdfast.consent import verifying_store as reading
@@ -132,8 +132,8 @@ class _Walk:
                 return f"the text of disclosure {row['disclosure_id']}, that the person was shown, is gone"
             if chain.disclosure_digest(row["disclosure_text"]) != bytes(row["disclosure_digest"]):
                 return f"the text of disclosure {row['disclosure_id']}, that the person was shown, was changed"
-        fields = dict(row) | {"disclosure": _bytes(row["disclosure_digest"])}
-        fields |= {"who": bytes(row["who"]), "detail": _bytes(row["detail"])}
+        fields = dict(row)
+        fields["disclosure"] = row["disclosure_digest"]
         if chain.link(self._hash, fields) != bytes(row["hash"]):
             return "its contents, its hash or the digest of its disclosure were changed after it was written"
         return None
@@ -155,11 +155,7 @@ class _Walk:
             if row["detail"] is None or row["seq"] <= self._erased.get(row["customer_id"], 0):
                 return None
             return "its details are gone, and no row says that the person was erased"
-        said = chain.detail_digest(bytes(row["detail_salt"]), json.loads(row["said"]))
+        said = chain.detail_digest(bytes(row["detail_salt"]), msgspec.json.decode(row["said"]))
         if row["detail"] is None or said != bytes(row["detail"]) or row["detail_customer"] != row["customer_id"]:
             return "its details were changed after it was written"
         return None
-
-
-def _bytes(value: bytes | None) -> bytes | None:
-    return bytes(value) if value is not None else None

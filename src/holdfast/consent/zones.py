@@ -24,10 +24,15 @@ def zones_of(phone: str) -> tuple[str, ...]:
     digits = phone.removeprefix("+")
     prefixes = (digits[:length] for length in range(TIMEZONE_LONGEST_PREFIX, 0, -1))
     found = next((TIMEZONE_DATA[prefix] for prefix in prefixes if prefix in TIMEZONE_DATA), ())
+    return _chosen(found, digits.startswith("1"))
+
+
+@lru_cache(maxsize=2_000)
+def _chosen(found: tuple[str, ...], is_north_american: bool) -> tuple[str, ...]:
     known = tuple(zone for zone in found if zone in _known())
     if 0 < len(known) <= _SPECIFIC:
         return known
-    if digits.startswith("1"):
+    if is_north_american:
         return _NORTH_AMERICA
     return _outermost(known) or ("UTC",)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from holdfast.config import Settings
 from holdfast.consent import documents
@@ -32,7 +32,7 @@ class _Given(BaseModel):
 class Consent(_Given):
     """What one person said, with Twilio's words for the source."""
 
-    phone: Phone
+    phone: Phone = Field(validation_alias=AliasChoices("phone", "contact_id"))
     merchant: str = Field(max_length=63, description="Its key; `every` of an opt-out from all of them.")
     status: Literal["opt-in", "opt-out", "re-opt-in"]
     purpose: Literal["marketing", "informational", "all"] | None = Field(
@@ -40,7 +40,9 @@ class Consent(_Given):
     )
     channel: Channel = "text"
     source: Literal["website", "offline", "opt-in-message", "opt-out-message", "others"] = "others"
-    date_of_consent: AwareDatetime = Field(description="When the person did it.")
+    date_of_consent: AwareDatetime | None = Field(
+        None, description="When the person did it. Needed of an opt-in; an opt-out without one is of now."
+    )
     disclosure: Text = Field(None, description="The text that they were shown: marketing needs one.")
     origin: Word = Field(None, description="The form, keyword or campaign: who else came this way is told by it.")
     collector: Word = None
@@ -48,11 +50,14 @@ class Consent(_Given):
     ip: Annotated[str | None, Field(max_length=64)] = None
     recording: Annotated[str | None, Field(max_length=500)] = None
     correlation_id: Annotated[str | None, Field(max_length=64)] = None
+    sender_id: Annotated[str | None, Field(max_length=64, description="The sender that they said it of.")] = None
 
     @model_validator(mode="after")
     def _scoped(self) -> "Consent":
         if self.status != "opt-out" and self.purpose in (None, "all"):
             raise ValueError("purpose: an opt-in is for marketing or for informational texts")
+        if self.status != "opt-out" and self.date_of_consent is None:
+            raise ValueError("date_of_consent: say when the person opted in")
         if self.status != "opt-out" and self.merchant == documents.EVERY:
             raise ValueError("merchant: a consent is given to one merchant")
         return self
@@ -92,8 +97,9 @@ def router(pool: Pool, settings: Settings, key: PhoneKey) -> APIRouter:
         the merchant at once; no opt-in lifts a block, `blocked` says which there are.
         """
         ids = {one.merchant: await merchant_id_of(pool, one.merchant) for one in given.consents}
-        said = [_said(one, ids[one.merchant]) for one in given.consents]
-        done = await blocking.record(pool, said, key, actor=given.actor, now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        said = [_said(one, ids[one.merchant], now) for one in given.consents]
+        done = await blocking.record(pool, said, key, actor=given.actor, now=now)
         return {
             "consents": [
                 {
@@ -160,8 +166,9 @@ def router(pool: Pool, settings: Settings, key: PhoneKey) -> APIRouter:
     return made
 
 
-def _said(one: Consent, merchant_id: int) -> Said:
-    detail = {name: text for name in ("method", "ip", "recording", "correlation_id") if (text := getattr(one, name))}
+def _said(one: Consent, merchant_id: int, now: datetime) -> Said:
+    names = ("method", "ip", "recording", "correlation_id", "sender_id")
+    detail = {name: text for name in names if (text := getattr(one, name))}
     is_grant = one.status != "opt-out"
     purpose = one.purpose or "all"
     return Said(
@@ -170,7 +177,7 @@ def _said(one: Consent, merchant_id: int) -> Said:
         "grant" if is_grant else "revoke",
         purpose,
         blocking.source(one.source),
-        one.date_of_consent,
+        one.date_of_consent or now,
         channel=one.channel if is_grant or purpose != "all" else "all",
         disclosure=one.disclosure if is_grant else None,
         origin=one.origin,
