@@ -33,7 +33,7 @@ check: env
 
 test: check
 	@sh tools/get_postgres.sh
-	.venv/bin/pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+	.venv/bin/pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 format: env
 	.venv/bin/ruff check --fix
