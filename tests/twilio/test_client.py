@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from holdfast.config import Settings
-from holdfast.twilio.client import TwilioClient, monitor_url, said_in
+from holdfast.twilio.client import TwilioClient, monitor_url
 from holdfast.twilio.model import Account, TwilioApiError, TwilioError
+from holdfast.twilio.reading import said_in
 from tests.twilio.listening import SID, SUB, SUB_TOKEN, TOKEN, Listening
 
 PHONE = "+14155550100"

@@ -78,6 +78,40 @@ SELECT provider, event_id FROM known
 """
 
 
+# For what is done once it is kept, such as callbacks: the end of a statement whose `incoming` has provider, event_id
+# (each once), type, lane, object_id, account, received (Unix time), headers, body, merchant_id, note. Gives the ids
+# that are new; others are counted as duplicates, but for what {uncounted} says. Sorted as above.
+_KEEP_DONE = f"""
+added AS (
+    INSERT INTO event (provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers,
+                       body)
+    SELECT provider, event_id, type, lane, object_id, account, true, to_timestamp(received), to_timestamp(received),
+           headers::json, body
+    FROM incoming ORDER BY event_id, provider
+    ON CONFLICT (event_id, provider) DO NOTHING
+    RETURNING seq, event_id, lane, received_at
+),
+settled AS (
+    {queue.ADD_DONE}
+    SELECT {Stage.ROUTE.value}, seq, added.lane, merchant_id, 0, received_at, received_at, 0, 'stored', note
+    FROM added JOIN incoming USING (event_id)
+),
+known AS (
+    INSERT INTO duplicate (provider, event_id, received_at)
+    SELECT provider, event_id, to_timestamp(received) FROM incoming
+    WHERE NOT EXISTS (SELECT FROM added WHERE added.event_id = incoming.event_id) {{uncounted}}
+)
+SELECT event_id FROM added
+"""
+KEEP_DONE = _KEEP_DONE.format(uncounted="")
+KEEP_DONE_SPOOLED = _KEEP_DONE.format(
+    uncounted="""AND NOT EXISTS (
+        SELECT FROM event WHERE event.event_id = incoming.event_id AND event.provider = incoming.provider
+          AND event.received_at = to_timestamp(incoming.received))"""
+)
+"""The same receipt again, which was put to disk as well, is no duplicate."""
+
+
 async def append(
     db: Executor, events: Sequence[NewEvent], lanes: Sequence[int], merchants: Sequence[int]
 ) -> set[tuple[str, str]]:

@@ -24,6 +24,7 @@ from holdfast.merchants.model import COMPANY
 from holdfast.messaging import inbound_store as store
 from holdfast.messaging import replies, reviews_store, stopping
 from holdfast.messaging.inbound_store import Face, Received
+from holdfast.messaging.model import Verdict
 from holdfast.messaging.news import EventType, Told
 from holdfast.messaging.returning import purposes_to_restore, returned_to
 from holdfast.messaging.stopping import Stopped, Wish
@@ -40,7 +41,6 @@ CLOCKS = timedelta(minutes=1)
 whole seconds, and a START counts from when it was taken in."""
 LONGEST_WORDS = 1600
 """Characters of a text that the ledger keeps."""
-Verdict = Literal["stop", "doubtful", "start", "help", "other"]
 StopScope = Literal["merchant", "company"]
 
 

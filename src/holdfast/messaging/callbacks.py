@@ -22,6 +22,7 @@ from holdfast.messaging import meanings
 from holdfast.messaging import sending_store as sending
 from holdfast.messaging.callbacks_store import Known, NewEvent, Told
 from holdfast.messaging.signals import REPORTED
+from holdfast.twilio.model import PROVIDER
 
 log = structlog.get_logger()
 
@@ -75,7 +76,7 @@ class StatusCallbacks:
         read = [_read(one) for one in batch]
         once = {event.event_id: (event, told) for event, told in reversed(read)}
         first = {id(event) for event, _ in once.values()}
-        repeats = [(store.PROVIDER, event.event_id, event.received) for event, _ in read if id(event) not in first]
+        repeats = [(PROVIDER, event.event_id, event.received) for event, _ in read if id(event) not in first]
 
         async def keep() -> list[Told]:
             async with self._pool.acquire() as db, db.transaction():

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from holdfast.db.pool import Connection
-from holdfast.queue import store as queue
-from holdfast.queue.model import Lane, Stage
+from holdfast.inbox import store as inbox
+from holdfast.queue.model import Lane
+from holdfast.twilio.model import PROVIDER
 
-PROVIDER = "twilio"
 PREFIX = "twilio.message."
 """Before a status, its event's type."""
 
@@ -57,33 +57,15 @@ async def add_events(db: Connection, events: Sequence[NewEvent]) -> set[str]:
     rows = await db.fetch(
         f"""
         WITH incoming AS MATERIALIZED (
-            SELECT n.*, coalesce(message.merchant_id, asked.merchant_id, 0) AS merchant_id
+            SELECT n.*, $9 AS provider, $10::smallint AS lane, NULL AS note,
+                   coalesce(message.merchant_id, asked.merchant_id, 0) AS merchant_id
             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::bytea[],
                         $8::bigint[])
                 AS n(event_id, type, object_id, account, received, headers, body, message_id)
             LEFT JOIN message ON message.sid = n.object_id
             LEFT JOIN message AS asked ON asked.id = n.message_id
         ),
-        added AS (
-            INSERT INTO event (provider, event_id, type, lane, object_id, account, livemode, created_at, received_at,
-                               headers, body)
-            SELECT $9, event_id, type, $10, object_id, account, true, to_timestamp(received), to_timestamp(received),
-                   headers::json, body
-            FROM incoming ORDER BY event_id
-            ON CONFLICT (event_id, provider) DO NOTHING
-            RETURNING seq, event_id, received_at
-        ),
-        settled AS (
-            {queue.ADD_DONE}
-            SELECT $11, seq, $10, merchant_id, 0, received_at, received_at, 0, 'stored', NULL
-            FROM added JOIN incoming USING (event_id)
-        ),
-        known AS (
-            INSERT INTO duplicate (provider, event_id, received_at)
-            SELECT $9, event_id, to_timestamp(received) FROM incoming
-            WHERE NOT EXISTS (SELECT FROM added WHERE added.event_id = incoming.event_id)
-        )
-        SELECT event_id FROM added
+        {inbox.KEEP_DONE}
         """,
         [one.event_id for one in events],
         [PREFIX + one.status for one in events],
@@ -95,7 +77,6 @@ async def add_events(db: Connection, events: Sequence[NewEvent]) -> set[str]:
         [one.message_id for one in events],
         PROVIDER,
         Lane.STANDARD,
-        Stage.ROUTE,
     )
     return {row[0] for row in rows}
 

@@ -76,15 +76,4 @@ async def begin_sending(
 
 
 def _decision(row: asyncpg.Record) -> Decision:
-    return Decision(
-        id=row["id"],
-        state=row["state"],
-        rule=row["rule"],
-        consent_seq=row["consent_seq"],
-        suppression_id=row["suppression_id"],
-        reason=row["reason"],
-        send_at=row["send_at"],
-        held_by=row["held_by"],
-        is_repeat=row["is_repeat"],
-        is_conflict=row["is_conflict"],
-    )
+    return Decision(**{name: value for name, value in row.items() if name != "n"})

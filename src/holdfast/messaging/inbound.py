@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -24,13 +24,12 @@ from holdfast.messaging import inbound_store as store
 from holdfast.messaging import news
 from holdfast.messaging.answering import Answering, Case
 from holdfast.messaging.inbound_store import Kept, Verbatim
-from holdfast.messaging.model import MessagingError
+from holdfast.messaging.model import MessagingError, Verdict
 from holdfast.messaging.signals import MISPLACED, RECEIVED, STOPPED
-from holdfast.twilio.model import Account
+from holdfast.twilio.model import PROVIDER, Account
 
 log = structlog.get_logger()
 
-Verdict = Literal["stop", "doubtful", "start", "help", "other"]
 LONGEST_JUDGED = 4000
 """Characters that are judged: more than Twilio lets through."""
 MOST_MEDIA = 20
@@ -282,7 +281,7 @@ async def _places(db: Connection, texts: Collection[Incoming]) -> dict[str, _Pla
 async def _count_repeats(db: Connection, repeats: Sequence[Incoming]) -> None:
     """Of texts that came twice at once; others are counted where they are stored."""
     if repeats:
-        await events.count_duplicates(db, [(store.PROVIDER, text.sid, text.received) for text in repeats])
+        await events.count_duplicates(db, [(PROVIDER, text.sid, text.received) for text in repeats])
 
 
 def _verbatim(text: Incoming, place: _Place) -> Verbatim:

@@ -8,12 +8,13 @@ from typing import Any
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
+from holdfast.inbox import store as inbox
 from holdfast.merchants.model import COMPANY
 from holdfast.queue import store as queue
 from holdfast.queue.model import Lane, Stage
+from holdfast.twilio.model import PROVIDER
 
 Executor = Connection | Pool
-PROVIDER = "twilio"
 TYPE = "twilio.message.incoming"
 
 
@@ -38,30 +39,11 @@ async def add_events(db: Connection, texts: Collection[Verbatim]) -> set[str]:
     rows = await db.fetch(
         f"""
         WITH incoming AS MATERIALIZED (
-            SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::float8[], $5::text[], $6::bytea[],
-                                 $11::text[])
-                AS n(sid, account, merchant_id, received, headers, body, note)
+            SELECT n.*, event_id AS object_id, $7 AS provider, $8 AS type, $9::smallint AS lane
+            FROM unnest($1::text[], $2::text[], $3::bigint[], $4::float8[], $5::text[], $6::bytea[], $10::text[])
+                AS n(event_id, account, merchant_id, received, headers, body, note)
         ),
-        added AS (
-            INSERT INTO event (provider, event_id, type, lane, object_id, account, livemode, created_at, received_at,
-                               headers, body)
-            SELECT $7, sid, $8, $9, sid, account, true, to_timestamp(received), to_timestamp(received), headers::json,
-                   body
-            FROM incoming ORDER BY sid
-            ON CONFLICT (event_id, provider) DO NOTHING
-            RETURNING seq, event_id, received_at
-        ),
-        settled AS (
-            {queue.ADD_DONE}
-            SELECT $10, seq, $9, merchant_id, 0, received_at, received_at, 0, 'stored', note
-            FROM added JOIN incoming ON incoming.sid = added.event_id
-        ),
-        known AS (
-            INSERT INTO duplicate (provider, event_id, received_at)
-            SELECT $7, sid, to_timestamp(received) FROM incoming
-            WHERE NOT EXISTS (SELECT FROM added WHERE added.event_id = incoming.sid)
-        )
-        SELECT event_id FROM added
+        {inbox.KEEP_DONE}
         """,
         [one.sid for one in texts],
         [one.account for one in texts],
@@ -72,7 +54,6 @@ async def add_events(db: Connection, texts: Collection[Verbatim]) -> set[str]:
         PROVIDER,
         TYPE,
         Lane.CRITICAL,
-        Stage.ROUTE,
         [one.note for one in texts],
     )
     return {row[0] for row in rows}

@@ -8,6 +8,8 @@ from holdfast.consent.model import Purpose
 
 Kind = Literal["text", "confirmation", "help"]
 """`confirmation`: of an opt-out; `help`: the answer to HELP. Both go to people who are suppressed, too."""
+Verdict = Literal["stop", "doubtful", "start", "help", "other"]
+"""What a text from a person is taken for."""
 State = Literal["refused", "queued", "sending", "sent", "failed", "cancelled", "expired"]
 """Ours. `queued` includes what is to go later; `sent`: Twilio has it; what then became of it is its `status`."""
 Rule = Literal[

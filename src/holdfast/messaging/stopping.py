@@ -55,10 +55,7 @@ async def stop(db: Connection, wishes: Sequence[Wish], now: datetime) -> list[St
 async def block(db: Connection, blocks: Sequence[Block], now: datetime) -> list[Stopped]:
     """Blocks that are nobody's wish, such as of a number that is a landline: the ledger says nothing of them."""
     made = {(one.customer_id, one.merchant_id, one.reason): one for one in await suppressing.suppress(db, blocks, now)}
-    found = []
-    for one in blocks:
-        kept = made[one.customer_id, one.merchant_id, one.reason]
-        found.append((one, kept))
+    found = [(one, made[one.customer_id, one.merchant_id, one.reason]) for one in blocks]
     cancelled = await store.cancel(db, [(one.customer_id, one.merchant_id, kept.id) for one, kept in found], now)
     return [
         Stopped(kept.id, one.customer_id, kept.is_new, one.consent_seq, tuple(cancelled.get(kept.id, ())))

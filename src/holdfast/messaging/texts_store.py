@@ -6,7 +6,7 @@ from datetime import datetime
 from holdfast.consent import store as consent
 from holdfast.consent.model import Row, Suppression
 from holdfast.db.pool import Connection, Pool
-from holdfast.messaging.callbacks_store import PROVIDER
+from holdfast.twilio.model import PROVIDER
 
 Executor = Connection | Pool
 

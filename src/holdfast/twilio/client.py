@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
 
 from holdfast.config import Settings
+from holdfast.twilio import reading
 from holdfast.twilio.model import (
     NUMBER_FIELDS,
     Account,
@@ -107,14 +107,14 @@ class TwilioClient:
     async def numbers(self, account: str | None = None) -> AsyncIterator[TwilioNumber]:
         """All phone numbers of an account."""
         async for row in self._listed(self._path(account, "IncomingPhoneNumbers"), "incoming_phone_numbers", account):
-            yield _number(row)
+            yield reading.number(row)
 
     async def number_by_phone(self, phone: str, account: str | None = None) -> TwilioNumber | None:
         """The number of an account that is this one, in E.164; None where it has no such number."""
         path = self._path(account, "IncomingPhoneNumbers")
         found = await self._ask("GET", self._api, path, account, query={"PhoneNumber": phone, "PageSize": "20"})
         rows: list[dict[str, Any]] = found.get("incoming_phone_numbers") or []
-        return next((_number(row) for row in rows if row.get("phone_number") == phone), None)
+        return next((reading.number(row) for row in rows if row.get("phone_number") == phone), None)
 
     async def update_number(self, sid: str, *, account: str | None = None, **urls: str) -> TwilioNumber:
         """Change where the calls and texts of a number (its PN…) go: any of `NUMBER_FIELDS`. Returns it as it is then.
@@ -126,7 +126,7 @@ class TwilioClient:
             raise ValueError(f"a number has no {unknown[0]}; there are {', '.join(NUMBER_FIELDS)}")
         form = {_parameter(name): value for name, value in urls.items()}
         path = self._path(account, f"IncomingPhoneNumbers/{quote(sid)}")
-        return _number(await self._ask("POST", self._api, path, account, form=form))
+        return reading.number(await self._ask("POST", self._api, path, account, form=form))
 
     async def place_call(
         self,
@@ -153,16 +153,16 @@ class TwilioClient:
         if timeout is not None:
             form["Timeout"] = str(timeout)
         path = self._path(account, "Calls")
-        return _call(await self._ask("POST", self._api, path, account, form=form, again=False))
+        return reading.call(await self._ask("POST", self._api, path, account, form=form, again=False))
 
     async def call(self, sid: str, account: str | None = None) -> TwilioCall:
         """A call as it is now."""
-        return _call(await self._ask("GET", self._api, self._path(account, f"Calls/{quote(sid)}"), account))
+        return reading.call(await self._ask("GET", self._api, self._path(account, f"Calls/{quote(sid)}"), account))
 
     async def end_call(self, sid: str, account: str | None = None) -> TwilioCall:
         """Hang up, whether it rings or is answered."""
         path = self._path(account, f"Calls/{quote(sid)}")
-        return _call(await self._ask("POST", self._api, path, account, form={"Status": "completed"}))
+        return reading.call(await self._ask("POST", self._api, path, account, form={"Status": "completed"}))
 
     async def send_text(
         self,
@@ -185,7 +185,7 @@ class TwilioClient:
             form["StatusCallback"] = status_callback
         path = self._path(account, "Messages")
         async with asyncio.timeout(timeout):
-            return _text(await self._ask("POST", self._api, path, account, form=form, tries=1))
+            return reading.text(await self._ask("POST", self._api, path, account, form=form, tries=1))
 
     async def texts(
         self,
@@ -206,7 +206,7 @@ class TwilioClient:
             query |= {"DateSent>": _written(since)} | ({"DateSent<": _written(until)} if until is not None else {})
         query |= {name: value for name, value in (("To", to), ("From", from_)) if value is not None}
         async for row in self._listed(self._path(account, "Messages"), "messages", account, query):
-            text = _text(row)
+            text = reading.text(row)
             if to is not None and text.created_at < since:
                 return
             if until is None or text.created_at <= until:
@@ -223,7 +223,7 @@ class TwilioClient:
         while path is not None:
             page = await self._ask("GET", self._monitor, path, account, query=query)
             for row in page.get("alerts") or []:
-                yield _alert(row)
+                yield reading.alert(row)
             path, query = _rest((page.get("meta") or {}).get("next_page_url")), {}
 
     def _path(self, account: str | None, what: str) -> str:
@@ -374,69 +374,3 @@ def _written(at: datetime) -> str:
 def _parameter(name: str) -> str:
     """`voice_url` as the API writes it: `VoiceUrl`."""
     return "".join(word.capitalize() for word in name.split("_"))
-
-
-def _number(row: Mapping[str, Any]) -> TwilioNumber:
-    urls = {name: str(row.get(name) or "") for name in NUMBER_FIELDS}
-    name = str(row.get("friendly_name") or "")
-    return TwilioNumber(str(row["sid"]), str(row["phone_number"]), str(row.get("account_sid") or ""), name, urls)
-
-
-def _call(row: Mapping[str, Any]) -> TwilioCall:
-    seconds = row.get("duration")
-    return TwilioCall(
-        sid=str(row["sid"]),
-        account=str(row.get("account_sid") or ""),
-        status=str(row.get("status") or ""),
-        to=str(row.get("to") or ""),
-        from_=str(row.get("from") or ""),
-        seconds=int(seconds) if seconds not in (None, "") else None,
-        answered_by=row.get("answered_by"),
-    )
-
-
-def _text(row: Mapping[str, Any]) -> TwilioText:
-    code = row.get("error_code")
-    created = _rfc2822(row.get("date_created"))
-    return TwilioText(
-        sid=str(row["sid"]),
-        account=str(row.get("account_sid") or ""),
-        to=str(row.get("to") or ""),
-        from_=str(row.get("from") or ""),
-        body=str(row.get("body") or ""),
-        status=str(row.get("status") or ""),
-        direction=str(row.get("direction") or ""),
-        error_code=int(code) if code is not None and str(code).isdigit() else None,
-        created_at=created or datetime.now(UTC),
-        sent_at=_rfc2822(row.get("date_sent")),
-        service=row.get("messaging_service_sid") or None,
-    )
-
-
-def _rfc2822(text: object) -> datetime | None:
-    """Times of the 2010 API, such as Thu, 24 Aug 2023 05:01:45 +0000."""
-    try:
-        return parsedate_to_datetime(str(text)).astimezone(UTC) if text else None
-    except ValueError:
-        return None
-
-
-def _alert(row: Mapping[str, Any]) -> DebuggerAlert:
-    at = datetime.fromisoformat(str(row.get("date_generated") or row["date_created"]))
-    code = str(row.get("error_code") or "")
-    return DebuggerAlert(
-        sid=str(row["sid"]),
-        account=str(row.get("account_sid") or ""),
-        at=at,
-        level=str(row.get("log_level") or "error").lower(),
-        code=int(code) if code.isdigit() else 0,
-        resource=row.get("resource_sid") or None,
-        url=row.get("request_url") or None,
-        said=said_in(str(row.get("alert_text") or "")),
-    )
-
-
-def said_in(text: str) -> str:
-    """What an alert's text says: of `Msg=…&sourceComponent=…` its message, of anything else all of it."""
-    found = parse_qs(text).get("Msg") or parse_qs(text).get("msg") if "=" in text else None
-    return (found[0] if found else text)[:1000]

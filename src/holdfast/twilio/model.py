@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+PROVIDER: Final = "twilio"
+"""Whose events its callbacks are."""
+
 
 class TwilioError(Exception):
     """An account or number is not as it must be; the message says what to write instead."""

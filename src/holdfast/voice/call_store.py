@@ -11,12 +11,11 @@ from datetime import datetime
 from holdfast.db.pool import Connection, Pool
 from holdfast.inbox import store as inbox
 from holdfast.merchants.numbers import UNKNOWN_REGION
-from holdfast.queue import store as queue
-from holdfast.queue.model import Lane, Stage
+from holdfast.queue.model import Lane
+from holdfast.twilio.model import PROVIDER
 from holdfast.voice.folding import OVER, CallChange, LegChange, VoicemailChange
 from holdfast.voice.model import Callback
 
-PROVIDER = "twilio"
 PREFIX = "twilio."
 """Before a callback's kind, its event's type."""
 
@@ -35,35 +34,15 @@ async def add_events(db: Connection, callbacks: Sequence[Callback]) -> set[str]:
     rows = await db.fetch(
         f"""
         WITH incoming AS MATERIALIZED (
-            SELECT n.*, coalesce(nullif(number.merchant_id, 0), call.merchant_id, 0) AS merchant_id
+            SELECT n.*, $9 AS provider, $10::smallint AS lane, NULL AS note,
+                   coalesce(nullif(number.merchant_id, 0), call.merchant_id, 0) AS merchant_id
             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::bytea[],
                         $8::text[])
                 AS n(event_id, type, object_id, account, received, headers, body, phone)
             LEFT JOIN number USING (phone)
             LEFT JOIN call ON call.sid = n.object_id AND call.account = n.account
         ),
-        added AS (
-            INSERT INTO event (provider, event_id, type, lane, object_id, account, livemode, created_at, received_at,
-                               headers, body)
-            SELECT $9, event_id, type, $10, object_id, account, true, to_timestamp(received), to_timestamp(received),
-                   headers::json, body
-            FROM incoming ORDER BY event_id
-            ON CONFLICT (event_id, provider) DO NOTHING
-            RETURNING seq, event_id, received_at
-        ),
-        settled AS (
-            {queue.ADD_DONE}
-            SELECT $11, seq, $10, merchant_id, 0, received_at, received_at, 0, 'stored', NULL
-            FROM added JOIN incoming USING (event_id)
-        ),
-        known AS (
-            INSERT INTO duplicate (provider, event_id, received_at)
-            SELECT $9, event_id, to_timestamp(received) FROM incoming i
-            WHERE NOT EXISTS (SELECT FROM added a WHERE a.event_id = i.event_id)
-              AND NOT EXISTS (SELECT FROM event e WHERE e.event_id = i.event_id AND e.provider = $9
-                              AND e.received_at = to_timestamp(i.received))
-        )
-        SELECT event_id FROM added
+        {inbox.KEEP_DONE_SPOOLED}
         """,
         [one.event_id for one in callbacks],
         [PREFIX + one.kind for one in callbacks],
@@ -75,7 +54,6 @@ async def add_events(db: Connection, callbacks: Sequence[Callback]) -> set[str]:
         [one.params.get("To", "") for one in callbacks],
         PROVIDER,
         Lane.STANDARD,
-        Stage.ROUTE,
     )
     return {row[0] for row in rows}
 

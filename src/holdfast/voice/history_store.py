@@ -8,7 +8,8 @@ import asyncpg
 import msgspec
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.voice.call_store import PREFIX, PROVIDER
+from holdfast.twilio.model import PROVIDER
+from holdfast.voice.call_store import PREFIX
 from holdfast.voice.callbacks import ANSWER, PATH
 from holdfast.voice.model import Call, CallOutcome, Leg, Voicemail
 
