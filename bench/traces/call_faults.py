@@ -7,7 +7,7 @@ calls that it harms, and lasts for as many of them that a person who looked woul
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
-from bench.traces.conditions import DAY, HOUR, MINUTE, Conditions, Happening
+from bench.traces.conditions import DAY, HOUR, MINUTE, Conditions, Effect, Happening
 from bench.traces.draw import log_uniform
 from bench.traces.faults import Label
 from bench.traces.phones import Phones
@@ -23,7 +23,6 @@ def _length(rng: Random, harmed_a_second: float) -> float:
     return min(5 * HOUR, max(log_uniform(rng, 10, 90) * MINUTE, _HARMED / max(harmed_a_second, 1e-6)))
 
 
-Effect = Callable[[Conditions, float, float], None]
 Plan = tuple[str, Effect, float]
 """The particular way, its effect, and how long it lasts."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from random import Random
 
-from bench.traces.conditions import DAY, HOUR, MINUTE, Conditions, Happening
+from bench.traces.conditions import DAY, HOUR, MINUTE, Conditions, Effect, Happening
 from bench.traces.draw import log_uniform
 from bench.traces.faults import Label
 
@@ -20,8 +20,6 @@ TEXT_CAUSES: Mapping[str, int] = {
 """By cause: how many of it a trace of 12 faults has."""
 _QUIET = 4 * HOUR
 """How long people still stop a campaign that is over: until then nothing else is called a false alarm."""
-
-Effect = Callable[[Conditions, float, float], None]
 
 
 def _bad(name: str) -> Callable[[Random], tuple[str, Effect, float, float]]:

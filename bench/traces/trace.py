@@ -1,6 +1,6 @@
 """A trace: one business, its life, and (maybe) its faults, as frames and labels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -118,35 +118,40 @@ def faulty(seed: int, faults: int = 18, warm_up: float = WARM_UP) -> Trace:
 
 def faulty_calls(seed: int, faults: int = 12, warm_up: float = WARM_UP) -> Trace:
     """So many faults of calls, one at a time and by day. With 12, as often as `CALL_CAUSES` says."""
-    rng = Random(seed)
-    business, phones = drawn(rng, seed), drawn_phones(seed)
-    start = _MONDAY + timedelta(days=rng.randrange(7))
-    causes = [cause for cause, often in CALL_CAUSES.items() for _ in range(often)]
-    causes *= -(-faults // len(causes))
-    rng.shuffle(causes)
-    labels, happenings, at = [], [], warm_up
-    for cause in causes[:faults]:
-        label, happening = planned_call_fault(rng, phones, cause, busy(rng, phones, at))
-        labels.append(label)
-        happenings.append(happening)
-        at = label.end + rng.uniform(*HEALTHY)
-    happenings += life(rng, business, at / DAY, holidays=False)
-    happenings += call_life(Random(seed * 31 + 7), phones, at / DAY)
-    happenings.sort(key=lambda one: one.begin)
-    return Trace(seed, business, start, at, warm_up, tuple(labels), tuple(happenings), phones)
+    phones = drawn_phones(seed)
+
+    def plan(rng: Random, cause: str, at: float) -> tuple[Label, Happening]:
+        return planned_call_fault(rng, phones, cause, busy(rng, phones, at))
+
+    return _by_day(seed, faults, warm_up, CALL_CAUSES, plan)
 
 
 def faulty_texts(seed: int, faults: int = 12, warm_up: float = WARM_UP) -> Trace:
     """So many faults of consent, one at a time and by day. With 12, as often as `TEXT_CAUSES` says."""
+
+    def plan(rng: Random, cause: str, at: float) -> tuple[Label, Happening]:
+        return planned_text_fault(rng, cause, by_day(rng, at))
+
+    return _by_day(seed, faults, warm_up, TEXT_CAUSES, plan)
+
+
+def _by_day(
+    seed: int,
+    faults: int,
+    warm_up: float,
+    often: Mapping[str, int],
+    plan: Callable[[Random, str, float], tuple[Label, Happening]],
+) -> Trace:
+    """`plan` gives the first fault of a cause that may begin from that moment on."""
     rng = Random(seed)
     business, phones = drawn(rng, seed), drawn_phones(seed)
     start = _MONDAY + timedelta(days=rng.randrange(7))
-    causes = [cause for cause, often in TEXT_CAUSES.items() for _ in range(often)]
+    causes = [cause for cause, count in often.items() for _ in range(count)]
     causes *= -(-faults // len(causes))
     rng.shuffle(causes)
     labels, happenings, at = [], [], warm_up
     for cause in causes[:faults]:
-        label, happening = planned_text_fault(rng, cause, by_day(rng, at))
+        label, happening = plan(rng, cause, at)
         labels.append(label)
         happenings.append(happening)
         at = label.end + rng.uniform(*HEALTHY)

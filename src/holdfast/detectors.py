@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from holdfast.complaints import store as complaints
+from holdfast.consent import import_store as imports
 from holdfast.db.pool import Pool
 from holdfast.health.detectors import Degradation, SystemSettings
 from holdfast.inbox import store as inbox
@@ -11,7 +13,6 @@ from holdfast.merchants import store as merchants
 from holdfast.messaging import auditing_store as auditing
 from holdfast.messaging import detectors as messaging
 from holdfast.messaging import standing
-from holdfast.messaging import standing_store as texts
 from holdfast.payments.detectors import RetryStorm, StormSettings
 from holdfast.queue import service as queue
 from holdfast.queue.detectors import BacklogSettings, DeliverBacklog, RouteBacklog
@@ -141,7 +142,7 @@ async def _texted(pool: Pool, alert: Alert) -> Mapping[str, Any]:
         return {
             "merchants": [
                 {"merchant": keys.get(merchant_id, "not said"), "complaints": count}
-                for merchant_id, count in await texts.complained(pool, _NAMED)
+                for merchant_id, count in await complaints.by_merchant(pool, _NAMED)
             ]
         }
     about, _, of = alert.key.partition(":")
@@ -155,9 +156,10 @@ async def _texted(pool: Pool, alert: Alert) -> Mapping[str, Any]:
     people = next((round(one.observed) for one in alert.evidence if one.what.startswith("people")), None)
     row = {"people": people} if people is not None else {}
     if of.startswith("batch:"):
-        batch = int(of.removeprefix("batch:"))
-        owner = (await texts.batch_owners(pool, [batch])).get(batch, 0)
-        return {"batches": [{"batch": batch, "merchant": keys.get(owner, "unknown")} | row]}
+        number = int(of.removeprefix("batch:"))
+        batch = await imports.batch(pool, number)
+        owner = keys.get(batch.merchant_id, "unknown") if batch is not None else "unknown"
+        return {"batches": [{"batch": number, "merchant": owner} | row]}
     if of.startswith("form:"):
         _, merchant, form = of.split(":", 2)
         return {"forms": [{"form": form, "merchant": merchant} | row]}

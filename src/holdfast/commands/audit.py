@@ -17,9 +17,10 @@ from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
 from holdfast.messaging import auditing
 from holdfast.messaging import auditing_store as store
-from holdfast.messaging.audit_api import document, merchant_id
+from holdfast.messaging.api import merchant_id
+from holdfast.messaging.audit_api import document
 from holdfast.messaging.auditing import Comparison, Report
-from holdfast.messaging.auditing_store import Finding, FindingKind, Which
+from holdfast.messaging.auditing_store import SAID, Finding, FindingKind, Which
 from holdfast.messaging.missing import Missing
 from holdfast.twilio import store as twilio
 from holdfast.twilio.client import TwilioClient
@@ -29,12 +30,6 @@ findings_app = typer.Typer()
 app.add_typer(
     findings_app, name="findings", help="Findings: texts that should not have gone out.", no_args_is_help=True
 )
-
-_SAID = {
-    "no_consent": "without a consent that covers them",
-    "after_stop": "after the person had stopped them",
-    "bypassed": "around the gate",
-}
 
 
 @app.command()
@@ -93,7 +88,7 @@ def _print(report: Report) -> None:
         terminal.say("Nothing new was found.")
         return
     for kind, ids in new.items():
-        terminal.say(f"New: {len(ids)} {_SAID[kind]} ({kind}).")
+        terminal.say(f"New: {len(ids)} {SAID[kind]} ({kind}).")
     terminal.say("See holdfast audit findings list")
 
 
@@ -163,7 +158,7 @@ def settle(
 
     async def body(pool: Pool, _settings: Settings) -> tuple[Finding, dict[int, str]]:
         done = await auditing.settle(pool, chosen, actor=getpass.getuser(), why=reason, now=datetime.now(UTC))
-        return done, dict(await merchants.keys(pool, [done.merchant_id]))
+        return done, await merchants.keys(pool, [done.merchant_id])
 
     found, keys = with_store(body)
     if json:

@@ -12,6 +12,7 @@ from holdfast.commands.options import Json, Limit, Since, Until, read_optional_t
 from holdfast.commands.session import CommandError, with_store
 from holdfast.config import Settings
 from holdfast.consent.keys import PhoneKey
+from holdfast.consent.model import EVERY_MERCHANT
 from holdfast.db.notifications import hint
 from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
@@ -28,7 +29,6 @@ from holdfast.messaging.api import (
     template_documents,
 )
 from holdfast.messaging.model import WHY, Ask, Decision
-from holdfast.messaging.policy import EVERY_MERCHANT
 from holdfast.messaging.texts_store import Filter
 from holdfast.queue.channels import SEND
 
@@ -220,7 +220,7 @@ def show_policy(merchant: Owner = None, json: Json = False) -> None:
     """How a merchant texts, and what of it is its own."""
 
     async def body(pool: Pool, _settings: Settings) -> dict[str, Any]:
-        owner = (await find(pool, merchant)).id if merchant is not None else EVERY_MERCHANT
+        owner = await _owner(pool, merchant)
         return await policy_document(pool, owner, merchant)
 
     _show_policy(with_store(body), json=json)
@@ -257,11 +257,15 @@ def set_policy(
         raise typer.BadParameter("say what is to be changed; `holdfast texts policy set --help` lists it")
 
     async def body(pool: Pool, _settings: Settings) -> dict[str, Any]:
-        owner = (await find(pool, merchant)).id if merchant is not None else EVERY_MERCHANT
+        owner = await _owner(pool, merchant)
         await policy.change(pool, owner, changes, by=getpass.getuser())
         return await policy_document(pool, owner, merchant)
 
     _show_policy(with_store(body), json=json)
+
+
+async def _owner(pool: Pool, merchant: str | None) -> int:
+    return (await find(pool, merchant)).id if merchant is not None else EVERY_MERCHANT
 
 
 def _read(text: str | None, reader: Any) -> tuple[Any] | None:
@@ -333,7 +337,7 @@ def set_template(
     said = body if body is not None else _file(file)
 
     async def run(pool: Pool, _settings: Settings) -> tuple[bool, dict[str, Any]]:
-        owner = (await find(pool, merchant)).id if merchant is not None else EVERY_MERCHANT
+        owner = await _owner(pool, merchant)
         is_new = await templates.put(pool, owner, name, said, by=getpass.getuser())
         keys = {owner: merchant} if merchant is not None else {}
         return is_new, template_document(await templates.find(pool, owner, name), keys)
@@ -359,7 +363,7 @@ def remove_template(name: Name, merchant: Owner = None) -> None:
     """Remove a template; a merchant's own gives way to that of every merchant."""
 
     async def body(pool: Pool, _settings: Settings) -> None:
-        owner = (await find(pool, merchant)).id if merchant is not None else EVERY_MERCHANT
+        owner = await _owner(pool, merchant)
         await templates.remove(pool, owner, name)
 
     with_store(body)

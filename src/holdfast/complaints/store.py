@@ -136,6 +136,18 @@ async def waiting(db: Executor) -> tuple[int, datetime | None]:
     return row[0], row[1]
 
 
+async def by_merchant(db: Executor, limit: int) -> list[tuple[int, int]]:
+    """(merchant or 0, how many) of those that are not closed, the most first."""
+    rows = await db.fetch(
+        """
+        SELECT merchant_id, count(*) FROM complaint WHERE closed_at IS NULL
+        GROUP BY merchant_id ORDER BY 2 DESC, 1 LIMIT $1
+        """,
+        limit,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def erased_unanswered(db: Executor, limit: int) -> list[int]:
     """Those that wait for an answer to people who were erased since; the oldest first."""
     rows = await db.fetch(

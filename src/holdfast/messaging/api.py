@@ -11,13 +11,14 @@ from typing import Annotated, Any, get_args
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from holdfast.consent.model import EVERY_MERCHANT
 from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
 from holdfast.messaging import policy, templates
 from holdfast.messaging import texts_store as store
 from holdfast.messaging.meanings import page_of, said_of
 from holdfast.messaging.model import WHY, Rule, State, UnknownError
-from holdfast.messaging.policy import EVERY_MERCHANT, Policy, PolicyError
+from holdfast.messaging.policy import Policy, PolicyError
 from holdfast.messaging.texts_store import Filter
 
 STATES: tuple[State, ...] = get_args(State)
@@ -84,20 +85,12 @@ class Messages(BaseModel):
     """The cursor of the next page; null at the end."""
 
 
-class Received(BaseModel):
-    """A callback of Twilio's; `event` is its number among the events."""
-
-    at: datetime
-    status: str
-    event: int
-
-
 class Story(Message):
     """A text with what decided about it, and everything that Twilio told of it, in the order in which it came."""
 
     consent: dict[str, Any] | None
     suppression: dict[str, Any] | None
-    callbacks: list[Received]
+    callbacks: list[store.Received]
 
 
 class PolicyFields(_Given):
@@ -168,7 +161,7 @@ def _messages(made: APIRouter, pool: Pool) -> None:
         cursor: Cursor = None,
     ) -> Messages:
         """Newest first."""
-        owner = await _merchant_id(pool, merchant) if merchant is not None else None
+        owner = await merchant_id(pool, merchant)
         chosen = Filter(owner, to, state, rule, since, until)
         found = await store.messages(pool, chosen, limit=limit + 1, before=int(cursor) if cursor else None)
         keys = await merchants.keys(pool, [one.merchant_id for one in found])
@@ -196,27 +189,27 @@ def _policies(made: APIRouter, pool: Pool) -> None:
     @made.get("/messaging/policy/{merchant}")
     async def show_policy(merchant: Key) -> PolicyShown:
         """How a merchant texts."""
-        return PolicyShown.model_validate(await policy_document(pool, await _merchant_id(pool, merchant), merchant))
+        return PolicyShown.model_validate(await policy_document(pool, await _owner(pool, merchant), merchant))
 
     @made.put("/messaging/policy/{merchant}")
     async def set_policy(merchant: Key, body: PolicyFields) -> PolicyShown:
         """Change what is given, from the next text on; null sets it back to what holds for every merchant."""
-        merchant_id = await _merchant_id(pool, merchant)
-        await policy.change(pool, merchant_id, _changes(body), by=BY)
-        return PolicyShown.model_validate(await policy_document(pool, merchant_id, merchant))
+        owner = await _owner(pool, merchant)
+        await policy.change(pool, owner, _changes(body), by=BY)
+        return PolicyShown.model_validate(await policy_document(pool, owner, merchant))
 
 
 def _templates(made: APIRouter, pool: Pool) -> None:
     @made.get("/messaging/templates")
     async def list_templates(merchant: MerchantKey = None) -> Templates:
         """All; or those that a merchant has or may use."""
-        chosen = await _merchant_id(pool, merchant) if merchant is not None else None
+        chosen = await merchant_id(pool, merchant)
         return Templates(templates=[Template(**one) for one in await template_documents(pool, chosen)])
 
     @made.put("/messaging/templates/{name}")
     async def put_template(name: Name, body: TemplateBody, response: Response, merchant: OwnerKey = None) -> Template:
         """Add a template (201) or replace it (200), from the next text on."""
-        owner = await _merchant_id(pool, merchant) if merchant is not None else EVERY_MERCHANT
+        owner = await _owner(pool, merchant)
         is_new = await templates.put(pool, owner, name, body.body, by=BY)
         response.status_code = 201 if is_new else 200
         found = await templates.find(pool, owner, name)
@@ -225,11 +218,19 @@ def _templates(made: APIRouter, pool: Pool) -> None:
     @made.delete("/messaging/templates/{name}", status_code=204)
     async def remove_template(name: Name, merchant: OwnerKey = None) -> None:
         """Remove it; a merchant's own gives way to that of every merchant."""
-        owner = await _merchant_id(pool, merchant) if merchant is not None else EVERY_MERCHANT
+        owner = await _owner(pool, merchant)
         await templates.remove(pool, owner, name)
 
 
-async def _merchant_id(pool: Pool, key: str) -> int:
+async def merchant_id(pool: Pool, key: str | None) -> int | None:
+    """Raises UnknownError."""
+    return await _owner(pool, key) if key is not None else None
+
+
+async def _owner(pool: Pool, key: str | None) -> int:
+    """None: every merchant. Raises UnknownError."""
+    if key is None:
+        return EVERY_MERCHANT
     found = await merchants.find(pool, key)
     if found is None:
         raise UnknownError(f"there is no merchant {key!r}")
@@ -283,8 +284,8 @@ def _with_merchant(found: dict[str, Any], keys: Mapping[int, str]) -> dict[str, 
     return found | {"merchant": keys.get(found.pop("merchant_id"))}
 
 
-async def policy_document(pool: Pool, merchant_id: int, key: str | None) -> dict[str, Any]:
-    own, whole = await policy.own(pool, merchant_id), await policy.in_force(pool, merchant_id)
+async def policy_document(pool: Pool, owner: int, key: str | None) -> dict[str, Any]:
+    own, whole = await policy.own(pool, owner), await policy.in_force(pool, owner)
     return {
         "merchant": key,
         "own": _policy(own),
@@ -310,7 +311,7 @@ def template_document(template: templates.Template, keys: Mapping[int, str]) -> 
     }
 
 
-async def template_documents(pool: Pool, merchant_id: int | None) -> list[dict[str, Any]]:
-    found = await templates.listed(pool, merchant_id)
+async def template_documents(pool: Pool, owner: int | None) -> list[dict[str, Any]]:
+    found = await templates.listed(pool, owner)
     keys = await merchants.keys(pool, [one.merchant_id for one in found])
     return [template_document(one, keys) for one in found]

@@ -12,8 +12,9 @@ from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
 from holdfast.messaging import auditing
 from holdfast.messaging import auditing_store as store
+from holdfast.messaging.api import merchant_id
 from holdfast.messaging.auditing_store import Finding, FindingKind, Which
-from holdfast.messaging.model import MessagingError, UnknownError
+from holdfast.messaging.model import MessagingError
 
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
@@ -110,16 +111,6 @@ def router(pool: Pool) -> APIRouter:
         return AuditFinding(**document(found, await merchants.keys(pool, [found.merchant_id])))
 
     return made
-
-
-async def merchant_id(pool: Pool, key: str | None) -> int | None:
-    """Raises UnknownError."""
-    if key is None:
-        return None
-    found = await merchants.find(pool, key)
-    if found is None:
-        raise UnknownError(f"there is no merchant {key!r}")
-    return found.id
 
 
 def document(finding: Finding, keys: Mapping[int, str]) -> dict[str, Any]:

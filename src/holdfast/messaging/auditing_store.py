@@ -1,6 +1,6 @@
 """The SQL of the audit: texts that went out are compared with the ledger, the suppressions and Twilio's list."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -13,6 +13,12 @@ from holdfast.twilio.model import TwilioText
 
 Executor = Connection | Pool
 FindingKind = Literal["no_consent", "bypassed", "after_stop"]
+SAID: Final[Mapping[str, str]] = {
+    "no_consent": "without a consent that covers them",
+    "after_stop": "after the person had stopped them",
+    "bypassed": "around the gate",
+}
+"""Of each kind: how the texts went out."""
 
 _APPLYING: Final = APPLYING_THEN.format(
     merchant="sent.merchant_id", purpose="sent.purpose", at="sent.tried_at - $3::interval"

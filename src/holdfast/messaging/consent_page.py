@@ -6,10 +6,10 @@ What changes anything needs a POST: mail scanners and link previews open every l
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -89,11 +89,9 @@ class ConsentPage:
             await _tell(db, offer, now)
         return offer
 
-    async def _bounded(self, work: Awaitable[T]) -> T:
+    async def _bounded(self, work: Coroutine[Any, Any, T]) -> T:
         if self._at_work >= MOST_AT_ONCE:
-            close = getattr(work, "close", None)
-            if close is not None:
-                close()  # a coroutine that nobody will wait for
+            work.close()  # nobody will wait for it
             raise BusyError
         self._at_work += 1
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from holdfast.messaging.auditing_store import SAID
 from holdfast.messaging.standing import ConsentSettings, limit_of
 from holdfast.signals.frame import Frame
 from holdfast.watch.model import Evidence, Sighting
@@ -277,17 +278,17 @@ _ALIKE: Mapping[str, str] = {
 _ALONE = "No merchant, batch or form is out of line: it may be one person's matter."
 _FINDINGS: Mapping[str, tuple[str, str, str]] = {
     "no_consent": (
-        "without a consent that covers them",
+        SAID["no_consent"],
         "gate",
         "The ledger has no grant that held when they were tried: the gate was changed, or rows came in another way.",
     ),
     "after_stop": (
-        "after the person had stopped them",
+        SAID["after_stop"],
         "gate",
         "A suppression was in force when they were tried: somebody sends without asking the gate, or a fault of ours.",
     ),
     "bypassed": (
-        "around the gate",
+        SAID["bypassed"],
         "bypass",
         "Twilio's own list has texts from our numbers that nobody asked the gate for: another program has the token.",
     ),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -12,8 +12,9 @@ from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
 from holdfast.messaging import inbound_store as store
 from holdfast.messaging import reviews
+from holdfast.messaging.answering import Verdict
+from holdfast.messaging.api import merchant_id
 from holdfast.messaging.inbound_store import Filter, Received
-from holdfast.messaging.model import UnknownError
 
 Sid = Annotated[str, Path(max_length=64)]
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -21,7 +22,6 @@ Cursor = Annotated[str | None, Query(max_length=64, pattern="^[A-Za-z0-9]+$", de
 MerchantKey = Annotated[str | None, Query(max_length=63, description="Its key.")]
 Phone = Annotated[str | None, Query(max_length=40, description="The person's number: +14155550123.")]
 Time = Annotated[AwareDatetime | None, Query()]
-Verdict = Literal["stop", "doubtful", "start", "help", "other"]
 
 
 class Text(BaseModel):
@@ -79,7 +79,7 @@ def router(pool: Pool) -> APIRouter:
         cursor: Cursor = None,
     ) -> Texts:
         """Texts from people, newest first."""
-        chosen = Filter(await _merchant_id(pool, merchant), phone, verdict, since=since, until=until)
+        chosen = Filter(await merchant_id(pool, merchant), phone, verdict, since=since, until=until)
         return await _page(pool, chosen, limit, cursor)
 
     @made.get("/received/{sid}")
@@ -90,7 +90,7 @@ def router(pool: Pool) -> APIRouter:
     @made.get("/reviews")
     async def list_reviews(merchant: MerchantKey = None, limit: Limit = 50, cursor: Cursor = None) -> Texts:
         """Doubtful texts that nobody has judged yet, oldest first: their senders get nothing until then."""
-        return await _page(pool, Filter(await _merchant_id(pool, merchant), to_review=True), limit, cursor)
+        return await _page(pool, Filter(await merchant_id(pool, merchant), to_review=True), limit, cursor)
 
     @made.post("/reviews/{sid}")
     async def judge_text(sid: Sid, body: Judge) -> Text:
@@ -106,15 +106,6 @@ async def _page(pool: Pool, chosen: Filter, limit: int, cursor: str | None) -> T
     keys = await merchants.keys(pool, [one.merchant_id for one in found])
     shown = [Text(**document(one, keys)) for one in found[:limit]]
     return Texts(texts=shown, next=shown[-1].sid if len(found) > limit else None)
-
-
-async def _merchant_id(pool: Pool, key: str | None) -> int | None:
-    if key is None:
-        return None
-    found = await merchants.find(pool, key)
-    if found is None:
-        raise UnknownError(f"there is no merchant {key!r}")
-    return found.id
 
 
 def document(text: Received, keys: Mapping[int, str]) -> dict[str, Any]:

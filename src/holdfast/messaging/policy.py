@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
+from holdfast.consent.model import EVERY_MERCHANT
 from holdfast.db.pool import Connection, Pool
 from holdfast.messaging import policy_store as store
 from holdfast.messaging.model import MessagingError
 from holdfast.naming import is_name
 
-EVERY_MERCHANT: Final = 0
 MOST: Final = 1000
 LONGEST_HELP: Final = 480
 """Three segments of a text. Source: https://www.twilio.com/docs/glossary/what-sms-character-limit"""
@@ -44,7 +44,7 @@ class Policy:
     changed_by: str | None = None
 
 
-NAMES: Final = tuple(one.name for one in fields(Policy) if not one.name.startswith("changed"))
+NAMES: Final = store.FIELDS
 
 
 async def own(db: Connection | Pool, merchant_id: int) -> Policy:

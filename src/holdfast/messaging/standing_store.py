@@ -297,24 +297,6 @@ async def similar_complaints(
     return found
 
 
-async def batch_owners(db: Executor, ids: Sequence[int]) -> dict[int, int]:
-    """The merchant of each import."""
-    rows = await db.fetch("SELECT id, merchant_id FROM import_batch WHERE id = ANY($1::bigint[])", ids)
-    return {row[0]: row[1] for row in rows}
-
-
-async def complained(db: Executor, limit: int) -> list[tuple[int, int]]:
-    """(merchant or 0, how many) of the complaints that are not closed."""
-    rows = await db.fetch(
-        """
-        SELECT merchant_id, count(*) FROM complaint WHERE closed_at IS NULL
-        GROUP BY merchant_id ORDER BY 2 DESC, 1 LIMIT $1
-        """,
-        limit,
-    )
-    return [(row[0], row[1]) for row in rows]
-
-
 @dataclass(frozen=True, slots=True)
 class Going:
     """How sending goes. `tried` and `failed`: texts of the last while; `to_review`: doubtful replies that wait."""

@@ -57,7 +57,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A callback about a text."""
+    """A callback about a text; `event` is its number among the events."""
 
     at: datetime
     status: str
