@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ from holdfast.consent import customers, documents, import_store, verifying
 from holdfast.consent.erasing import Erased
 from holdfast.consent.history import SENSES, Sense
 from holdfast.consent.keys import PhoneKey
-from holdfast.consent.model import EVERY_MERCHANT
+from holdfast.consent.model import EVERY_MERCHANT, Scope
 from holdfast.consent.verifying import Verified
 from holdfast.db.pool import Pool
 from holdfast.messaging import blocking, erasing
@@ -91,7 +91,7 @@ def grant(
 ) -> None:
     """Record by hand that somebody consented. It lifts no block: that is the person's own deed."""
     detail = _detail(method=method, ip=ip, recording=recording)
-    text, at = _text(disclosure), read_time(when)
+    text, at = read_text(disclosure), read_time(when)
 
     async def body(pool: Pool, settings: Settings) -> Recorded:
         said = Said(
@@ -138,7 +138,7 @@ def revoke(
         raise typer.BadParameter("say --merchant KEY, or --every-merchant")
     detail = _detail(method=method, recording=recording)
     at = read_time(when)
-    scope: Literal["marketing", "informational", "all"] = "all" if purpose == "all" else blocking.purpose_of(purpose)
+    scope: Scope = "all" if purpose == "all" else blocking.purpose_of(purpose)
 
     async def body(pool: Pool, settings: Settings) -> Recorded:
         said = Said(
@@ -290,7 +290,8 @@ async def _record(pool: Pool, settings: Settings, said: Said, by: str | None) ->
     return (await blocking.record(pool, [said], key, actor=acting(settings, by), now=now))[0]
 
 
-def _text(given: str | None) -> str | None:
+def read_text(given: str | None) -> str | None:
+    """A disclosure as it is given, or what stands in the FILE of @FILE. Raises CommandError."""
     if given is None or not given.startswith("@"):
         return given
     try:

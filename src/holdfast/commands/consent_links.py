@@ -1,7 +1,7 @@
 """The command that makes a link by which a person may consent again."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
@@ -12,13 +12,12 @@ from holdfast.commands.options import Json
 from holdfast.commands.session import CommandError, with_store
 from holdfast.config import Settings
 from holdfast.consent import customers, links
+from holdfast.consent.history import PURPOSES
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.links import Link
-from holdfast.consent.model import Purpose
 from holdfast.db.pool import Pool
 from holdfast.merchants.numbers import e164
 
-PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 _MOST_DAYS = links.LONGEST_VALID.days
 
 

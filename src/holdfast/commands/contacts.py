@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from holdfast.commands import rejects as rejected_rows
 from holdfast.commands import terminal
 from holdfast.commands.acting import As, acting
-from holdfast.commands.consent import Phone, print_batches
+from holdfast.commands.consent import Phone, print_batches, read_text
 from holdfast.commands.merchants import find
 from holdfast.commands.options import Json, Limit
 from holdfast.commands.session import CommandError, with_store
@@ -86,7 +86,7 @@ def load(
             purpose=blocking.purpose_of(purpose) if purpose is not None else None,
             zone=zone or known.time_zone or "UTC",
             dates=order,
-            disclosure=_text(disclosure),
+            disclosure=read_text(disclosure),
         )
         job = Job(source, reading, known.id, origin, acting(settings, by), PhoneKey.load(settings), again)
         if not json:
@@ -231,15 +231,6 @@ def _examined(file: Path, sheet: str | None) -> Source:
         return import_files.examine(file, sheet)
     except OSError as error:
         raise CommandError(f"cannot read {file}: {error.strerror or error}") from None
-
-
-def _text(given: str | None) -> str | None:
-    if given is None or not given.startswith("@"):
-        return given
-    try:
-        return Path(given[1:]).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"cannot read {given[1:]}: {error}") from None
 
 
 async def _all_rejects(pool: Pool, batch: int) -> AsyncIterator[list[Unread]]:

@@ -84,7 +84,6 @@ async def _linked(
             disclosure=DISCLOSURE.format(name=merchant.name),
             actor=actor,
             now=now,
-            complaint_id=complaint.id,
         )
         text = text.replace(letters.placeholder(key), made.url)
     return text

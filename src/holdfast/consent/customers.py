@@ -21,8 +21,8 @@ _known_zones: set[str] = set()
 
 async def find(db: Connection | Pool, phones: Sequence[str], key: PhoneKey) -> dict[str, Customer]:
     """Those that are known, by number in E.164. Raises KeyMissingError."""
-    rows = await store.customers(db, phones, _hashes(phones, key))
-    by_hash = {key.of(phone): phone for phone in phones} if key.is_there else {}
+    by_hash = {hashed: phone for phone in phones if (hashed := key.of(phone)) is not None}
+    rows = await store.customers(db, phones, list(by_hash))
     found: dict[str, Customer] = {}
     for row in rows:
         phone = row["phone"] if row["phone"] is not None else by_hash[bytes(row["phone_key"])]
@@ -94,7 +94,3 @@ async def _zones(db: Connection | Pool, phone: str) -> list[str]:
     if not _known_zones:
         _known_zones.update(await store.zone_names(db))
     return [zone for zone in zones_of(phone) if zone in _known_zones]
-
-
-def _hashes(phones: Iterable[str], key: PhoneKey) -> list[bytes]:
-    return [hashed for phone in phones if (hashed := key.of(phone)) is not None]

@@ -72,10 +72,9 @@ async def person(
         for one in await lineage.sources(pool, found.id, merchant_id)
         if (as_of is None or one.given_at <= as_of if one.consent_seq is None else one.consent_seq in seen)
     ]
-    ids = [*(one.merchant_id for one in rows), *(one.merchant_id for one in blocks)]
-    ids += [one.merchant_id for one in origins]
+    # Whoever is in a row or a block has a standing, but every merchant.
+    ids = [*(one.merchant_id for one in standings), *(one.merchant_id for one in origins)]
     keys = await keys_of(pool, ids, blocks)
-    keys = {**keys, **await merchants.keys(pool, [one.merchant_id for one in standings])}
     return {
         "customer": {
             "id": found.id,

@@ -179,9 +179,9 @@ async def note(db: Connection, customer_id: int, *, at: datetime, actor: str, re
     return found
 
 
-async def revive(db: Connection, customer_id: int, phone: str, salt: bytes, zones: list[str]) -> bool:
-    """False: they are not erased."""
-    done = await db.execute(
+async def revive(db: Connection, customer_id: int, phone: str, salt: bytes, zones: list[str]) -> None:
+    """Who is not erased stays as they are."""
+    await db.execute(
         """
         UPDATE customer SET phone = $2, salt = $3, phone_key = NULL, erased_at = NULL, zones = $4
         WHERE id = $1 AND erased_at IS NOT NULL
@@ -191,7 +191,6 @@ async def revive(db: Connection, customer_id: int, phone: str, salt: bytes, zone
         salt,
         zones,
     )
-    return done == "UPDATE 1"
 
 
 def _count(status: str) -> int:

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-import asyncpg
-
 from holdfast.consent import chain, customers, ledger
 from holdfast.consent import import_store as store
 from holdfast.consent.import_files import Source, Unread
@@ -23,7 +21,7 @@ from holdfast.consent.import_parsing import Seen, parsed
 from holdfast.consent.import_rows import Parsed, Reading, Taken
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.model import Block, Entry, RefusedError
-from holdfast.db.pool import Connection, Pool
+from holdfast.db.pool import Connection, Pool, again
 from holdfast.merchants import number_store as numbers
 
 SAMPLES = 20
@@ -227,15 +225,12 @@ class _Applying:
         """All of it in one transaction, once more where others were in the way; who was stopped."""
         rejects = [one for one in parsed.rejects if one.line >= self.next_row]
         so_far = self.outcome
-        for left in reversed(range(TRIES)):
+
+        async def once() -> list[int]:
             self.outcome, parsed.rejects = deepcopy(so_far), list(rejects)
-            try:
-                return await self._stored(parsed, rows, now)
-            except asyncpg.DeadlockDetectedError:
-                self.outcome = so_far
-                if not left:
-                    raise
-        raise AssertionError
+            return await self._stored(parsed, rows, now)
+
+        return await again(once, tries=TRIES)
 
     async def _stored(self, parsed: Parsed, rows: list[Taken], now: datetime) -> list[int]:
         async with self._pool.acquire() as db, db.transaction():

@@ -1,4 +1,4 @@
-"""Appends to the ledger, and says what holds: now, or as it was known at any time."""
+"""Appends to the ledger, and says what holds: now, or at any time."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -80,9 +80,9 @@ async def append(db: Connection, entries: Sequence[Entry], now: datetime) -> lis
     return list(range(seq - len(rows) + 1, seq + 1))
 
 
-async def history(db: Connection | Pool, customer_id: int, *, known_at: datetime | None = None) -> list[Row]:
-    """All that a customer agreed to and took back, as it was known at a time, in the order of writing."""
-    return [store.read_row(row) for row in await store.rows_of(db, customer_id, known_at)]
+async def history(db: Connection | Pool, customer_id: int) -> list[Row]:
+    """All that a customer agreed to and took back, in the order of writing."""
+    return [store.read_row(row) for row in await store.rows_of(db, customer_id)]
 
 
 def holding(rows: Iterable[Row], merchant_id: int, purpose: Purpose, *, at: datetime | None = None) -> Row | None:

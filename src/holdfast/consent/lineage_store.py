@@ -39,13 +39,13 @@ async def sources(db: Executor, customer_id: int, merchant_id: int | None) -> li
     return await db.fetch(
         """
         SELECT consent.merchant_id, consent.batch_id, consent.origin, consent.source, consent.given_at, consent.seq,
-               consent.batch_row, import_batch.file, import_batch.actor, import_batch.began_at
+               consent.batch_row, import_batch.file, import_batch.actor
         FROM consent LEFT JOIN import_batch ON import_batch.id = consent.batch_id
         WHERE consent.customer_id = $1 AND consent.action = 'grant'
           AND ($2::bigint IS NULL OR consent.merchant_id = $2)
         UNION ALL
         SELECT contact.merchant_id, contact.batch_id, nullif(import_batch.origin, ''), 'import', contact.changed_at,
-               NULL, contact.batch_row, import_batch.file, import_batch.actor, import_batch.began_at
+               NULL, contact.batch_row, import_batch.file, import_batch.actor
         FROM contact JOIN import_batch ON import_batch.id = contact.batch_id
         WHERE contact.customer_id = $1 AND ($2::bigint IS NULL OR contact.merchant_id = $2)
           AND NOT EXISTS (SELECT FROM consent WHERE consent.customer_id = $1 AND consent.batch_id = contact.batch_id

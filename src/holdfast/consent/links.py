@@ -50,7 +50,6 @@ async def make(
     actor: str,
     now: datetime,
     lasts: timedelta = VALID,
-    complaint_id: int | None = None,
 ) -> Link:
     """In the caller's transaction. `public`: our public URL; `disclosure`: what the person is shown and agrees to.
 
@@ -76,7 +75,6 @@ async def make(
         merchant_id,
         purpose,
         kept[digest],
-        complaint_id,
         actor,
         made_at=now,
         expires_at=now + lasts,

@@ -16,7 +16,6 @@ class NewLink:
     merchant_id: int
     purpose: Purpose
     disclosure_id: int
-    complaint_id: int | None
     actor: str
     made_at: datetime
     expires_at: datetime
@@ -33,7 +32,6 @@ class Offer:
     purpose: Purpose
     disclosure: str
     phone: str | None
-    made_at: datetime
     expires_at: datetime
     used_at: datetime | None
 
@@ -41,16 +39,15 @@ class Offer:
 async def add(db: Connection, link: NewLink) -> None:
     await db.execute(
         """
-        INSERT INTO reconsent_link (digest, customer_id, merchant_id, purpose, disclosure_id, complaint_id, actor,
-                                    made_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        INSERT INTO reconsent_link (digest, customer_id, merchant_id, purpose, disclosure_id, actor, made_at,
+                                    expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         """,
         link.digest,
         link.customer_id,
         link.merchant_id,
         link.purpose,
         link.disclosure_id,
-        link.complaint_id,
         link.actor,
         link.made_at,
         link.expires_at,
@@ -61,7 +58,7 @@ async def find(db: Executor, digest: bytes) -> Offer | None:
     row = await db.fetchrow(
         """
         SELECT link.digest, link.customer_id, link.merchant_id, merchant.name AS merchant, link.purpose,
-               disclosure.text AS disclosure, customer.phone, link.made_at, link.expires_at, link.used_at
+               disclosure.text AS disclosure, customer.phone, link.expires_at, link.used_at
         FROM reconsent_link AS link
         JOIN merchant ON merchant.id = link.merchant_id
         JOIN disclosure ON disclosure.id = link.disclosure_id

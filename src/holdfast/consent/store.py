@@ -159,14 +159,9 @@ ROWS = """
 """
 
 
-async def rows_of(db: Executor, customer_id: int, recorded_until: datetime | None = None) -> list[asyncpg.Record]:
-    """A customer's rows in the order in which they were written; those that were known at some time."""
-    return await db.fetch(
-        f"{ROWS} WHERE consent.customer_id = $1 AND ($2::timestamptz IS NULL OR consent.recorded_at <= $2) "
-        "ORDER BY consent.seq",
-        customer_id,
-        recorded_until,
-    )
+async def rows_of(db: Executor, customer_id: int) -> list[asyncpg.Record]:
+    """A customer's rows in the order in which they were written."""
+    return await db.fetch(f"{ROWS} WHERE consent.customer_id = $1 ORDER BY consent.seq", customer_id)
 
 
 async def row(db: Executor, seq: int) -> asyncpg.Record | None:

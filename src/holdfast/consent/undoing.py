@@ -9,14 +9,13 @@ by one, since a wish to stop is not ours to take back.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-
-import asyncpg
+from functools import partial
 
 from holdfast.consent import import_store as store
 from holdfast.consent import ledger
 from holdfast.consent.importing import TRIES
 from holdfast.consent.model import ConsentError, Entry, RefusedError, UnknownError
-from holdfast.db.pool import Pool
+from holdfast.db.pool import Pool, again
 
 PAGE = 1000
 
@@ -57,13 +56,8 @@ async def undo(
             await store.begin_undo(db, batch_id, actor=actor, why=why.strip())
     undone, after = Undone(batch_id), 0
     while ids := await store.people(pool, batch_id, after, PAGE):
-        for left in reversed(range(TRIES)):
-            try:
-                grants, deleted, restored = await _page(pool, batch_id, ids, actor, clock())
-                break
-            except asyncpg.DeadlockDetectedError:
-                if not left:
-                    raise
+        page = partial(_page, pool, batch_id, ids, actor, clock())
+        grants, deleted, restored = await again(page, tries=TRIES)
         undone.grants += grants
         undone.contacts_deleted += deleted
         undone.contacts_restored += restored

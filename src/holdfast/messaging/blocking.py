@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Literal, get_args
 
 from holdfast.consent import customers, ledger, store, suppressing
+from holdfast.consent.history import PURPOSES, is_in_force
 from holdfast.consent.keys import PhoneKey
 from holdfast.consent.model import (
-    EVERY_MERCHANT,
     Block,
     Channel,
     ConsentError,
@@ -194,12 +194,7 @@ async def _recorded(db: Connection, said: Said, customer_id: int, seq: int, stop
     blocked: tuple[str, ...] = ()
     if said.action == "grant":
         live = await store.suppressions_of(db, customer_id, live_only=True)
-        blocked = tuple(
-            one.reason
-            for one in live
-            if one.merchant_id == said.merchant_id
-            or (one.merchant_id == EVERY_MERCHANT and said.merchant_id not in one.excepted)
-        )
+        blocked = tuple(one.reason for one in live if is_in_force(one, said.merchant_id, (), None))
     if stopped is None:
         return Recorded(seq, None, 0, blocked)
     return Recorded(seq, stopped.suppression_id, len(stopped.cancelled), blocked)
@@ -207,6 +202,6 @@ async def _recorded(db: Connection, said: Said, customer_id: int, seq: int, stop
 
 def purpose_of(text: str) -> Purpose:
     """Raises ConsentError."""
-    if text not in get_args(Purpose):
+    if text not in PURPOSES:
         raise ConsentError(f"{text[:40]!r} is no purpose: write marketing or informational")
-    return text  # type: ignore[return-value]
+    return text

@@ -404,7 +404,6 @@ CREATE TABLE reconsent_link (
     merchant_id bigint NOT NULL,
     purpose     text COLLATE "C" NOT NULL CHECK (purpose IN ('marketing', 'informational')),
     disclosure_id bigint NOT NULL,
-    complaint_id bigint,
     actor       text NOT NULL,
     made_at     timestamptz NOT NULL,
     expires_at  timestamptz NOT NULL,
