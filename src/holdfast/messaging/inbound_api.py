@@ -12,9 +12,9 @@ from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
 from holdfast.messaging import inbound_store as store
 from holdfast.messaging import reviews
-from holdfast.messaging.answering import Verdict
 from holdfast.messaging.api import merchant_id
 from holdfast.messaging.inbound_store import Filter, Received
+from holdfast.messaging.model import Verdict
 
 Sid = Annotated[str, Path(max_length=64)]
 Limit = Annotated[int, Query(ge=1, le=500)]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from holdfast.messaging import optout_reading as reading
+from holdfast.messaging.model import Verdict
 from holdfast.messaging.optout_asides import ASIDES
 from holdfast.messaging.optout_doubts import DOUBTS
 from holdfast.messaging.optout_parting import PARTING
@@ -25,7 +26,6 @@ from holdfast.messaging.optout_spanish import SPANISH_RULES
 from holdfast.messaging.optout_weighing import Table, Weighed, weigh
 from holdfast.messaging.optout_words import HELPS, STARTS
 
-Verdict = Literal["stop", "doubtful", "start", "help", "other"]
 ProviderWord = Literal["STOP", "START", "HELP"]
 
 STOP_AT = 0.7
