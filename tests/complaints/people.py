@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from holdfast.complaints import service
-from holdfast.complaints.model import Complaint, Filed
+from holdfast.complaints.model import RUNBOOK, Complaint, Filed
 from holdfast.config import Settings
 from holdfast.incidents import store as incidents
 from holdfast.incidents.model import Incident, Obligation
+from tests.levers.incidents import opened
 from tests.messaging.texts import ANN, NOON
 
 MINUTE = timedelta(minutes=1)
@@ -21,22 +22,8 @@ async def complain(pool: Any, phone: str = ANN, now: datetime = NOON, **fields: 
 
 
 async def incident(pool: Any, now: datetime = NOON, commander: str | None = None, scope: str = "") -> Incident:
-    await incidents.keep_text(pool, "complaint-1", "consent-complaint", "# text", now)
-    made = await incidents.insert(
-        pool,
-        runbook="consent-complaint",
-        version="complaint-1",
-        scope=scope,
-        title="A complaint waits for its answer",
-        severity="critical",
-        cause="consent",
-        since=now,
-        opened_by="holdfast",
-        commander=commander,
-        affected={},
-        now=now,
-    )
-    assert made is not None
+    title = "A complaint waits for its answer"
+    made: Incident = await opened(pool, now, scope, RUNBOOK, title=title, cause="consent", commander=commander)
     return made
 
 

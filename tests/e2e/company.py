@@ -74,6 +74,19 @@ class Killer:
             raise Killed
 
 
+async def killed_everywhere(disturbed, expected, monkeypatch):
+    """Play it with an engine that is killed at every boundary: the outcome is that of the undisturbed play."""
+    with monkeypatch.context() as patched:
+        killer = Killer(patched)
+        await disturbed.play()
+    for found, wanted in zip(await disturbed.outcome(), expected, strict=True):
+        assert found == wanted, await disturbed.told()
+    states = expected[1]
+    ran = {key for key, found in states.items() if found == "done"} - {"root-cause", "prevention", "runbook-verdict"}
+    assert {key for name, key in killer.struck if name == "acted"} >= ran
+    assert len(killer.struck) > 2 * len(states)
+
+
 class Company:
     """What there is around the engine, with a clock of its own."""
 

@@ -17,7 +17,7 @@ from holdfast.runbooks.working import Desk
 from holdfast.watch import store as watch
 from holdfast.watch.model import Alert
 from tests import servers
-from tests.e2e.company import SETTINGS, Company, Killer
+from tests.e2e.company import SETTINGS, Company, killed_everywhere
 from tests.signals.measured import alive, level, measured
 from tests.voice.calls import call, legs
 
@@ -105,12 +105,4 @@ async def test_an_engine_killed_at_every_boundary_of_an_outage_changes_nothing(p
     assert {row[:2] for row in turned} == {("voice.avoid", f"region:{EAST}")}
 
     await servers.clear(pool)
-    disturbed = Town(pool, twilio)
-    with monkeypatch.context() as patched:
-        killer = Killer(patched)
-        await disturbed.play()
-    for found, wanted in zip(await disturbed.outcome(), expected, strict=True):
-        assert found == wanted, await disturbed.told()
-    ran = {key for key, found in states.items() if found == "done"} - {"root-cause", "prevention", "runbook-verdict"}
-    assert {key for name, key in killer.struck if name == "acted"} >= ran
-    assert len(killer.struck) > 2 * len(states)
+    await killed_everywhere(Town(pool, twilio), expected, monkeypatch)

@@ -7,22 +7,19 @@ from holdfast.runbooks.actions import Run
 SETTINGS = Settings(_env_file=None, workers=1, router_concurrency=2, delivery_concurrency=200)
 
 
-async def opened(pool, now, scope=""):
+async def opened(pool, now, scope="", runbook="webhook-backlog", **fields):
     """An open incident."""
-    await store.keep_text(pool, "000000000001", "webhook-backlog", "# text", now)
+    await store.keep_text(pool, "000000000001", runbook, "# text", now)
+    given = {"title": "Events wait", "severity": "critical", "cause": "", "since": now, "commander": None} | fields
     made = await store.insert(
         pool,
-        runbook="webhook-backlog",
+        runbook=runbook,
         version="000000000001",
         scope=scope,
-        title="Events wait",
-        severity="critical",
-        cause="",
-        since=now,
         opened_by="holdfast",
-        commander=None,
         affected={},
         now=now,
+        **given,
     )
     assert made is not None
     return made

@@ -13,6 +13,7 @@ from holdfast.complaints.model import Complaint
 from holdfast.complaints.proof import Proof
 from holdfast.complaints.replying import NO_MAIL
 from holdfast.complaints.view import Standing, View
+from holdfast.consent.model import EVERY_MERCHANT
 
 WIDEST = 100
 SHOWN = 15
@@ -72,7 +73,7 @@ def _facts(seen: View) -> Iterator[Text]:
     yield _field("texts of", whose)
     yield _field("received", f"{moment(one.received_at)} through {one.source}, filed by {one.filed_by}")
     yield _field("answer to", one.answer_to or "they left no address: call or write")
-    live = [it for it in seen.suppressions if it.lifted_at is None and it.merchant_id == 0]
+    live = [it for it in seen.suppressions if it.lifted_at is None and it.merchant_id == EVERY_MERCHANT]
     if live:
         back = (
             f", but of {', '.join(map(seen.merchant, live[0].excepted))}, to whom they came back"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from holdfast.comms.affected import AffectedMerchant, ConsentFigures
-from holdfast.comms.words import clock, day_and_clock, listed, many
+from holdfast.comms.words import clock, day_and_clock, listed, many, people
 from holdfast.incidents.model import Incident
 
 
@@ -63,8 +63,7 @@ def now_words(seen: ConsentFigures) -> str:
     if seen.due_at is not None:
         due = "the first was due" if seen.late else "the next answer is due"
         said.append(f"{due} by {clock(seen.due_at)}")
-    people = "1 person" if seen.blocked == 1 else f"{seen.blocked:,} people"
-    said.append(f"{people} blocked")
+    said.append(f"{people(seen.blocked)} blocked")
     said.append(f"{many(seen.held, 'text')} held")
     critical = f" ({seen.critical:,} critical)" if seen.critical else ""
     said.append(f"{many(seen.findings, 'finding')} of the audit open{critical}")

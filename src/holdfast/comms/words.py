@@ -21,6 +21,11 @@ def many(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
+def people(count: int) -> str:
+    """`1 person`, `2,000 people`."""
+    return "1 person" if count == 1 else f"{count:,} people"
+
+
 def clock(at: datetime) -> str:
     """`14:05 UTC`; for people of whatever place."""
     return f"{at.astimezone(UTC):%H:%M} UTC"

@@ -6,14 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 from holdfast.comms.messages import to_mailboxes, to_team
-from holdfast.comms.words import clock, day_and_clock, listed, many
+from holdfast.comms.words import clock, day_and_clock, listed, many, people
 from holdfast.complaints import export, letters, proof, replying, service, store, view
 from holdfast.complaints.export import write_private
 from holdfast.complaints.model import Complaint, ComplaintError, RefusedError
 from holdfast.complaints.view import View
 from holdfast.consent import store as consent
 from holdfast.consent.history import is_in_force
-from holdfast.consent.model import EVERY_MERCHANT, Block
+from holdfast.consent.model import EVERY_MERCHANT
+from holdfast.inbox import store as inbox
 from holdfast.incidents.model import Incident
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY
@@ -41,8 +42,12 @@ def unanswered(found: Sequence[Complaint]) -> list[Complaint]:
 
 
 def numbers(found: Sequence[Complaint]) -> str:
-    """`complaint 7`, `complaints 7, 8 and 9`."""
-    return f"complaint{'s' * (len(found) != 1)} {listed([str(one.id) for one in found])}"
+    return numbers_of([one.id for one in found])
+
+
+def numbers_of(ids: Sequence[int]) -> str:
+    """`complaint 7`, `complaints 7, 8`."""
+    return f"complaint{'s' * (len(ids) != 1)} {listed([str(one) for one in ids])}"
 
 
 # Acknowledge
@@ -87,7 +92,7 @@ async def consent_status(run: Run) -> Outcome:
     for one in found[:SHOWN]:
         seen = await view.of_person(run.pool, one, run.now)
         said.append(f"complaint {one.id}: {consents_said(seen)}")
-        evidence.append({"complaint": one.id, "consents": view.document(seen)["consents"]} | _without(seen))
+        evidence.append({"complaint": one.id, "consents": view.consents(seen)} | _without(seen))
     return Done("; ".join(said), {"complaints": [_plain(item) for item in evidence]})
 
 
@@ -152,11 +157,8 @@ def sent_after(seen: View, wishes: Sequence[Any]) -> list[int]:
     """Texts that were sent while such a block was in force."""
     return [
         row["id"]
-        for row in seen.messages
-        if row["kind"] == "text"
-        and row["state"] in ("sending", "sent")
-        and row["tried_at"] is not None
-        and any(
+        for row in view.sent(seen.messages)
+        if any(
             block.made_at < row["tried_at"]
             and is_in_force(
                 block,
@@ -189,7 +191,7 @@ async def suppress(run: Run) -> Outcome:
         else:
             evidence.append({"complaint": one.id, "suppression": block.id, "since": block.made_at})
     cancelled = sum(one.cancelled for one in found)
-    said = f"{many(len(found), 'person').replace('persons', 'people')} blocked for every merchant"
+    said = f"{people(len(found))} blocked for every merchant"
     more = f", {again} of them again after the block had been lifted" if again else " as they complained"
     return Done(
         f"{said}{more}; {many(cancelled, 'text')} that waited cancelled",
@@ -198,11 +200,8 @@ async def suppress(run: Run) -> Outcome:
 
 
 async def _block(run: Run, one: Complaint) -> None:
-    block = Block(
-        one.customer_id, EVERY_MERCHANT, "complaint", one.source, run.actor, f"complaint {one.id}", complaint_id=one.id
-    )
     async with run.pool.acquire() as db, db.transaction():
-        await stopping.block(db, [block], run.now)
+        await stopping.block(db, [service.block_of(one, run.actor)], run.now)
     await stopping.settled(run.pool, [one.customer_id])
 
 
@@ -271,7 +270,7 @@ async def _(run: Run) -> Outcome | None:
         return None
     if found:
         return NotApplicable("everybody was answered")
-    return Waiting(NOBODY, AGAIN) if _lasts(run.incident) else NotApplicable(NOBODY)
+    return Waiting(NOBODY, AGAIN) if lasts(run.incident) else NotApplicable(NOBODY)
 
 
 @draft_reply.draft
@@ -327,8 +326,11 @@ async def notify_compliance(run: Run) -> Outcome:
         return Failed(said)
     told = []
     for one in found:
-        subject, text = await _notice(run, one)
         key = f"complaint-{one.id}/compliance"
+        before = {name for name, _ in await inbox.own_events(run.pool, key, "incident.compliance")}
+        if key in before or (before and not mailboxes):
+            continue  # its notice has all of its cohorts counted: not again every few minutes
+        subject, text = await _notice(run, one)
         if mailboxes:
             sent = await to_mailboxes(run.pool, key, "compliance", subject, text, None, mailboxes, run.now)
         else:
@@ -339,7 +341,7 @@ async def notify_compliance(run: Run) -> Outcome:
             told.append(one)
     if not told:
         return NotApplicable("compliance knows of all of them")
-    where = f"{many(len(mailboxes), 'mailbox').replace('mailboxs', 'mailboxes')}" if mailboxes else "the team's channel"
+    where = f"{len(mailboxes)} mailbox{'es' * (len(mailboxes) != 1)}" if mailboxes else "the team's channel"
     return Done(f"compliance is told of {numbers(told)} in {where}", {"complaints": [one.id for one in told]})
 
 
@@ -366,7 +368,7 @@ def _whose(seen: View) -> str:
     return seen.merchant(seen.complaint.merchant_id) if seen.complaint.merchant_id else "a merchant they did not name"
 
 
-def _lasts(incident: Incident) -> bool:
+def lasts(incident: Incident) -> bool:
     return incident.is_open and incident.calm_at is None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from holdfast.complaints import store, view_store
+from holdfast.complaints import service, view_store
 from holdfast.complaints.model import Complaint
 from holdfast.consent import customers, lineage, suppressing
 from holdfast.consent import store as consent
@@ -27,21 +27,26 @@ PAGE = 500
 """People who are held in one transaction."""
 LASTS = timedelta(days=7)
 """How long a hold stays after its incident is over, unless somebody ends it or makes it last."""
-RECENT = timedelta(days=90)
 _AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way by which people came in, and how many. `complaints`: of the incident's, whose people came by it."""
+class Route:
+    """One way by which people came in. `complaints`: of the incident's, whose people came by it."""
 
     origin: Origin
-    cohort: Cohort
     complaints: tuple[int, ...]
 
     @property
     def name(self) -> str:
         return named(self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Way(Route):
+    """The same with how many came by it."""
+
+    cohort: Cohort
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,12 @@ def named(origin: Origin) -> str:
     return f"import {origin.batch_id}" if origin.batch_id is not None else f"form {origin.origin}"
 
 
-async def ways(pool: Pool, complaints: Sequence[Complaint]) -> list[Way]:
+def mark(origin: Origin) -> tuple[int, int | None, str | None]:
+    """Equal for two who came the same way."""
+    return origin.merchant_id, origin.batch_id, None if origin.batch_id is not None else origin.origin
+
+
+async def routes(pool: Pool, complaints: Sequence[Complaint]) -> list[Route]:
     """How the people of these complaints came in, each way once: the way of most complaints first.
 
     To whom they complained of; where they named nobody, to every merchant who texted them of late. Where nobody did,
@@ -74,17 +84,24 @@ async def ways(pool: Pool, complaints: Sequence[Complaint]) -> list[Way]:
     """
     found: dict[tuple[int, int | None, str | None], tuple[Origin, list[int]]] = {}
     for one in complaints:
-        owners = [one.merchant_id] if one.merchant_id else None
-        if owners is None:
-            owners = await store.texting_merchants(pool, one.customer_id, one.received_at - RECENT)
+        owners = await service.texters(pool, one)
         for origin in await lineage.sources(pool, one.customer_id):
             if origin.has_cohort and origin.merchant_id in owners:
-                way = (origin.merchant_id, origin.batch_id, None if origin.batch_id else origin.origin)
-                numbers = found.setdefault(way, (origin, []))[1]
+                numbers = found.setdefault(mark(origin), (origin, []))[1]
                 if one.id not in numbers:
                     numbers.append(one.id)
-    made = [Way(origin, await lineage.cohort_size(pool, origin), tuple(numbers)) for origin, numbers in found.values()]
-    return sorted(made, key=lambda way: (-len(way.complaints), way.name))
+    made = [Route(origin, tuple(numbers)) for origin, numbers in found.values()]
+    return sorted(made, key=lambda route: (-len(route.complaints), route.name))
+
+
+async def counted(pool: Pool, routes: Sequence[Route]) -> list[Way]:
+    """To count those who came by a file of a million lines takes a while."""
+    return [Way(one.origin, one.complaints, await lineage.cohort_size(pool, one.origin)) for one in routes]
+
+
+async def ways(pool: Pool, complaints: Sequence[Complaint]) -> list[Way]:
+    """As `routes`, with how many came by each."""
+    return await counted(pool, await routes(pool, complaints))
 
 
 async def hold(
@@ -104,19 +121,7 @@ async def hold(
     async for page in lineage.everybody(pool, origin):
         for begin in range(0, len(page), PAGE):
             part = page[begin : begin + PAGE]
-            blocks = [
-                Block(
-                    customer_id,
-                    origin.merchant_id,
-                    "cohort",
-                    "incident",
-                    actor,
-                    named(origin),
-                    incident_id=incident_id,
-                    batch_id=origin.batch_id,
-                )
-                for customer_id in part
-            ]
+            blocks = [_block(customer_id, origin, incident_id, actor) for customer_id in part]
             async with pool.acquire() as db, db.transaction():
                 await customers.lock(db, part)
                 stopped = await stopping.block(db, blocks, now)
@@ -126,6 +131,19 @@ async def hold(
             cancelled += sum(len(one.cancelled) for one in stopped)
             progress(people)
     return Held(people, new, cancelled)
+
+
+def _block(customer_id: int, origin: Origin, incident_id: int, actor: str) -> Block:
+    return Block(
+        customer_id,
+        origin.merchant_id,
+        "cohort",
+        "incident",
+        actor,
+        named(origin),
+        incident_id=incident_id,
+        batch_id=origin.batch_id,
+    )
 
 
 async def release(pool: Pool, incident_id: int, *, actor: str, why: str, now: datetime) -> Released:
@@ -156,16 +174,7 @@ async def _taken_over(db: Connection, others: Sequence["_Hold"], free: Set[tuple
         merchant = hold.origin.merchant_id
         mine = [customer for customer, of in free if of == merchant and (customer, of) not in blocks]
         for customer in await lineage.among(db, hold.origin, mine) if mine else ():
-            blocks[customer, merchant] = Block(
-                customer,
-                merchant,
-                "cohort",
-                "incident",
-                hold.actor,
-                named(hold.origin),
-                incident_id=hold.incident_id,
-                batch_id=hold.origin.batch_id,
-            )
+            blocks[customer, merchant] = _block(customer, hold.origin, hold.incident_id, hold.actor)
     return list(blocks.values())
 
 

@@ -11,7 +11,7 @@ import io
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,9 +69,9 @@ class Export:
 async def export(pool: Pool, complaint: Complaint, now: datetime, *, proof: Proof | None = None) -> Export:
     """All that is known of a complaint, and the proof of silence if one was made."""
     seen = await view.read(pool, complaint, now)
-    shown: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(view.document(seen)))
+    shown: dict[str, Any] = msgspec.to_builtins(view.document(seen))
     log = await _log(pool, seen)
-    proved = msgspec.json.decode(msgspec.json.encode(proofs.document(proof))) if proof is not None else None
+    proved = msgspec.to_builtins(proofs.document(proof)) if proof is not None else None
     files = {
         "complaint.json": _json({"as_of": now, **shown}),
         "ledger.json": _json(await _ledger(pool, complaint.customer_id)),
@@ -173,8 +173,7 @@ async def _all_messages(pool: Pool, customer_id: int) -> list[asyncpg.Record]:
 async def _log(pool: Pool, seen: View) -> list[dict[str, Any]]:
     if seen.incident_id is None:
         return []
-    entries = await incidents.entries(pool, seen.incident_id)
-    log: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode([asdict(one) for one in entries]))
+    log: list[dict[str, Any]] = msgspec.to_builtins(await incidents.entries(pool, seen.incident_id))
     return log
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from holdfast.comms.words import day_and_clock, many
 from holdfast.complaints import cohort, view, view_store
-from holdfast.complaints.actions import AGAIN, NOBODY, SHOWN, numbers, of
-from holdfast.complaints.cohort import LASTS, Way
+from holdfast.complaints.actions import AGAIN, NOBODY, SHOWN, lasts, numbers, numbers_of, of
+from holdfast.complaints.cohort import LASTS, Route, Way
 from holdfast.complaints.model import Complaint
-from holdfast.consent.lineage import Origin, cohort_size
+from holdfast.consent.lineage import Origin
 from holdfast.db.pool import Pool
 from holdfast.merchants import store as merchants
 from holdfast.runbooks import store as steps
@@ -27,28 +27,24 @@ PATIENCE = timedelta(minutes=3)
 @dataclass(frozen=True, slots=True)
 class _Seen:
     complaints: list[Complaint]
-    ways: list[Way]
+    ways: list[Route]
     keys: dict[int, str]
 
-    def whose(self, way: Way) -> str:
+    def whose(self, way: Route) -> str:
         return self.keys.get(way.origin.merchant_id, str(way.origin.merchant_id))
 
 
 async def _seen(run: Run) -> _Seen:
-    """The complaints, and the ways of their people and of what the alerts found out of line."""
+    """The complaints, and the ways of their people and of what the alerts found out of line; nobody is counted yet."""
     found = await of(run)
-    ways = await cohort.ways(run.pool, found)
-    known = {_mark(way.origin) for way in ways}
+    ways = await cohort.routes(run.pool, found)
+    known = {cohort.mark(way.origin) for way in ways}
     for origin in await _of_alerts(run):
-        if _mark(origin) not in known:
-            known.add(_mark(origin))
-            ways.append(Way(origin, await cohort_size(run.pool, origin), ()))
+        if cohort.mark(origin) not in known:
+            known.add(cohort.mark(origin))
+            ways.append(Route(origin, ()))
     ways = ways[:MOST_WAYS]
     return _Seen(found, ways, await merchants.keys(run.pool, [way.origin.merchant_id for way in ways]))
-
-
-def _mark(origin: Origin) -> tuple[int, int | None, str | None]:
-    return origin.merchant_id, origin.batch_id, None if origin.batch_id is not None else origin.origin
 
 
 async def _of_alerts(run: Run) -> list[Origin]:
@@ -81,24 +77,21 @@ async def origin(run: Run) -> Outcome:
     people, unknown = [], []
     for one in seen.complaints[:SHOWN]:
         shown = await view.of_person(run.pool, one, run.now)
-        people.append({"complaint": one.id, "lineage": view.document(shown)["lineage"]})
+        people.append({"complaint": one.id, "lineage": view.origins(shown)})
         if not shown.origins:
             unknown.append(one)
-    imports = [found for way in seen.ways if (found := await _import(run.pool, way, seen)) is not None]
-    said = [_way_said(way, seen) for way in seen.ways[:5]]
+    ways = await cohort.counted(run.pool, seen.ways)
+    imports = [found for way in ways if (found := await _import(run.pool, way, seen)) is not None]
+    said = [_way_said(way, seen) for way in ways[:5]]
     said += [str(found["said"]) for found in imports[:5]]
     if unknown:
         said.append(f"of {numbers(unknown)} it is not known how they came on a list")
-    return Done("; ".join(said) or NO_WAY, {"complaints": people, "ways": _ways(seen), "imports": imports})
+    return Done("; ".join(said) or NO_WAY, {"complaints": people, "ways": _ways(ways, seen), "imports": imports})
 
 
 def _way_said(way: Way, seen: _Seen) -> str:
     who = f"{numbers_of(way.complaints)} came by" if way.complaints else "out of line is"
     return f"{who} {way.name} of {seen.whose(way)}, as {max(0, way.cohort.people - len(way.complaints)):,} others did"
-
-
-def numbers_of(ids: Sequence[int]) -> str:
-    return f"complaint{'s' * (len(ids) != 1)} {', '.join(str(one) for one in ids[:5])}"
 
 
 async def _import(pool: Pool, way: Way, seen: _Seen) -> dict[str, Any] | None:
@@ -198,16 +191,17 @@ async def affected_others(run: Run) -> Outcome:
     seen = await _seen(run)
     if not seen.ways:
         return NotApplicable(NO_WAY)
+    ways = await cohort.counted(run.pool, seen.ways)
     said = [
         f"{way.name} of {seen.whose(way)}: {way.cohort.people:,} people, {way.cohort.texted:,} of them were texted, "
         f"{way.cohort.suppressed:,} are blocked, {way.cohort.complained:,} complained"
-        for way in seen.ways[:5]
+        for way in ways[:5]
     ]
-    return Done("; ".join(said), {"ways": _ways(seen)})
+    return Done("; ".join(said), {"ways": _ways(ways, seen)})
 
 
-def _ways(seen: _Seen) -> list[dict[str, Any]]:
-    return [view.way(way, seen.keys) for way in seen.ways]
+def _ways(ways: Sequence[Way], seen: _Seen) -> list[dict[str, Any]]:
+    return [view.way(way, seen.keys) for way in ways]
 
 
 # Holding them back
@@ -238,9 +232,9 @@ async def hold_cohort(run: Run) -> Outcome:
 @hold_cohort.offer
 async def _(run: Run) -> Outcome | None:
     seen = await _seen(run)
-    if any(way.cohort.people > len(way.complaints) for way in seen.ways):
+    if any(way.cohort.people > len(way.complaints) for way in await cohort.counted(run.pool, seen.ways)):
         return None
-    if run.incident.is_open and run.incident.calm_at is None and not seen.complaints:
+    if lasts(run.incident) and not seen.complaints:
         return Waiting(NO_WAY, AGAIN)
     return NotApplicable(NO_WAY)
 
@@ -251,7 +245,7 @@ async def _(run: Run) -> str:
     lines = [
         f"{_line(way, seen)} {way.cohort.people:,} people, {way.cohort.texted:,} of them texted, "
         f"{way.cohort.suppressed:,} blocked already, {way.cohort.complained:,} complained"
-        for way in seen.ways
+        for way in await cohort.counted(run.pool, seen.ways)
     ]
     return (
         "\n".join(lines) + "\n\nEach gets no text of that merchant until this is undone, or made to last "
@@ -261,12 +255,12 @@ async def _(run: Run) -> str:
     )
 
 
-def _line(way: Way, seen: _Seen) -> str:
+def _line(way: Route, seen: _Seen) -> str:
     """How a way begins its line in the draft."""
     return f"- {way.name} of {seen.whose(way)}:"
 
 
-def _chosen(run: Run, seen: _Seen) -> list[Way]:
+def _chosen(run: Run, seen: _Seen) -> list[Route]:
     """Those that a person left in."""
     if run.text is None:
         return seen.ways
@@ -279,7 +273,7 @@ async def _(run: Run) -> bool:
     """Whether everybody is: one that was broken off goes on."""
     if not await view_store.held(run.pool, run.incident.id):
         return False
-    chosen = _chosen(run, await _seen(run))
+    chosen = await cohort.counted(run.pool, _chosen(run, await _seen(run)))
     return all(way.cohort.suppressed == way.cohort.people for way in chosen)
 
 

@@ -15,6 +15,7 @@ from holdfast.complaints import proof_store as store
 from holdfast.complaints.model import Complaint
 from holdfast.config import Settings
 from holdfast.consent import store as consent
+from holdfast.consent.model import EVERY_MERCHANT
 from holdfast.db.pool import Pool
 from holdfast.twilio import store as accounts_store
 from holdfast.twilio.client import TwilioClient
@@ -97,7 +98,9 @@ class Proof:
 async def prove(pool: Pool, settings: Settings, complaint: Complaint, now: datetime) -> Proof:
     """As of now. Asks Twilio for every text to the person since the complaint was filed, in every account."""
     number, since = complaint.customer_id, complaint.recorded_at
-    blocks = [one for one in await consent.suppressions_of(pool, number, live_only=True) if one.merchant_id == 0]
+    blocks = [
+        one for one in await consent.suppressions_of(pool, number, live_only=True) if one.merchant_id == EVERY_MERCHANT
+    ]
     back = sorted(set.intersection(*(set(one.excepted) for one in blocks))) if blocks else []
     person = await consent.customer(pool, number)
     phone: str | None = person["phone"] if person is not None else None

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from holdfast.comms.messages import to_mailboxes
-from holdfast.complaints import letters, service, store
+from holdfast.complaints import letters, service
 from holdfast.complaints.letters import Texter
 from holdfast.complaints.model import Complaint, ComplaintError, RefusedError
 from holdfast.config import Settings
@@ -31,11 +31,8 @@ async def drafted(pool: Pool, settings: Settings, complaint: Complaint) -> str:
 
 
 async def texters(pool: Pool, settings: Settings, complaint: Complaint) -> list[Texter]:
-    """Whom the person complained of; where they named nobody, who texted them of late."""
-    owners = [complaint.merchant_id] if complaint.merchant_id else []
-    if not owners:
-        since = complaint.received_at - service.RECENT
-        owners = await store.texting_merchants(pool, complaint.customer_id, since)
+    """Those whom it is about, with the ways back to their texts."""
+    owners = await service.texters(pool, complaint)
     known = await merchants.by_ids(pool, owners)
     by_mail = complaint.mailbox is not None and settings.smtp_url is not None
     found = []

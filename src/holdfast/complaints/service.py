@@ -41,7 +41,7 @@ from holdfast.runbooks import store as steps
 EARLY = timedelta(minutes=5)
 """How far another's clock may be ahead of ours."""
 RECENT = timedelta(days=90)
-"""Merchants whose texts are older than that are not told of a complaint that names nobody."""
+"""A complaint that names nobody is about whoever texted the person so long before it, or since."""
 AT_ONCE = 100
 """Complaints that an incident takes in at a time."""
 ERASED = "the person had their data erased before they were answered"
@@ -95,8 +95,7 @@ async def file(
                 assert key is not None
                 return await _earlier(db, key, person.id, merchant_id), False
             complaint = await _stop(db, number, person, filed_by, now)
-            told = [merchant_id] if merchant_id else await store.texting_merchants(db, person.id, now - RECENT)
-            await news.tell(db, complaint, phone, told, now)
+            await news.tell(db, complaint, phone, await texters(db, complaint), now)
             return complaint, True
 
     complaint, is_new = await again(once)
@@ -109,10 +108,8 @@ async def file(
 
 async def _stop(db: Connection, number: int, person: Customer, actor: str, now: datetime) -> Complaint:
     """Their wish in the ledger, the block of every merchant, and what waited cancelled."""
-    complaint = await _got(db, number)
-    block = Block(
-        person.id, EVERY_MERCHANT, "complaint", complaint.source, actor, f"complaint {number}", complaint_id=number
-    )
+    complaint = await get(db, number)
+    block = block_of(complaint, actor)
     stopped: Stopped
     if person.erased_at is not None:  # the ledger has nothing to say of them any more, and the block must stand
         (stopped,) = await stopping.block(db, [block], now)
@@ -137,6 +134,26 @@ async def _stop(db: Connection, number: int, person: Customer, actor: str, now: 
     return replace(
         complaint, suppression_id=stopped.suppression_id, consent_seq=stopped.consent_seq, cancelled=cancelled
     )
+
+
+def block_of(complaint: Complaint, actor: str) -> Block:
+    """The block of every merchant that it makes."""
+    return Block(
+        complaint.customer_id,
+        EVERY_MERCHANT,
+        "complaint",
+        complaint.source,
+        actor,
+        f"complaint {complaint.id}",
+        complaint_id=complaint.id,
+    )
+
+
+async def texters(db: Connection | Pool, complaint: Complaint) -> list[int]:
+    """The merchants that it is about: the one they named, else those who texted them of late; perhaps none."""
+    if complaint.merchant_id:
+        return [complaint.merchant_id]
+    return await store.texting_merchants(db, complaint.customer_id, complaint.received_at - RECENT)
 
 
 async def _earlier(db: Connection, key: str, customer_id: int, merchant_id: int) -> Complaint:
@@ -167,23 +184,15 @@ async def file_text(pool: Pool, settings: Settings, sid: str, *, filed_by: str, 
         source="text",
         text=found["body"],
         received_at=found["received_at"],
-        key=text_key(sid),
+        key=f"text:{sid}",
         filed_by=filed_by,
         now=now,
     )
 
 
-def text_key(sid: str) -> str:
-    """Under which a text is filed, once."""
-    return f"text:{sid}"
-
-
 async def get(db: Connection | Pool, complaint_id: int) -> Complaint:
     """Raises UnknownError."""
-    found = await store.get(db, complaint_id)
-    if found is None:
-        raise UnknownError(f"there is no complaint {complaint_id}; see `holdfast complaints list --all`")
-    return found
+    return _known(await store.get(db, complaint_id), complaint_id)
 
 
 async def answer(pool: Pool, complaint_id: int, *, how: str, text: str, actor: str, now: datetime) -> Complaint:
@@ -198,9 +207,7 @@ async def answer_in(db: Connection, complaint_id: int, *, how: str, text: str, a
     if how not in HOWS:
         raise ComplaintError(f"{how!r} is no way to answer; there are {', '.join(HOWS)}")
     _bounded(text, "what the person was told")
-    found = await store.lock(db, complaint_id)
-    if found is None:
-        raise UnknownError(f"there is no complaint {complaint_id}; see `holdfast complaints list --all`")
+    found = _known(await store.lock(db, complaint_id), complaint_id)
     if found.answered_at is not None:
         by = f"{found.answered_by} by {found.answer_how}"
         raise RefusedError(f"complaint {complaint_id} was answered by {by} at {found.answered_at:%H:%M %Z} already")
@@ -214,7 +221,7 @@ async def answer_in(db: Connection, complaint_id: int, *, how: str, text: str, a
             db, incident_id, "message", said, actor=actor, now=now, evidence={"complaint": complaint_id}
         )
         await _ask_again(db, incident_id, f"complaint {complaint_id} was answered meanwhile", now, only_asking=True)
-    return await _got(db, complaint_id)
+    return await get(db, complaint_id)
 
 
 async def close(pool: Pool, complaint_id: int, *, cause: str, actor: str, now: datetime) -> Complaint:
@@ -225,9 +232,7 @@ async def close(pool: Pool, complaint_id: int, *, cause: str, actor: str, now: d
     _bounded(cause, "the cause")
     async with pool.acquire() as db, db.transaction():
         await incidents_service.who(db, actor)
-        found = await store.lock(db, complaint_id)
-        if found is None:
-            raise UnknownError(f"there is no complaint {complaint_id}; see `holdfast complaints list --all`")
+        found = _known(await store.lock(db, complaint_id), complaint_id)
         if not found.is_settled:
             raise RefusedError(
                 f"nobody has answered complaint {complaint_id}, which is due by {found.due_at:%H:%M %Z}: "
@@ -238,7 +243,7 @@ async def close(pool: Pool, complaint_id: int, *, cause: str, actor: str, now: d
         if incident_id is not None:
             said = f"complaint {complaint_id} is closed: {cause}"
             await incidents.write(db, incident_id, "note", said, actor=actor, now=now)
-        return await _got(db, complaint_id)
+        return await get(db, complaint_id)
 
 
 async def adopt(db: Connection, incident: Incident, now: datetime) -> list[Complaint]:
@@ -318,9 +323,9 @@ async def measure(pool: Pool, now: datetime) -> int:
     return 0
 
 
-async def _got(db: Connection, complaint_id: int) -> Complaint:
-    found = await store.get(db, complaint_id)
-    assert found is not None
+def _known(found: Complaint | None, complaint_id: int) -> Complaint:
+    if found is None:
+        raise UnknownError(f"there is no complaint {complaint_id}; see `holdfast complaints list --all`")
     return found
 
 

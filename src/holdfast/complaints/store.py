@@ -81,8 +81,6 @@ async def listing(
     *,
     unanswered: bool = False,
     is_open: bool = False,
-    customer_id: int | None = None,
-    since: datetime | None = None,
     limit: int = 100,
     before: int | None = None,
 ) -> list[Complaint]:
@@ -91,14 +89,11 @@ async def listing(
         f"""
         SELECT {_COLUMNS} FROM complaint
         WHERE (NOT $1 OR answered_at IS NULL AND closed_at IS NULL) AND (NOT $2 OR closed_at IS NULL)
-          AND ($3::bigint IS NULL OR customer_id = $3) AND ($4::timestamptz IS NULL OR received_at >= $4)
-          AND ($5::bigint IS NULL OR id < $5)
-        ORDER BY id DESC LIMIT $6
+          AND ($3::bigint IS NULL OR id < $3)
+        ORDER BY id DESC LIMIT $4
         """,
         unanswered,
         is_open,
-        customer_id,
-        since,
         before,
         limit,
     )

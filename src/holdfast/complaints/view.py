@@ -172,11 +172,17 @@ def _standing(history: Sequence[Row], owner: int, purpose: Purpose, at: datetime
 def _without(messages: Sequence[asyncpg.Record], history: Sequence[Row]) -> list[int]:
     return [
         row["id"]
+        for row in sent(messages)
+        if not _standing(history, row["merchant_id"], row["purpose"], row["tried_at"]).holds
+    ]
+
+
+def sent(messages: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+    """Those that were handed to Twilio; confirmations and HELP apart."""
+    return [
+        row
         for row in messages
-        if row["kind"] == "text"
-        and row["state"] in ("sending", "sent")
-        and row["tried_at"] is not None
-        and not _standing(history, row["merchant_id"], row["purpose"], row["tried_at"]).holds
+        if row["kind"] == "text" and row["state"] in ("sending", "sent") and row["tried_at"] is not None
     ]
 
 
@@ -189,16 +195,7 @@ def document(view: View) -> dict[str, Any]:
         **summary(view.complaint, view.keys, view.at),
         "incident": view.incident_id,
         "person": {"customer": view.complaint.customer_id, "phone": view.phone, "zones": list(view.zones)},
-        "consents": [
-            {
-                "merchant": view.merchant(one.merchant_id),
-                "purpose": one.purpose,
-                "then_is": "when this merchant last texted them" if one.is_texted else "when they complained",
-                "then": _said(one.then),
-                "now": _said(one.now),
-            }
-            for one in view.consents
-        ],
+        "consents": consents(view),
         "earlier_stops": [_inbound(view, row) for row in view.stops],
         "suppressions": [suppression(view, one) for one in view.suppressions],
         "messages": [message(view, row) for row in view.messages],
@@ -218,7 +215,7 @@ def document(view: View) -> dict[str, Any]:
             for row in view.findings
         ],
         "texted": [_inbound(view, row) for row in view.inbound],
-        "lineage": [_origin(view, one) for one in view.origins],
+        "lineage": origins(view),
         "cohorts": [way(one, view.keys) for one in view.ways],
     }
 
@@ -260,6 +257,19 @@ def state(complaint: Complaint, now: datetime) -> str:
     if complaint.answered_at is not None:
         return "answered"
     return "overdue" if complaint.due_at <= now else "waiting"
+
+
+def consents(view: View) -> list[dict[str, Any]]:
+    return [
+        {
+            "merchant": view.merchant(one.merchant_id),
+            "purpose": one.purpose,
+            "then_is": "when this merchant last texted them" if one.is_texted else "when they complained",
+            "then": _said(one.then),
+            "now": _said(one.now),
+        }
+        for one in view.consents
+    ]
 
 
 def message(view: View, row: asyncpg.Record) -> dict[str, Any]:
@@ -353,13 +363,17 @@ def _inbound(view: View, one: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-def _origin(view: View, one: Origin) -> dict[str, Any]:
-    return {
-        "merchant": view.merchant(one.merchant_id),
-        "label": one.label,
-        "batch": one.batch_id,
-        "batch_row": one.batch_row,
-        "origin": one.origin,
-        "given_at": one.given_at,
-        "ledger_row": one.consent_seq,
-    }
+def origins(view: View) -> list[dict[str, Any]]:
+    """How the person came in."""
+    return [
+        {
+            "merchant": view.merchant(one.merchant_id),
+            "label": one.label,
+            "batch": one.batch_id,
+            "batch_row": one.batch_row,
+            "origin": one.origin,
+            "given_at": one.given_at,
+            "ledger_row": one.consent_seq,
+        }
+        for one in view.origins
+    ]

@@ -12,8 +12,8 @@ from holdfast.db.pool import Connection, Pool
 
 Executor = Connection | Pool
 _SHOWN = """
-    id, merchant_id, kind, purpose, from_phone, body, state, rule, consent_seq, suppression_id, created_at, send_at,
-    tried_at, sid, status, status_at, error_code
+    id, merchant_id, kind, purpose, from_phone, body, state, rule, consent_seq, suppression_id, created_at,
+    tried_at, sid, status, error_code
 """
 
 
@@ -59,8 +59,7 @@ async def inbound(db: Executor, customer_id: int, limit: int) -> list[asyncpg.Re
     return await db.fetch(
         """
         SELECT * FROM (
-            SELECT sid, merchant_id, phone, body, received_at, verdict, score, rules, provider_said, suppression_id,
-                   decision
+            SELECT sid, merchant_id, phone, body, received_at, verdict, rules, suppression_id, decision
             FROM inbound_text WHERE customer_id = $1 ORDER BY received_at DESC LIMIT $2
         ) AS newest ORDER BY received_at, sid
         """,
@@ -81,10 +80,10 @@ async def findings(db: Executor, customer_id: int) -> list[asyncpg.Record]:
 
 
 async def batch(db: Executor, batch_id: int) -> asyncpg.Record | None:
-    """(id, merchant_id, file, sha256, origin, state, counts, actor, began_at, undone_at, rejects) of an import."""
+    """(id, merchant_id, file, sha256, state, counts, actor, began_at, rejects) of an import."""
     return await db.fetchrow(
         """
-        SELECT id, merchant_id, file, sha256, origin, state, counts, actor, began_at, undone_at,
+        SELECT id, merchant_id, file, sha256, state, counts, actor, began_at,
                (SELECT count(*) FROM import_reject WHERE batch_id = import_batch.id) AS rejects
         FROM import_batch WHERE id = $1
         """,
@@ -186,10 +185,10 @@ async def ledger_rows(db: Executor, customer_id: int) -> list[asyncpg.Record]:
 
 
 async def held(db: Executor, incident_id: int) -> list[asyncpg.Record]:
-    """(merchant_id, note, actor, people, first, last) of the holds that an incident has in force, the oldest first."""
+    """(merchant_id, note, actor, people, first) of the holds that an incident has in force, the oldest first."""
     return await db.fetch(
         """
-        SELECT merchant_id, note, min(actor) AS actor, count(*) AS people, min(made_at) AS first, max(made_at) AS last
+        SELECT merchant_id, note, min(actor) AS actor, count(*) AS people, min(made_at) AS first
         FROM suppression WHERE incident_id = $1 AND reason = 'cohort' AND lifted_at IS NULL
         GROUP BY merchant_id, note ORDER BY first, merchant_id, note
         """,

@@ -75,8 +75,5 @@ def rows(news: TextNews) -> tuple[tuple[str, str], ...]:
         ("Text", news.body),
         ("Pictures", " ".join(news.media)),
         ("Agreed to", ", ".join(news.purposes)),
-        (
-            "Blocks",
-            {"merchant": "this merchant's texts", "company": "every merchant's texts"}.get(news.scope or "", ""),
-        ),
+        ("Blocks", _SCOPES.get(news.scope or "", "")),
     )

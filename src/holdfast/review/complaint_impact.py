@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from holdfast.comms.words import length
+from holdfast.comms.words import length, people
 from holdfast.complaints.impact import ComplaintImpact
 from holdfast.review.blocks import Block, Paragraph, Table
 
@@ -11,9 +11,8 @@ def complaint_summary(found: ComplaintImpact) -> str:
     """In a sentence or two."""
     if not found.complaints:
         return f"Nobody complained. {_held(found)}".rstrip()
-    people = "1 person" if found.people == 1 else f"{found.people:,} people"
     times = f" {found.complaints:,} times" if found.complaints > found.people else ""
-    said = f"{people} complained{times}, {_answers(found)}."
+    said = f"{people(found.people)} complained{times}, {_answers(found)}."
     without = f" {found.without_consent:,} texts had gone out to them without consent." if found.without_consent else ""
     return f"{said}{without} {_held(found)}".rstrip()
 
@@ -38,10 +37,7 @@ def _answers(found: ComplaintImpact) -> str:
     return said
 
 
-def of_complaints(found: ComplaintImpact | None) -> Iterable[Block]:
-    """Nothing of an incident that is not about complaints."""
-    if found is None:
-        return
+def of_complaints(found: ComplaintImpact) -> Iterable[Block]:
     yield Paragraph(complaint_summary(found))
     if found.ways:
         rows = tuple((one.name, one.merchant or "-", f"{one.people:,}", f"{one.complained:,}") for one in found.ways)

@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from holdfast.comms.affected import about_calls
+from holdfast.comms.affected import about_calls, about_consent
 from holdfast.complaints import impact as complaints
-from holdfast.complaints.model import RUNBOOK
 from holdfast.db.pool import Connection, Pool
 from holdfast.delivery import impact_store as deliveries
 from holdfast.inbox import impact_store as events
@@ -74,7 +73,7 @@ async def impact(
     """What the incident did to what came in until it was over; `failed` says so where that could not be counted."""
     until = incident.calm_at or incident.resolved_at or now
     since = min(incident.since, until)
-    if incident.runbook == RUNBOOK:
+    if about_consent(incident):
         return await _complaints(pool, incident, (since, until), now, patience)
     gathering = events.Gathering(since, until, _PROMISES, now, most_events, patience)
     try:
