@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -298,6 +299,56 @@ async def test_memory_is_bounded_by_forgetting_the_oldest_events():
         ids = await noise(emulated, 250)
         page = await client.v1.events.list_async({"limit": 100})
     assert [event.id for event in page.data] == ids[:100]
+
+
+async def test_webhook_endpoints_are_listed_with_the_types_they_enable(emulated, client):
+    own = emulated.add_endpoint("https://here.example/hooks", ["whsec_1"], enabled_events=["charge.failed"])
+    connect = emulated.add_endpoint("https://here.example/hooks", ["whsec_2"], connect=True)
+    emulated.set_endpoint(replace(own, enabled=False))
+    page = await client.v1.webhook_endpoints.list_async({"limit": 1})
+    listed = [endpoint async for endpoint in page.auto_paging_iter()]
+    assert [(one.id, one.status, one.enabled_events) for one in listed] == [
+        (connect.id, "enabled", ["*"]),
+        (own.id, "disabled", ["charge.failed"]),
+    ]
+    assert [bool(one.application) for one in listed] == [True, False]
+
+
+async def test_event_destinations_show_their_address_to_who_asks_for_it(emulated, client):
+    emulated.add_endpoint("https://here.example/hooks", ["whsec_1"], connect=True)
+    [redacted] = (await client.v2.core.event_destinations.list_async()).data
+    [shown] = (await client.v2.core.event_destinations.list_async({"include": ["webhook_endpoint.url"]})).data
+    assert (redacted.webhook_endpoint.url, shown.webhook_endpoint.url) == (None, "https://here.example/hooks")
+    assert (shown.event_payload, shown.events_from, shown.status) == ("thin", ["@accounts"], "enabled")
+
+
+async def test_thin_events_have_a_list_of_their_own_that_is_paged_by_address(emulated, client):
+    snapshots = list(stories.payment(Narrator(emulated.maker, from_start(NOW - 60), MERCHANT), "kept"))
+    thin = [emulated.maker.thin_twin(event) for event in snapshots]
+    await emulated.emit([*snapshots, *thin])
+    since, until = ("2027-01-15T07:59:00Z", "2027-01-15T08:00:00Z")
+    page = await client.v2.core.events.list_async(
+        {"limit": 2, "created": {"gte": since, "lt": until}}, {"stripe_context": MERCHANT}
+    )
+    assert [event.id for event in page.data] == [event["id"] for event in reversed(thin)][:2]
+    assert page.next_page_url is not None
+    found = await client.v2.core.events.list_async({"types": [thin[0]["type"]]}, {"stripe_context": MERCHANT})
+    assert [event.id for event in found.data] == [thin[0]["id"]]
+    assert (await client.v2.core.events.list_async()).data == [], "the platform's own"
+
+
+async def test_a_cursor_that_is_too_old_is_no_event(emulated, client):
+    [old] = await noise(emulated, 1, at=NOW - 31 * 86_400)
+    with pytest.raises(stripe.InvalidRequestError, match="No such event"):
+        await client.v1.events.list_async({"starting_after": old})
+
+
+async def test_a_removed_account_refuses(emulated, client):
+    emulated.remove_account(OTHER)
+    with pytest.raises(stripe.PermissionError) as refused:
+        await client.v1.events.list_async({}, {"stripe_account": OTHER})
+    assert refused.value.error is not None
+    assert refused.value.error.code == "account_invalid"
 
 
 def test_an_address_is_refused_before_it_is_open():

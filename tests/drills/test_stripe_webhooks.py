@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import stripe
@@ -98,6 +99,17 @@ async def test_endpoints_get_the_events_they_subscribe_to(emulated, receiver):
     connected = await emulated.play(stories.noise(narrator(emulated, MERCHANT)))
     assert receiver.ids == connected
     assert emulated.deliveries(own[0]) == {}
+
+
+async def test_an_endpoint_gets_the_types_it_enables_and_nothing_while_it_is_disabled(emulated, receiver):
+    endpoint = emulated.add_endpoint(receiver.url, [SECRET], enabled_events=["payout.paid"])
+    events = list(stories.payout(narrator(emulated), fails=False))
+    await emulated.play(events)
+    wanted = [event["id"] for event in events if event["type"] == "payout.paid"]
+    assert receiver.ids == wanted
+    emulated.set_endpoint(replace(endpoint, enabled=False))
+    await emulated.play(stories.payout(narrator(emulated)))
+    assert receiver.ids == wanted
 
 
 async def test_an_endpoint_for_snapshots_gets_no_thin_events(emulated, receiver):

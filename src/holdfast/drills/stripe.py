@@ -79,7 +79,9 @@ class EmulatedStripe:
             state=self._state,
             status=self._status,
             accounts=self._accounts,
+            endpoints=self._endpoints,
             platform=platform,
+            livemode=livemode,
             api_keys=frozenset(api_keys),
             clock=clock,
             faults=lambda: self.faults,
@@ -122,9 +124,17 @@ class EmulatedStripe:
         """Connect an account."""
         self._accounts[account] = self.maker.account(int(self._clock()), account)
 
-    def add_endpoint(self, url: str, secrets: Sequence[str], *, connect: bool = False) -> WebhookEndpoint:
+    def remove_account(self, account: str) -> None:
+        """An account revokes its access: whoever acts on it is refused from now on."""
+        del self._accounts[account]
+
+    def add_endpoint(
+        self, url: str, secrets: Sequence[str], *, connect: bool = False, enabled_events: Sequence[str] = ("*",)
+    ) -> WebhookEndpoint:
         """Send webhooks to `url` from now on: those of connected accounts if `connect`, else the platform's own."""
-        endpoint = WebhookEndpoint(self.maker.new_id("webhook_endpoint"), url, tuple(secrets), connect)
+        endpoint = WebhookEndpoint(
+            self.maker.new_id("webhook_endpoint"), url, tuple(secrets), connect, enabled_events=tuple(enabled_events)
+        )
         self.set_endpoint(endpoint)
         return endpoint
 

@@ -11,16 +11,19 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import web
 
 from holdfast.drills.pacing import RequestBudget
+from holdfast.drills.stripe_endpoints import as_event_destination, as_webhook_endpoint
 from holdfast.drills.stripe_faults import StripeFaults
-from holdfast.drills.stripe_listing import InvalidRequest, parse_event_query, parse_page
+from holdfast.drills.stripe_listing import InvalidRequest, parse_event_query, parse_page, parse_thin_query
 from holdfast.drills.stripe_objects import Json, ObjectMaker, resource_path
 from holdfast.drills.stripe_state import StripeState
 from holdfast.drills.stripe_status import StatusPage
+from holdfast.drills.stripe_webhooks import WebhookEndpoint
 
 _EVENT_LIFE: Final = 30 * 86_400  # "events, going back up to 30 days"
 READABLE: Final = (
@@ -43,12 +46,16 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class ApiSetup:
-    """What the API answers from. `accounts` maps ids to account objects, the platform's own included."""
+    """What the API answers from. `accounts` maps ids to account objects, the platform's own included; `endpoints`, the
+    platform's, by id.
+    """
 
     state: StripeState
     status: StatusPage
     accounts: dict[str, Json]
+    endpoints: dict[str, WebhookEndpoint]
     platform: str
+    livemode: bool
     api_keys: frozenset[str]
     clock: Callable[[], float]
     faults: Callable[[], StripeFaults]
@@ -71,7 +78,10 @@ class StripeApi:
         app.router.add_get(_STATUS_PATH, self._summary)
         app.router.add_get("/v1/events", self._events)
         app.router.add_get("/v1/events/{id}", self._event)
+        app.router.add_get("/v1/webhook_endpoints", self._webhook_endpoints)
+        app.router.add_get("/v2/core/events", self._thin_events)
         app.router.add_get("/v2/core/events/{id}", self._thin_event)
+        app.router.add_get("/v2/core/event_destinations", self._event_destinations)
         app.router.add_get("/v1/account", self._own_account)
         app.router.add_get("/v1/accounts", self._accounts)
         app.router.add_get("/v1/accounts/{id}", self._account)
@@ -111,6 +121,8 @@ class StripeApi:
         if faults.api_rate_limited or (self._budget is not None and not self._budget.take(now)):
             refused = _error(429, "Request rate limit exceeded. Retry with exponential backoff.", "rate_limit")
             refused.headers["Stripe-Rate-Limited-Reason"] = "global-rate"
+            if faults.api_retry_after:
+                refused.headers["Retry-After"] = str(faults.api_retry_after)
             return refused
         account = _account_header(request)
         if account is not None and account not in self._setup.accounts:
@@ -139,6 +151,35 @@ class StripeApi:
             return _missing("event", event_id)
         expired = event["created"] < int(self._setup.clock()) - _EVENT_LIFE
         return _missing("event", event_id) if expired else _json(200, event)
+
+    async def _thin_events(self, request: web.Request) -> web.Response:
+        query = parse_thin_query(request.query.items())
+        oldest = int(self._setup.clock()) - _EVENT_LIFE
+        events, has_more = self._setup.state.list_events(self._scope(request), query, oldest, thin=True)
+        following = {**request.query, "page": events[-1]["id"]} if has_more else None
+        next_page = f"{request.path}?{urlencode(following)}" if following is not None else None
+        return _json(200, {"data": events, "next_page_url": next_page, "previous_page_url": None})
+
+    async def _webhook_endpoints(self, request: web.Request) -> web.Response:
+        ours = self._scope(request) is None
+        found = [one for one in reversed(self._setup.endpoints.values()) if ours and "snapshot" in one.payloads]
+        limit, after, _ = parse_page(dict(request.query))
+        ids = [one.id for one in found]
+        if after is not None and after not in ids:
+            return _missing("webhook_endpoint", after)
+        older = found[ids.index(after) + 1 :] if after is not None else found
+        page = [as_webhook_endpoint(one, self._setup.livemode) for one in older[:limit]]
+        return _list("/v1/webhook_endpoints", page, len(older) > limit)
+
+    async def _event_destinations(self, request: web.Request) -> web.Response:
+        with_url = "webhook_endpoint.url" in request.query.values()
+        ours = self._scope(request) is None
+        found = [
+            as_event_destination(one, self._setup.livemode, with_url=with_url)
+            for one in reversed(self._setup.endpoints.values())
+            if ours and "thin" in one.payloads
+        ]
+        return _json(200, {"data": found, "next_page_url": None, "previous_page_url": None})
 
     async def _thin_event(self, request: web.Request) -> web.Response:
         event_id = request.match_info["id"]

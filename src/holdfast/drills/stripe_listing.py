@@ -1,11 +1,13 @@
-"""The parameters of `GET /v1/events`, read as strictly as Stripe reads them.
+"""The parameters of `GET /v1/events` and `GET /v2/core/events`, read as strictly as Stripe reads them.
 
-Source: https://docs.stripe.com/api/events/list and https://docs.stripe.com/api/pagination.
+Source: https://docs.stripe.com/api/events/list, https://docs.stripe.com/api/v2/core/events/list and
+https://docs.stripe.com/api/pagination.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 MAX_LIMIT: Final = 100
@@ -70,6 +72,17 @@ def parse_event_query(parameters: Iterable[tuple[str, str]]) -> EventQuery:
     return EventQuery(limit, after, before, tuple(types), since, until, success)
 
 
+def parse_thin_query(parameters: Iterable[tuple[str, str]]) -> EventQuery:
+    """As `parse_event_query`, for v2: times are RFC 3339, and `page` is the cursor. InvalidRequest."""
+    translated = []
+    for name, value in parameters:
+        if _BOUND.fullmatch(name):
+            translated.append((name, str(_moment(value, name))))
+        else:
+            translated.append(("starting_after" if name == "page" else name, value))
+    return parse_event_query(translated)
+
+
 def parse_page(parameters: dict[str, str]) -> tuple[int, str | None, str | None]:
     """Take `limit`, `starting_after` and `ending_before` out of `parameters`. InvalidRequest if they are wrong."""
     limit = DEFAULT_LIMIT
@@ -99,6 +112,13 @@ def _integer(value: str, param: str) -> int:
     if not re.fullmatch(r"-?\d{1,18}", value):
         raise InvalidRequest(f"Invalid integer: {value}", param, "parameter_invalid_integer")
     return int(value)
+
+
+def _moment(value: str, param: str) -> int:
+    try:
+        return int(datetime.fromisoformat(value).timestamp())
+    except ValueError:
+        raise InvalidRequest(f"Invalid timestamp: {value}", param, "parameter_invalid") from None
 
 
 def _boolean(value: str | None) -> bool | None:

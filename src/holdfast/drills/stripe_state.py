@@ -59,7 +59,8 @@ class StripeState:
             raise StripeEmulatorError(f"max_events must be at least 1, not {max_events}")
         self._max = max_events
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._timelines: dict[str | None, list[tuple[_Position, str]]] = {}
+        # The two generations of events have separate lists.
+        self._timelines: dict[tuple[bool, str | None], list[tuple[_Position, str]]] = {}
         self._objects: OrderedDict[tuple[str | None, str], tuple[int, bytes]] = OrderedDict()
         self._recorded = 0
 
@@ -81,10 +82,10 @@ class StripeState:
         kept = _Kept((created, self._recorded), event["type"], account, _packed(event))
         kept.deliveries = {endpoint: Delivery(event_id, endpoint) for endpoint in endpoints}
         self._kept[event_id] = kept
-        if not thin:  # the two generations of events have separate lists
-            timeline = self._timelines.setdefault(account, [])
-            entry = (kept.position, event_id)
-            timeline.insert(bisect_right(timeline, entry), entry)
+        timeline = self._timelines.setdefault((thin, account), [])
+        entry = (kept.position, event_id)
+        timeline.insert(bisect_right(timeline, entry), entry)
+        if not thin:
             self.keep_object(event["data"]["object"], account, created)
         self._evict()
         return tuple(kept.deliveries.values())
@@ -126,23 +127,27 @@ class StripeState:
         newest_first = (event_id for event_id in reversed(self._kept) if self._is_delivered(event_id))
         return list(islice(newest_first, at_most))
 
-    def list_events(self, account: str | None, query: EventQuery, oldest: int) -> tuple[list[Json], bool]:
+    def list_events(
+        self, account: str | None, query: EventQuery, oldest: int, *, thin: bool = False
+    ) -> tuple[list[Json], bool]:
         """One page of an account's v1 events, newest first, and whether there are more in the direction of travel.
 
-        Events created before Unix second `oldest` are left out. InvalidRequest for a cursor that is not in the list.
+        `thin`: v2 events instead. Those created before Unix second `oldest` are left out. InvalidRequest for a cursor
+        that is not in the list (any more).
         """
-        timeline = self._timelines.get(account, [])
+        timeline = self._timelines.get((thin, account), [])
+        listed = bisect_left(timeline, ((oldest, 0), ""))
         since = oldest if query.created_from is None else max(oldest, query.created_from)
         low = bisect_left(timeline, ((since, 0), ""))
         high = len(timeline)
         if query.created_to is not None:
             high = bisect_left(timeline, ((query.created_to + 1, 0), ""))
         if query.ending_before is not None:
-            low = max(low, self._cursor(timeline, account, query.ending_before, "ending_before") + 1)
+            low = max(low, self._cursor(timeline, listed, query.ending_before, "ending_before") + 1)
             found = self._fitting(timeline, range(low, high), query)
         else:
             if query.starting_after is not None:
-                high = min(high, self._cursor(timeline, account, query.starting_after, "starting_after"))
+                high = min(high, self._cursor(timeline, listed, query.starting_after, "starting_after"))
             found = self._fitting(timeline, range(high - 1, low - 1, -1), query)
         ids = list(islice(found, query.limit + 1))
         page = ids[: query.limit]
@@ -159,10 +164,11 @@ class StripeState:
             if query.delivery_success is None or query.delivery_success == (kept.pending() == 0):
                 yield event_id
 
-    def _cursor(self, timeline: list[tuple[_Position, str]], account: str | None, event_id: str, param: str) -> int:
+    def _cursor(self, timeline: list[tuple[_Position, str]], listed: int, event_id: str, param: str) -> int:
+        """Its place in the timeline, of which what comes before `listed` is too old to be named."""
         kept = self._kept.get(event_id)
-        place = bisect_left(timeline, (kept.position, event_id)) if kept and kept.account == account else len(timeline)
-        if place >= len(timeline) or timeline[place][1] != event_id:
+        place = bisect_left(timeline, (kept.position, event_id)) if kept else len(timeline)
+        if not listed <= place < len(timeline) or timeline[place][1] != event_id:
             raise InvalidRequest(f"No such event: '{event_id}'", param, "resource_missing")
         return place
 
@@ -175,8 +181,8 @@ class StripeState:
         # A hundredth at a time: rebuilding the timelines for every single event would be quadratic.
         for _ in range(max(1, self._max // 100)):
             self._kept.popitem(last=False)
-        for account, timeline in self._timelines.items():
-            self._timelines[account] = [entry for entry in timeline if entry[1] in self._kept]
+        for key, timeline in self._timelines.items():
+            self._timelines[key] = [entry for entry in timeline if entry[1] in self._kept]
 
 
 def _packed(value: Json) -> bytes:

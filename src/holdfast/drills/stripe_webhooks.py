@@ -53,7 +53,8 @@ class WebhookEndpoint:
     """Where webhooks go. Several `secrets` are in force while one is being rolled: each signs every webhook.
 
     `connect` endpoints receive the events of connected accounts, the others those of the platform itself.
-    `payloads` names the event generations it takes: `"snapshot"` (v1), `"thin"` (v2) or both.
+    `payloads` names the event generations it takes: `"snapshot"` (v1), `"thin"` (v2) or both. `enabled_events` are
+    exact types, or `*` for all. Nothing is sent to one that is not `enabled`.
     """
 
     id: str
@@ -61,6 +62,8 @@ class WebhookEndpoint:
     secrets: tuple[str, ...]
     connect: bool = False
     payloads: frozenset[Literal["snapshot", "thin"]] = frozenset({"snapshot", "thin"})
+    enabled_events: tuple[str, ...] = ("*",)
+    enabled: bool = True
 
     def __post_init__(self) -> None:
         if not self.secrets:
@@ -69,7 +72,9 @@ class WebhookEndpoint:
     def takes(self, event: Json) -> bool:
         thin = event["object"] == "v2.core.event"
         account = event["context"] if thin else event.get("account")
-        return ("thin" if thin else "snapshot") in self.payloads and self.connect == (account is not None)
+        wanted = "*" in self.enabled_events or event["type"] in self.enabled_events
+        payload = ("thin" if thin else "snapshot") in self.payloads
+        return self.enabled and wanted and payload and self.connect == (account is not None)
 
 
 @dataclass(slots=True)
