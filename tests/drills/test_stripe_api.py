@@ -271,9 +271,10 @@ async def test_api_faults_appear_as_the_errors_of_the_sdk(emulated, client):
     emulated.faults = StripeFaults(api_error_rate=1.0)
     with pytest.raises(stripe.APIError):
         await client.v1.events.list_async()
-    emulated.faults = StripeFaults(api_rate_limited=True)
-    with pytest.raises(stripe.RateLimitError):
+    emulated.faults = StripeFaults(api_rate_limited=True, api_retry_after=7)
+    with pytest.raises(stripe.RateLimitError) as limited:
         await client.v1.events.list_async()
+    assert (limited.value.headers or {})["Retry-After"] == "7"
     emulated.faults = StripeFaults(api_down=True)
     with pytest.raises(stripe.APIConnectionError):
         await client.v1.events.list_async()
