@@ -41,3 +41,9 @@ def test_a_public_url_may_have_a_port_and_a_last_slash(monkeypatch, tmp_path):
 def test_a_public_url_is_an_http_address(monkeypatch, tmp_path, address):
     with pytest.raises(SettingsError, match=r"^HOLDFAST_PUBLIC_URL: "):
         settings(monkeypatch, tmp_path, public_url=address)
+
+
+def test_events_are_kept_for_longer_than_stripe_sends_them_again(monkeypatch, tmp_path):
+    with pytest.raises(SettingsError, match=r"^HOLDFAST_RETENTION_DAYS: .*4"):
+        settings(monkeypatch, tmp_path, retention_days="3")
+    assert settings(monkeypatch, tmp_path, retention_days="4").retention_days == 4

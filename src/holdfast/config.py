@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     delivery_attempts: int = Field(default=16, ge=1, le=50)
     delivery_timeout: float = Field(default=15.0, gt=0, le=60)
     allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
-    retention_days: int = Field(default=90, ge=1)
+    retention_days: int = Field(default=90, ge=4)  # Stripe sends for three days; what is pruned sooner comes twice
 
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
