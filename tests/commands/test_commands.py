@@ -16,6 +16,7 @@ from holdfast.config import Settings
 from holdfast.drills.team_chat import TeamChat
 from holdfast.inbox import store as inbox
 from holdfast.inbox.model import NewEvent
+from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.payments.router import StripeWebhookRouter
 from holdfast.queue.model import ClaimPolicy, Lane, Stage
@@ -102,6 +103,18 @@ async def test_merchants_are_added_changed_and_listed(run, done):
     assert (status, "there is no merchant 'gym'" in err) == (1, True)
     status, _, err = await run("merchants", "add", "Not A Key")
     assert (status, "is not a merchant key" in err) == (1, True)
+
+
+async def test_a_stripe_account_that_revoked_our_access_is_shown_and_can_be_taken_off(run, done, pool):
+    await done("merchants", "add", "bakery", "--stripe-account", "acct_1A")
+    await merchants.note_connections(pool, ["acct_1A"], [], datetime.now(UTC))
+    await done("merchants", "set", "bakery", "--name", "The Bakery")
+    assert "acct_1A (revoked our access, seen " in await done("merchants", "list")
+    status, _, err = await run("merchants", "set", "bakery", "--no-stripe-account", "--stripe-account", "acct_1B")
+    assert (status, "either" in err) == (2, True)
+    await done("merchants", "set", "bakery", "--no-stripe-account")
+    [found] = json.loads(await done("merchants", "list", "--json"))["merchants"]
+    assert (found["stripe_account"], found["stripe_disconnected_at"]) == (None, None)
 
 
 async def test_a_merchant_whose_events_came_first_is_told_how_to_get_them(done, pool):

@@ -62,10 +62,15 @@ def change(
     name: Name = None,
     email: Email = None,
     stripe_account: Account = None,
+    no_stripe_account: Annotated[
+        bool, typer.Option("--no-stripe-account", help="It has none any more, as when it revoked our access.")
+    ] = False,
     time_zone: Zone = None,
     json: Json = False,
 ) -> None:
     """Change a merchant; what is not named stays."""
+    if stripe_account and no_stripe_account:
+        raise typer.BadParameter("give either --stripe-account or --no-stripe-account")
 
     async def body(pool: Pool, _settings: Settings) -> tuple[Merchant, int]:
         old = await find(pool, key)
@@ -74,7 +79,7 @@ def change(
                 key,
                 name or old.name,
                 email or old.email,
-                stripe_account or old.stripe_account,
+                None if no_stripe_account else stripe_account or old.stripe_account,
                 time_zone or old.time_zone,
             )
         )
@@ -108,7 +113,7 @@ def listing(
         return
     terminal.print_table(
         ("KEY", "NAME", "E-MAIL", "STRIPE ACCOUNT", "TIME ZONE", "SINCE"),
-        ((m.key, m.name, m.email, m.stripe_account, m.time_zone, m.created_at) for m in merchants),
+        ((m.key, m.name, m.email, _account(m), m.time_zone, m.created_at) for m in merchants),
         empty="No merchants yet. Add one: holdfast merchants add bakery --stripe-account acct_…"
         if search is None
         else f"No merchant with {search!r}.",
@@ -150,6 +155,12 @@ async def find(pool: Pool, key: str) -> Merchant:
     if merchant is None:
         raise CommandError(f"there is no merchant {key!r}; `holdfast merchants list` shows them")
     return merchant
+
+
+def _account(merchant: Merchant) -> str | None:
+    since = merchant.stripe_disconnected_at
+    account = merchant.stripe_account
+    return f"{account} (revoked our access, seen {terminal.moment(since)})" if since else account
 
 
 def _report(merchant: Merchant, earlier: int, *, json: bool, what: str) -> None:

@@ -40,6 +40,8 @@ class Merchant:
     stripe_account: str | None
     time_zone: str | None
     created_at: datetime
+    stripe_disconnected_at: datetime | None = None
+    """Since when Stripe refuses us the account, because it revoked our access."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """All SQL of merchants and destinations."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import asyncpg
 
@@ -8,7 +9,7 @@ from holdfast.db.pool import Connection, Pool
 from holdfast.merchants.model import FOR_MESSAGES, Destination, Kind, Merchant, NewDestination, NewMerchant
 
 Executor = Connection | Pool
-_MERCHANT = "id, key, name, email, stripe_account, time_zone, created_at"
+_MERCHANT = "id, key, name, email, stripe_account, time_zone, created_at, stripe_disconnected_at"
 _DESTINATION = "id, merchant_id, kind, address, secrets, events, enabled, ceiling"
 
 
@@ -63,7 +64,9 @@ async def insert(db: Executor, new: NewMerchant) -> Merchant:
 async def update(db: Executor, key: str, new: NewMerchant) -> Merchant | None:
     row = await db.fetchrow(
         f"""
-        UPDATE merchant SET name = $2, email = $3, stripe_account = $4, time_zone = $5 WHERE key = $1
+        UPDATE merchant SET name = $2, email = $3, stripe_account = $4, time_zone = $5,
+            stripe_disconnected_at = CASE WHEN stripe_account = $4 THEN stripe_disconnected_at END
+        WHERE key = $1
         RETURNING {_MERCHANT}
         """,
         key,
@@ -89,7 +92,9 @@ async def upsert(db: Executor, new: Sequence[NewMerchant]) -> tuple[int, int]:
             name = excluded.name,
             email = coalesce(excluded.email, m.email),
             stripe_account = coalesce(excluded.stripe_account, m.stripe_account),
-            time_zone = coalesce(excluded.time_zone, m.time_zone)
+            time_zone = coalesce(excluded.time_zone, m.time_zone),
+            stripe_disconnected_at = CASE WHEN m.stripe_account = coalesce(excluded.stripe_account, m.stripe_account)
+                THEN m.stripe_disconnected_at END
         WHERE (m.name, m.email, m.stripe_account, m.time_zone) IS DISTINCT FROM (
             excluded.name, coalesce(excluded.email, m.email), coalesce(excluded.stripe_account, m.stripe_account),
             coalesce(excluded.time_zone, m.time_zone))
@@ -103,6 +108,29 @@ async def upsert(db: Executor, new: Sequence[NewMerchant]) -> tuple[int, int]:
     )
     added = sum(row["added"] for row in rows)
     return added, len(rows) - added
+
+
+async def note_connections(db: Executor, disconnected: Sequence[str], connected: Sequence[str], now: datetime) -> None:
+    """Note which Stripe accounts are found to have revoked our access, and which not (any more)."""
+    changed = await db.fetch(
+        """
+        SELECT id FROM merchant WHERE (stripe_account = ANY($1::text[]) AND stripe_disconnected_at IS NULL)
+            OR (stripe_account = ANY($2::text[]) AND stripe_disconnected_at IS NOT NULL)
+        """,
+        list(disconnected),
+        list(connected),
+    )
+    if not changed:
+        return  # an UPDATE of nothing would make every process read the tables again
+    await db.execute(
+        """
+        UPDATE merchant SET stripe_disconnected_at = CASE WHEN stripe_account = ANY($2::text[]) THEN $3::timestamptz END
+        WHERE id = ANY($1::bigint[])
+        """,
+        [row[0] for row in changed],
+        list(disconnected),
+        now,
+    )
 
 
 async def ids(db: Executor, keys: Sequence[str]) -> dict[str, int]:

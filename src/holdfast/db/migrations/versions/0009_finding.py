@@ -9,6 +9,10 @@ down_revision = "0008"
 
 SQL = """
 CREATE INDEX delivery_created ON delivery USING brin (created_at) WITH (pages_per_range = 16, autosummarize = on)
+;
+ALTER TABLE merchant ADD COLUMN stripe_disconnected_at timestamptz
+;
+COMMENT ON COLUMN merchant.stripe_disconnected_at IS 'Since when Stripe refuses us the account, because it revoked our access'
 """
 
 
@@ -17,4 +21,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    execute(op.get_bind(), "DROP INDEX delivery_created")
+    execute(
+        op.get_bind(),
+        """
+        ALTER TABLE merchant DROP COLUMN stripe_disconnected_at
+        ;
+        DROP INDEX delivery_created
+        """,
+    )
