@@ -225,7 +225,7 @@ async def _drained(url: str, patience: float = 300.0) -> None:
 
 async def _reconcile(server: EmbeddedPostgres, stripe: EmulatedStripe, outcome: Outcome) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "holdfast", "reconcile", "--since", "1h", "--wait", "120", "--json"),
+        *(sys.executable, "-m", "holdfast", "reconcile", "--since", "1h", "--margin", "0", "--wait", "120", "--json"),
         env=environment(server, stripe_api_url=stripe.url, stripe_api_key=DEFAULT_API_KEY),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -101,7 +101,7 @@ async def test_events_flow_from_stripe_to_merchants_and_everything_adds_up(place
         )
         assert mail.received["owner@shop0.example"] == len(payouts["events"])
 
-        status, out, _ = await command_here("reconcile", "--since", "1h", "--json", **settings)
+        status, out, _ = await command_here("reconcile", "--since", "1h", "--margin", "0", "--json", **settings)
         report = json.loads(out)
         assert (status, report["ok"]) == (0, True)
         assert sum(account["missing"] for account in report["accounts"]) == 0

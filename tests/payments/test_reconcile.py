@@ -20,11 +20,12 @@ from holdfast.drills.stripe_stories import Narrator, from_start
 from holdfast.inbox import replay
 from holdfast.inbox import store as inbox
 from holdfast.inbox.model import parse_stripe
-from holdfast.inbox.service import Inbox
+from holdfast.inbox.service import Inbox, InboxAway
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import NewDestination, NewMerchant
-from holdfast.payments.reconcile import ReconcileError, Reconciler
+from holdfast.payments.reconcile import ReconcileError, Reconciler, fetchable
+from holdfast.payments.report import AccountReport
 from holdfast.payments.router import StripeWebhookRouter
 from holdfast.payments.stripe import StripeReader
 from holdfast.queue import store as queue
@@ -86,9 +87,9 @@ async def reconciled(pool, emulated, *, accounts=ACCOUNTS, since=timedelta(days=
         await stack.enter_async_context(background(box.run()))
         if at_work:
             await stack.enter_async_context(background(_work(pool)))
-        wait = options.pop("wait", 10)
+        wait, looked = options.pop("wait", 10), options.pop("looked", lambda _: None)
         reconciler = Reconciler(pool, box, reader, **options)
-        return await reconciler.run(now - since, now, accounts, now=now, wait=wait)
+        return await reconciler.run(now - since, now, accounts, now=now, wait=wait, looked=looked)
 
 
 async def _work(pool) -> None:
@@ -186,13 +187,122 @@ async def test_given_up_notifications_and_strangers_need_a_person(pool, emulated
     assert not report.ok
 
 
-async def test_an_account_that_cannot_be_read_is_named_and_the_others_are_compared(pool, emulated):
+async def test_an_account_that_revoked_its_access_is_a_note_and_the_others_are_compared(pool, emulated):
     events = await happened(emulated)
-    report = await reconciled(pool, emulated, accounts=[*ACCOUNTS, ("acct_1Gone", "gone")])
-    assert report.listed == len(events)
+    await keep(pool, events)
+    emulated.remove_account("acct_1B")
+    report = await reconciled(pool, emulated)
+    assert report.listed == sum(event.get("account") != "acct_1B" for event in events)
+    assert [note for note in report.notes if "holdfast merchants set cafe --no-stripe-account" in note]
+    assert (report.findings, report.ok) == ([], True)
+    assert {key: bool(at) for key, at in await disconnected(pool)} == {"bakery": False, "cafe": True}
+
+
+async def test_an_account_that_can_be_read_again_is_connected_again(pool, emulated):
+    emulated.remove_account("acct_1B")
+    await reconciled(pool, emulated)
+    [_, (_, first)] = await disconnected(pool)
+    version = await merchants.version(pool)
+    await reconciled(pool, emulated)
+    assert await merchants.version(pool) == version, "nobody reads the merchants again for what was known"
+    assert (await disconnected(pool))[1] == ("cafe", first)
+    emulated.add_account("acct_1B")
+    await reconciled(pool, emulated)
+    assert await disconnected(pool) == [("bakery", None), ("cafe", None)]
+
+
+async def test_a_key_that_has_none_of_the_accounts_is_no_matter_of_the_accounts(pool, emulated):
+    for account in ("acct_1A", "acct_1B"):
+        emulated.remove_account(account)
+    report = await reconciled(pool, emulated)
+    assert [finding.what for finding in report.findings] == ["acct_1A", "acct_1B"]
+    assert "is it the platform's" in report.findings[0].why
+    assert await disconnected(pool) == [("bakery", None), ("cafe", None)]
+
+
+async def disconnected(pool) -> list[tuple[str, datetime | None]]:
+    return [(one.key, one.stripe_disconnected_at) for one in await merchants.merchants(pool)]
+
+
+async def test_events_whose_webhooks_may_be_on_their_way_are_left_alone(pool, emulated):
+    await happened(emulated, hours_ago=0)
+    report = await reconciled(pool, emulated, at_work=False, wait=0)
+    assert report.listed == 0
+    assert "the last 3 min are left out" in report.notes[0]
+
+
+async def test_what_was_deleted_here_is_not_taken_in_again(pool, emulated):
+    await happened(emulated, hours_ago=5 * 24)
+    with pytest.raises(ReconcileError, match="kept for 4 days here"):
+        await reconciled(pool, emulated, since=timedelta(days=6), kept=timedelta(days=4))
+    report = await reconciled(pool, emulated, since=timedelta(days=4), kept=timedelta(days=4))
+    assert (report.listed, report.since > datetime.now(UTC) - timedelta(days=4)) == (0, True)
+
+
+async def test_all_30_days_that_stripe_lists_can_be_asked_for(pool, emulated):
+    assert (await reconciled(pool, emulated, since=timedelta(days=30))).ok
+
+
+async def test_an_event_that_is_neither_queued_nor_done_needs_a_person(pool, emulated):
+    events = await happened(emulated)
+    await keep(pool, events)
+    lost = min(critical(events))
+    await pool.execute("DELETE FROM work WHERE ref = (SELECT seq FROM event WHERE event_id = $1)", lost)
+    report = await reconciled(pool, emulated)
     [finding] = report.findings
-    assert finding.what == "acct_1Gone"
-    assert "still connected" in finding.why
+    assert (finding.what, finding.why) == (lost, "it is neither queued nor done")
+    assert (report.critical_trouble, report.ok) == (1, False)
+
+
+async def test_an_event_without_its_ledger_entry_needs_a_person(pool, emulated):
+    events = await happened(emulated)
+    await reconciled(pool, emulated)
+    session = next(event for event in events if event["type"] == "checkout.session.completed")
+    await pool.execute("DELETE FROM payment WHERE id = $1", session["data"]["object"]["id"])
+    report = await reconciled(pool, emulated)
+    assert [(finding.what, finding.why) for finding in report.findings] == [
+        (session["id"], "it counts as applied, but has no ledger entry")
+    ]
+
+
+async def test_a_run_that_is_interrupted_can_be_made_again(pool, emulated):
+    events = await happened(emulated)
+    compared = asyncio.Event()
+    running = asyncio.create_task(reconciled(pool, emulated, looked=lambda _: compared.set()))
+    await compared.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    report = await reconciled(pool, emulated)
+    assert (report.listed, report.ok) == (len(events), True)
+    assert await pool.fetchval("SELECT count(*) FROM event") == len(events)
+
+
+async def test_a_store_that_is_away_ends_the_run_for_all_accounts(pool, emulated):
+    await happened(emulated)
+    async with StripeReader(DEFAULT_API_KEY, emulated.url) as reader:
+        box = Inbox(pool, merchant_of=lambda _: 0, waiting=0)
+        await box.refresh_lanes(pool)
+        now = datetime.now(UTC)
+        looked: list[AccountReport] = []
+        with pytest.raises(InboxAway):
+            await Reconciler(pool, box, reader).compare(
+                now - timedelta(days=1), now, ACCOUNTS, now=now, looked=looked.append
+            )
+        left = [task for task in asyncio.all_tasks() if "Reconciler" in repr(task.get_coro())]
+    assert (looked, left) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        ("HOLDFAST_STRIPE_API_KEY is not set", "set HOLDFAST_STRIPE_API_KEY"),
+        ("Stripe's API cannot be reached", "until Stripe's API answers again"),
+        ("Stripe answered 404 for /v1/charges/ch_1: No such charge", "whether the object still exists"),
+    ],
+)
+def test_what_to_do_about_an_unfetched_event_depends_on_why(note, said):
+    assert said in fetchable(note)
 
 
 async def test_rate_limits_are_waited_out(pool, emulated):
@@ -205,7 +315,7 @@ async def test_rate_limits_are_waited_out(pool, emulated):
 
 
 async def test_pages_are_followed_to_the_end(pool, emulated):
-    narrator = Narrator(emulated.maker, lambda _: int(time.time()) - 60, "acct_1A")
+    narrator = Narrator(emulated.maker, lambda _: int(time.time()) - 600, "acct_1A")
     events = [event for _ in range(230) for event in stories.noise(narrator)]
     await emulated.emit(events)
     report = await reconciled(pool, emulated, accounts=ACCOUNTS[1:2], at_work=False, wait=0)
@@ -224,7 +334,7 @@ async def test_the_command_prints_the_report_and_exits_by_it(pool, emulated, dat
     settings = {"database_url": database_url, "stripe_api_key": DEFAULT_API_KEY, "stripe_api_url": emulated.url}
     async with background(_work(pool)):
         status, out, _ = await command_here("reconcile", "--since", "1d", **settings)
-        assert (status, "1 were missing here, 1 taken in." in out, "Nothing needs a person." in out) == (0, True, True)
+        assert (status, "1 were missing here; taken in: 1." in out, "Nothing needs a person." in out) == (0, True, True)
         status, out, _ = await command_here("reconcile", "--merchant", "bakery", "--json", **settings)
         document = json.loads(out)
         assert (status, document["ok"], len(document["accounts"])) == (0, True, 1)

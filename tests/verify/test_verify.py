@@ -13,6 +13,7 @@ import pytest
 from holdfast.delivery import store as deliveries
 from holdfast.delivery.store import NewDelivery
 from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
+from holdfast.drills.stripe_faults import StripeFaults
 from holdfast.inbox import store as inbox
 from holdfast.inbox.lanes import LaneTable
 from holdfast.merchants import store as merchants
@@ -152,7 +153,7 @@ async def test_each_kind_of_trouble_is_named_with_what_to_do(pool, bakery):
     await route(pool)
     for outcome in ("dead", "unreadable", "unfetched"):
         await receive(pool, event())
-        await settle(pool, Stage.ROUTE, outcome, f"because of {outcome}")
+        await settle(pool, Stage.ROUTE, outcome, f"because of {outcome}: HOLDFAST_STRIPE_API_KEY is not set")
     found = await verified(pool)
     events = found.events
     assert (events.unmatched, events.dead, events.unreadable, events.unfetched) == (2, 1, 1, 1)
@@ -374,7 +375,7 @@ async def test_what_stripe_made_this_minute_may_still_be_on_its_way(pool, bakery
         assert (await listed(pool, reader)).listed == 0
         young = await listed(pool, reader, since=timedelta(seconds=30))
     assert not young.compared
-    assert "last minute" in young.why
+    assert "last 3 minutes" in young.why
 
 
 async def test_of_a_window_longer_than_stripe_lists_the_last_30_days_are_compared(pool, bakery):
@@ -389,9 +390,43 @@ async def test_of_a_window_longer_than_stripe_lists_the_last_30_days_are_compare
 async def test_a_list_that_cannot_be_read_needs_a_person(pool, bakery):
     async with at_stripe() as (emulated, reader):
         await happened(emulated)
-        stripe = await listed(pool, reader, accounts=[("acct_1Gone", "bakery")])
+        emulated.faults = StripeFaults(api_down=True)
+        stripe = await listed(pool, reader, accounts=[("acct_1A", "bakery")])
     assert not stripe.compared
     assert [need.what for need in (await verified(pool, stripe=stripe)).needs] == ["Stripe's list, not read"]
+
+
+async def test_an_account_that_revoked_its_access_needs_nobody_and_is_said(pool, bakery):
+    async with at_stripe() as (emulated, reader):
+        await happened(emulated)
+        emulated.remove_account("acct_1A")
+        stripe = await listed(pool, reader)
+    assert stripe.compared
+    assert [note for note in stripe.notes if "holdfast merchants set bakery --no-stripe-account" in note]
+    assert (await verified(pool, stripe=stripe)).ok
+
+
+async def test_missing_events_are_counted_by_lane(pool, bakery):
+    made = int(time.time()) - 300
+    types = ("payout.paid", "customer.updated", "price.updated")
+    events = [maker.event(one, maker.payment_intent(made, 1, "usd", None), made, "acct_1A") for one in types]
+    async with at_stripe() as (emulated, reader):
+        await emulated.emit(events)
+        stripe = await listed(pool, reader)
+    needs = (await verified(pool, stripe=stripe)).needs
+    assert [(need.what, need.count, need.lane) for need in needs] == [
+        ("critical events, never received", 1, "critical"),
+        ("bulk events, never received", 2, "bulk"),
+    ]
+
+
+async def test_what_was_deleted_here_does_not_look_missing(pool, bakery):
+    async with at_stripe() as (emulated, reader):
+        await happened(emulated, ago=5 * 86_400)
+        now = datetime.now(UTC)
+        kept = timedelta(days=4)
+        stripe = await compare(pool, reader, [("acct_1A", "bakery")], now - 6 * 24 * HOUR, now, now=now, kept=kept)
+    assert (stripe.compared, stripe.missing) == (True, 0)
 
 
 # Replay

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -17,9 +17,12 @@ from holdfast.db.notifications import hint
 from holdfast.db.pool import Pool
 from holdfast.inbox.service import Inbox, InboxAway
 from holdfast.merchants.catalogue import Catalogue
-from holdfast.payments.reconcile import AccountReport, ReconcileError, Reconciler, Report, every_account
+from holdfast.payments.endpoints import our_addresses
+from holdfast.payments.reconcile import UNDER_WAY, ReconcileError, Reconciler, every_account
+from holdfast.payments.report import AccountReport, Report
 from holdfast.payments.stripe import StripeReader
 from holdfast.queue.channels import ROUTE
+from holdfast.queue.model import Lane
 from holdfast.service import background
 
 _SHOWN = 50
@@ -29,6 +32,10 @@ def reconcile(
     since: Annotated[str, typer.Option(help="Events created from here on: 2h, 3d (ago), 2026-11-24T15:30.")] = "24h",
     until: Annotated[str, typer.Option(help="Up to here, written likewise.")] = "now",
     merchant: Annotated[str | None, typer.Option(help="Only this merchant's account.")] = None,
+    margin: Annotated[
+        float,
+        typer.Option(min=0, help="Events younger than this are left out: they may be on their way.", metavar="SECONDS"),
+    ] = UNDER_WAY.total_seconds(),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only compare; take nothing in.")] = False,
     wait: Annotated[
         float, typer.Option(min=0, max=3600, help="Seconds to wait for routing and delivery.", metavar="SECONDS")
@@ -55,9 +62,16 @@ def reconcile(
             await stack.enter_async_context(background(box.run(), _hints(pool)))
             accounts = await accounts_of(pool, merchant)
             try:
-                return await _with_progress(
-                    Reconciler(pool, box, stripe, take_in=not dry_run), window, accounts, now, wait
+                reconciler = Reconciler(
+                    pool,
+                    box,
+                    stripe,
+                    addresses=our_addresses(settings),
+                    kept=timedelta(days=settings.retention_days),
+                    margin=timedelta(seconds=margin),
+                    take_in=not dry_run,
                 )
+                return await _with_progress(reconciler, window, accounts, now, wait)
             except ReconcileError as error:
                 raise CommandError(str(error)) from None
             except InboxAway as error:
@@ -108,22 +122,39 @@ async def _with_progress(
             events += count
             progress.update(task, description=f"Accounts compared ({events} events)")
 
-        return await reconciler.run(*window, accounts, now=now, wait=wait, looked=looked, advanced=advanced)
+        def followed(what: str, done: int, total: int) -> None:
+            progress.update(task, description=f"Critical events {what}", completed=done, total=total)
+
+        return await reconciler.run(
+            *window, accounts, now=now, wait=wait, looked=looked, advanced=advanced, followed=followed
+        )
 
 
 def _print(report: Report, *, dry_run: bool) -> None:
+    taken_in = "none, --dry-run" if dry_run and report.missing else str(report.taken_in)
     terminal.say(
-        f"Stripe lists {report.listed} events from {terminal.moment(report.since)} to {terminal.moment(report.until)}; "
-        f"{report.missing} were missing here"
-        + (" (taken in: none, --dry-run)." if dry_run and report.missing else f", {report.taken_in} taken in.")
+        f"Stripe ({report.mode} mode) lists {report.listed} events for us from {terminal.moment(report.since)} to "
+        f"{terminal.moment(report.until)}; {report.missing} were missing here; taken in: {taken_in}."
     )
+    for note in report.notes[:_SHOWN]:
+        terminal.say(f"Note: {note}.")
+    if len(report.notes) > _SHOWN:
+        terminal.say(f"… and {len(report.notes) - _SHOWN} more (--json shows all)")
     interesting = [account for account in report.accounts if account.missing or account.error]
     if interesting:
         terminal.say("")
         terminal.print_table(
-            ("ACCOUNT", "MERCHANT", ">LISTED", ">MISSING", ">TAKEN IN", "ERROR"),
+            ("ACCOUNT", "MERCHANT", ">LISTED", ">MISSING", ">CRITICAL", ">TAKEN IN", "ERROR"),
             (
-                (a.account or "(platform)", a.merchant or "", a.listed, a.missing, a.taken_in, a.error or "")
+                (
+                    a.account or "(platform)",
+                    a.merchant or "",
+                    a.listed,
+                    a.missing,
+                    a.missing_by_lane.get(Lane.CRITICAL.label, 0),
+                    a.taken_in,
+                    a.error or "",
+                )
                 for a in interesting
             ),
             empty="",

@@ -12,6 +12,7 @@ from holdfast.commands.session import FAILED, with_store
 from holdfast.config import Settings
 from holdfast.db.notifications import hint
 from holdfast.db.pool import Pool
+from holdfast.payments.endpoints import our_addresses
 from holdfast.payments.reconcile import every_account
 from holdfast.payments.stripe import StripeReader
 from holdfast.queue.channels import DELIVER, ROUTE
@@ -91,7 +92,10 @@ async def _listed(
     looked: Callable[[], None],
 ) -> AtStripe:
     async with StripeReader(key, settings.stripe_api_url) as reader:
-        return await service.compare(pool, reader, accounts, *window, now=now, looked=looked)
+        kept, addresses = timedelta(days=settings.retention_days), our_addresses(settings)
+        return await service.compare(
+            pool, reader, accounts, *window, now=now, kept=kept, addresses=addresses, looked=looked
+        )
 
 
 async def _replay(pool: Pool, letters: DeadLetters, *, ask: bool) -> dict[str, int]:
@@ -130,7 +134,7 @@ def _print(found: Verification) -> None:
         terminal.say(f"  {one.what}: {one.whole} {'=' if one.holds else '≠'} {one.parts}")
     terminal.say("")
     terminal.say(_stripe(found.stripe))
-    for note in found.notes:
+    for note in (*found.stripe.notes, *found.notes):
         terminal.say(f"Note: {note}.")
     terminal.say("")
     _print_needs(found)
@@ -221,7 +225,7 @@ def _stripe(stripe: AtStripe) -> str:
         return f"NOT compared with Stripe's list of events: {stripe.why}."
     unread = sum(account.error is not None for account in stripe.accounts)
     return (
-        f"Stripe lists {stripe.listed} events made from {terminal.moment(stripe.since)} to "
+        f"Stripe ({stripe.mode} mode) lists {stripe.listed} events made from {terminal.moment(stripe.since)} to "
         f"{terminal.moment(stripe.until)}; {stripe.missing} of them are not here"
         + (f"; the lists of {unread} accounts could not be read." if unread else ".")
     )

@@ -7,12 +7,15 @@ from datetime import timedelta
 from holdfast.db.notifications import hint
 from holdfast.inbox.service import Inbox, InboxAway
 from holdfast.merchants.catalogue import Catalogue
-from holdfast.payments.reconcile import ReconcileError, Reconciler, Report, every_account
+from holdfast.payments.endpoints import our_addresses
+from holdfast.payments.reconcile import ReconcileError, Reconciler, every_account
+from holdfast.payments.report import Report
 from holdfast.payments.stripe import StripeReader
 from holdfast.queue.channels import ROUTE
 from holdfast.runbooks.actions import Done, Failed, NotApplicable, Outcome, Run, action
 
 BEFORE = timedelta(minutes=5)
+MOST_NOTES = 20
 
 
 @action("payments.reconcile", patience=timedelta(minutes=10))
@@ -27,7 +30,13 @@ async def reconcile(run: Run) -> Outcome:
     except (ReconcileError, InboxAway) as error:
         return Failed(str(error))
     await hint(run.pool, ROUTE)
-    evidence = {"listed": report.listed, "missing": report.missing, "taken_in": report.taken_in}
+    evidence = {
+        "listed": report.listed,
+        "missing": report.missing,
+        "taken_in": report.taken_in,
+        "mode": report.mode,
+        "notes": report.notes[:MOST_NOTES],
+    }
     unread = [one for one in report.accounts if one.error]
     if unread:
         names = ", ".join(one.merchant or "the platform" for one in unread[:5])
@@ -46,5 +55,6 @@ async def _reconciled(run: Run, stripe: StripeReader) -> Report:
         stack.callback(storing.cancel)
         accounts = await every_account(run.pool)
         since = run.incident.since - BEFORE
-        reconciler = Reconciler(run.pool, box, stripe)
-        return await reconciler.compare(since, run.now, accounts, now=run.now, looked=lambda _: None)
+        kept = timedelta(days=run.settings.retention_days)
+        reconciler = Reconciler(run.pool, box, stripe, addresses=our_addresses(run.settings), kept=kept)
+        return await reconciler.compare(since, run.now, accounts, now=run.now)

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from holdfast.db.notifications import hint
+from holdfast.payments.endpoints import our_addresses
 from holdfast.payments.reconcile import every_account
 from holdfast.payments.stripe import StripeReader
 from holdfast.queue.channels import DELIVER, ROUTE
@@ -14,6 +15,7 @@ from holdfast.verify.model import AtStripe, Need, Verification, VerifyError
 from holdfast.verify.service import NOT_COMPARED, compare, verify
 
 MOST_NEEDS = 20
+MOST_NOTES = 3
 BEFORE = timedelta(minutes=5)
 """How long before the trouble began the window starts: what came just before may have been caught in it."""
 
@@ -32,10 +34,15 @@ async def critical_payments(run: Run) -> Outcome:
         return Waiting(f"{lane.events.waiting:,} critical events are still to be routed", evidence=evidence)
     if needs or not all(one.holds for one in sums):
         return Failed("needs a person: " + "; ".join(_said(one) for one in needs or found.needs), evidence)
-    listed = f"; Stripe lists {found.stripe.listed:,} events, none is missing here" if found.stripe.listed else ""
-    stripe = listed if not found.stripe.why else f"; not compared with Stripe: {found.stripe.why}"
     applied = f"{lane.events.applied:,} critical payment events were applied, all of them are in the ledger"
-    return Done(applied + stripe, evidence)
+    return Done(applied + _said_of_stripe(found.stripe), evidence)
+
+
+def _said_of_stripe(stripe: AtStripe) -> str:
+    if stripe.why:
+        return f"; not compared with Stripe: {stripe.why}"
+    listed = f"; Stripe lists {stripe.listed:,} events, none that is missing here is critical" if stripe.listed else ""
+    return listed + "".join(f"; {note}" for note in stripe.notes[:MOST_NOTES])
 
 
 @action("verify.integrity", proof=True, patience=timedelta(minutes=10))
@@ -116,7 +123,9 @@ async def _at_stripe(run: Run) -> AtStripe:
         return AtStripe("HOLDFAST_STRIPE_API_KEY is not set")
     accounts = await every_account(run.pool)
     async with StripeReader(key.get_secret_value(), run.settings.stripe_api_url) as reader:
-        return await compare(run.pool, reader, accounts, *_window(run), now=run.now)
+        kept = timedelta(days=run.settings.retention_days)
+        addresses = our_addresses(run.settings)
+        return await compare(run.pool, reader, accounts, *_window(run), now=run.now, kept=kept, addresses=addresses)
 
 
 def _window(run: Run) -> tuple[datetime, datetime]:
@@ -141,7 +150,13 @@ def _evidence(found: Verification) -> dict[str, Any]:
         "notifications": {"planned": found.notifications.planned, "delivered": found.notifications.delivered},
         "repeated": found.repeated,
         "sums": [{"what": one.what, "holds": one.holds} for one in found.sums],
-        "stripe": found.stripe.why or {"listed": found.stripe.listed, "missing": found.stripe.missing},
+        "stripe": found.stripe.why
+        or {
+            "listed": found.stripe.listed,
+            "missing": found.stripe.missing,
+            "mode": found.stripe.mode,
+            "notes": found.stripe.notes[:MOST_NEEDS],
+        },
         "needs": [
             {"what": one.what, "count": one.count, "why": one.why, "do": one.do, "examples": list(one.examples)}
             for one in found.needs[:MOST_NEEDS]

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from holdfast import durations
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
+from holdfast.payments.endpoints import our_addresses
 from holdfast.payments.reconcile import every_account
 from holdfast.payments.stripe import StripeReader
 from holdfast.verify import service
@@ -74,6 +75,9 @@ async def _listed(pool: Pool, settings: Settings, since: datetime, until: dateti
     async with StripeReader(settings.stripe_api_key.get_secret_value(), settings.stripe_api_url) as reader:
         try:
             async with asyncio.timeout(STRIPE_PATIENCE):
-                return await service.compare(pool, reader, accounts, since, until, now=now)
+                kept, addresses = timedelta(days=settings.retention_days), our_addresses(settings)
+                return await service.compare(
+                    pool, reader, accounts, since, until, now=now, kept=kept, addresses=addresses
+                )
         except TimeoutError:
             return AtStripe(f"its lists took longer than {STRIPE_PATIENCE:.0f} s; `holdfast verify` waits for them")

@@ -110,23 +110,32 @@ class MerchantResult:
 
 @dataclass(frozen=True, slots=True)
 class ListedAccount:
-    """One account's part of Stripe's list; `account` None is the platform itself."""
+    """One account's part of Stripe's list; `account` None is the platform. `missing_by_lane`: where they belong."""
 
     account: str | None
     merchant: str | None
     listed: int
-    missing: int
+    missing_by_lane: Mapping[str, int]
     error: str | None
+
+    @property
+    def missing(self) -> int:
+        return sum(self.missing_by_lane.values())
 
 
 @dataclass(frozen=True, slots=True)
 class AtStripe:
-    """Stripe's own list of events created in [since, until) against what we hold. `why` it was not compared, or ""."""
+    """Stripe's own list of events created in [since, until) against what we hold. `why` it was not compared, or "".
+
+    `mode`: of the key that it was read with, live or test. `notes`: what of it was not compared.
+    """
 
     why: str
     since: datetime | None = None
     until: datetime | None = None
     accounts: tuple[ListedAccount, ...] = ()
+    mode: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def compared(self) -> bool:
@@ -224,6 +233,11 @@ def document(found: Verification) -> dict[str, object]:
         "sums": [asdict(one) | {"holds": one.holds} for one in found.sums],
         "lanes": [asdict(lane) | {"in_ledger": lane.in_ledger} for lane in found.lanes],
         "stripe": asdict(found.stripe)
-        | {"compared": found.stripe.compared, "listed": found.stripe.listed, "missing": found.stripe.missing},
+        | {
+            "accounts": [asdict(account) | {"missing": account.missing} for account in found.stripe.accounts],
+            "compared": found.stripe.compared,
+            "listed": found.stripe.listed,
+            "missing": found.stripe.missing,
+        },
         "dead_letters": asdict(letters) | {"events": len(letters.events), "deliveries": len(letters.deliveries)},
     }

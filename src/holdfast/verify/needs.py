@@ -8,6 +8,7 @@ import asyncpg
 
 from holdfast.merchants.model import COMPANY, Destination, Merchant
 from holdfast.patterns import matches
+from holdfast.payments.reconcile import fetchable
 from holdfast.queue.model import Lane
 from holdfast.verify.model import AtStripe, DeadLetters, LaneResult, Need
 
@@ -54,7 +55,7 @@ def events_in_trouble(rows: Iterable[asyncpg.Record], window: str) -> list[Need]
             f"{Lane(row['lane']).label} events, {row['state']}",
             row["count"],
             _because(row["state"], row["account"] or row["note"]),
-            _mend(row["state"], row["account"], window),
+            _mend(row["state"], row["account"], row["note"], window),
             Lane(row["lane"]).label,
             tuple(row["examples"]),
         )
@@ -67,7 +68,7 @@ def _because(state: str, detail: str | None) -> str:
     return f"{why}: {detail}" if detail else why
 
 
-def _mend(state: str, account: str | None, window: str) -> str:
+def _mend(state: str, account: str | None, note: str | None, window: str) -> str:
     again = f"holdfast events replay --state {state} {window}"
     match state:
         case "unmatched":
@@ -76,7 +77,7 @@ def _mend(state: str, account: str | None, window: str) -> str:
                 f"--account {account} --state unmatched"
             )
         case "unfetched":
-            return f"set HOLDFAST_STRIPE_API_KEY; then: {again}"
+            return f"{fetchable(note)}; then: {again}"
         case "dead" | "unreadable":
             return f"holdfast events show ID says more; when it is mended: {again}"
     return f"holdfast events replay {window}; and tell us: this may not happen"
@@ -185,8 +186,10 @@ def missing_here(stripe: AtStripe) -> list[Need]:
         do = f"holdfast reconcile{whose} {options(stripe.since, stripe.until)}"
         if account.error is not None:
             needs.append(Need("Stripe's list, not read", 1, f"{where}: {account.error}", f"mend this; then: {do}"))
-        if account.missing:
-            needs.append(Need("events, never received", account.missing, f"Stripe lists them for {where}", do))
+        needs += [
+            Need(f"{lane} events, never received", count, f"Stripe lists them for {where}", do, lane)
+            for lane, count in account.missing_by_lane.items()
+        ]
     return needs
 
 

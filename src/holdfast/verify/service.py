@@ -14,7 +14,7 @@ from holdfast.inbox.service import Inbox
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY
 from holdfast.payments import store as payments
-from holdfast.payments.reconcile import LISTED_FOR, Reconciler
+from holdfast.payments.reconcile import UNDER_WAY, Reconciler, oldest
 from holdfast.payments.stripe import StripeReader
 from holdfast.queue.model import Lane
 from holdfast.verify import needs
@@ -32,8 +32,6 @@ from holdfast.verify.model import (
 )
 from holdfast.verify.replay import dead_letters
 
-UNDER_WAY = timedelta(minutes=1)
-"""Events that Stripe made so lately may still be on their way to us."""
 FAILING = timedelta(hours=1)
 """A notification that has been tried in vain for so long needs a person: who looks after that destination?"""
 STEPS = 4
@@ -49,20 +47,27 @@ async def compare(
     until: datetime,
     *,
     now: datetime,
+    kept: timedelta | None = None,
+    addresses: Sequence[str] = (),
     looked: Callable[[], None] = lambda: None,
 ) -> AtStripe:
     """Stripe's list of events created in the window against the inbox, for each (account, merchant key).
 
-    Takes nothing in: `holdfast reconcile` does. Stripe lists 30 days. `looked` is called after each account.
+    Takes nothing in: `holdfast reconcile` does. Stripe lists 30 days; `kept` is how long events are kept here, and
+    `addresses` are as in `payments.endpoints.subscription`. `looked` is called after each account.
     """
-    oldest, newest = now - LISTED_FOR + timedelta(minutes=1), now - UNDER_WAY
-    since, until = max(since, oldest), min(until, newest)
+    since, until = max(since, oldest(now, kept)), min(until, now - UNDER_WAY)
     if since >= until:
-        return AtStripe("Stripe lists the events of 30 days, and the last minute's may still be on their way")
-    reconciler = Reconciler(pool, Inbox(pool, merchant_of=lambda _: COMPANY), stripe, take_in=False)
+        return AtStripe(
+            "Stripe lists the events of 30 days, and those of the last "
+            f"{UNDER_WAY.seconds // 60} minutes may still be on their way"
+        )
+    box = Inbox(pool, merchant_of=lambda _: COMPANY)
+    await box.refresh_lanes(pool)
+    reconciler = Reconciler(pool, box, stripe, addresses=addresses, take_in=False)
     report = await reconciler.compare(since, until, accounts, now=now, looked=lambda _: looked())
-    found = (ListedAccount(a.account, a.merchant, a.listed, a.missing, a.error) for a in report.accounts)
-    return AtStripe("", since, until, tuple(found))
+    found = (ListedAccount(a.account, a.merchant, a.listed, a.missing_by_lane, a.error) for a in report.accounts)
+    return AtStripe("", since, until, tuple(found), report.mode, tuple(report.notes))
 
 
 async def verify(
