@@ -30,6 +30,10 @@ class RevokedError(StripeApiError):
     """The account is not connected (any more): it revoked our access, or is gone."""
 
 
+class _CursorGoneError(StripeApiError):
+    """What a page should go on behind is no longer listed."""
+
+
 class ListedEvent(msgspec.Struct):
     """An event in one of Stripe's lists: what reconciling needs, and its bytes. `created`: Unix time, or RFC 3339."""
 
@@ -126,7 +130,7 @@ class StripeReader:
         while True:
             try:
                 page = await self._page("/v1/events", asked, account)
-            except _CursorGone:
+            except _CursorGoneError:
                 # It was the oldest that Stripe still listed, and is too old by now: what is as old may be there yet.
                 created["lt"] = last + 1
                 del asked["starting_after"]
@@ -212,7 +216,7 @@ class StripeReader:
                 await asyncio.sleep(wait_after(error.headers or {}, attempt, self._rng))
             except stripe.StripeError as error:
                 if asked.get("starting_after") and error.code == "resource_missing":
-                    raise _CursorGone from None
+                    raise _CursorGoneError(f"the list {path} changed meanwhile", passing=True) from None
                 raise _failed(path, account, error) from None
         raise AssertionError("unreachable")
 
@@ -234,10 +238,6 @@ def wait_after(headers: Mapping[str, str], attempt: int, rng: Random) -> float:
     asked = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
     least = min(float(asked), _LONGEST_WAIT) if asked.isascii() and asked.isdigit() else 0.0
     return least + step * rng.uniform(0.5, 1.0)
-
-
-class _CursorGone(Exception):  # noqa: N818 - a state of the list, not a mistake
-    """The event that a page should go on behind is no longer listed."""
 
 
 def _types(types: Sequence[str]) -> dict[str, list[str]]:

@@ -14,7 +14,8 @@ from holdfast.inbox.service import Inbox
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY
 from holdfast.payments import store as payments
-from holdfast.payments.reconcile import UNDER_WAY, Reconciler, oldest
+from holdfast.payments.reconcile import UNDER_WAY as LEFT_OUT
+from holdfast.payments.reconcile import Reconciler, oldest
 from holdfast.payments.stripe import StripeReader
 from holdfast.queue.model import Lane
 from holdfast.verify import needs
@@ -32,6 +33,9 @@ from holdfast.verify.model import (
 )
 from holdfast.verify.replay import dead_letters
 
+UNDER_WAY = LEFT_OUT + timedelta(minutes=2)
+"""Events that Stripe made so lately may still be on their way to us; longer than for `holdfast reconcile`, so that what
+was just reconciled is not missed again for having grown older."""
 FAILING = timedelta(hours=1)
 """A notification that has been tried in vain for so long needs a person: who looks after that destination?"""
 STEPS = 4
