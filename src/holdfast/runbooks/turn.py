@@ -24,8 +24,7 @@ from holdfast.runbooks import store as steps_store
 from holdfast.runbooks.actions import Action, ActionError, Done, Failed, NotApplicable, Outcome, Registry, Run, Waiting
 from holdfast.runbooks.messages import Messages
 from holdfast.runbooks.order import is_moot
-from holdfast.signals.registry import REGISTRY as SIGNALS
-from holdfast.signals.registry import Counter
+from holdfast.runbooks.signals import ENDED
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -39,8 +38,6 @@ PATIENCE = 30.0
 TRIES = 3
 GRACE = timedelta(minutes=1)
 """How late an update may be before it counts as overdue."""
-
-ENDED = SIGNALS.add(Counter("runbook_step_runs", "Runs of steps of runbooks, by what came of them.", ("outcome",)))
 
 
 class LeaseLost(Exception):  # noqa: N818 - no error: somebody else goes on
