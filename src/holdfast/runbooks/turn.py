@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from holdfast import logs
 from holdfast.config import Settings
 from holdfast.db.pool import AWAY, Connection, Pool
 from holdfast.durations import lasted
@@ -124,7 +125,7 @@ class Turn:
             if isinstance(error, AWAY):
                 await self._probe()
             log.exception("step.failed", incident=run.incident.id, step=run.step, action=action.name)
-            return Failed(f"{type(error).__name__}: {error}"[:500])
+            return Failed(logs.said(error)[:500])
         if not isinstance(outcome, Outcome):
             return Failed(f"{action.name} returned {type(outcome).__name__}, which is no outcome: a mistake in it")
         return outcome
