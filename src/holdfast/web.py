@@ -20,9 +20,11 @@ from starlette.routing import Mount, Route
 
 from holdfast import __version__, problems
 from holdfast.api.door import ApiDoor
+from holdfast.api.inside import Inside
 from holdfast.api.messages import PATH as TEXTS
 from holdfast.api.messages import MessagesDoor
 from holdfast.comms.status_service import PublicStatus
+from holdfast.complaints import signals as complaints_signals
 from holdfast.config import Settings
 from holdfast.db.notifications import Listener, Notifier
 from holdfast.db.pool import Pool
@@ -45,10 +47,11 @@ from holdfast.messaging.consent_page import ConsentPage
 from holdfast.payments import signals as payments_signals
 from holdfast.queue import service as queue
 from holdfast.queue.channels import ROUTE
+from holdfast.runbooks import signals as runbooks_signals
 from holdfast.service import Database, after, background, common_loops, pool, resize, say_ready, settle_memory
+from holdfast.signals.exposition import CONTENT_TYPE, Exposition
 from holdfast.signals.registry import REGISTRY, Distribution
 from holdfast.signals.system import System
-from holdfast.signals.totals import CONTENT_TYPE, Totals
 from holdfast.voice import returning
 from holdfast.watch.channels import open_channels
 from holdfast.watch.guard import Guard
@@ -56,8 +59,8 @@ from holdfast.watch.telling import Teller
 
 log = structlog.get_logger()
 
-DESCRIBED = (delivery_signals, payments_signals)
-"""What the workers count: imported so that `/metrics` can say what it is."""
+DESCRIBED = (complaints_signals, delivery_signals, payments_signals, runbooks_signals)
+"""What other processes count: imported so that `/metrics` can say what it is."""
 
 GRACE = 5
 """Seconds that requests under way get when the process stops."""
@@ -148,12 +151,12 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
                 prepared=prepared,
             )
         )
-        api = ApiDoor(settings, general, open_desk)
-        status = PublicStatus(settings, general, prepared)
+        api, status = ApiDoor(settings, general, open_desk), PublicStatus(settings, general, prepared)
         texts = MessagesDoor(settings, pools["texts"], general, catalogue)
         from_people = Inbound(settings, pools["inbound_texts"], calls.requests)
         hooks = {"/hooks/stripe": stripe, TEXTS: texts, **calls.hooks, **from_people.hooks}
-        app = Doors(hooks, _rest(general, totals, box, health.board, api, public=_public(status, general)))
+        metrics = Exposition(lambda: totals.exposition(general))
+        app = Doors(hooks, _rest(metrics, box, health.board, api, Inside(settings), public=_public(status, general)))
         texts.otherwise = app.serve_rest
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
@@ -282,7 +285,7 @@ def _public(status: PublicStatus, general: Pool) -> list[Route]:
 
 
 def _rest(
-    general: Pool, totals: Totals, box: Inbox, board: Board, api: ApiDoor, *, public: Sequence[Route]
+    exposition: Exposition, box: Inbox, board: Board, api: ApiDoor, inside: Inside, *, public: Sequence[Route]
 ) -> Starlette:
     async def health(_request: Request) -> Response:
         body = f'{{"status":"pass","version":"{__version__}","serviceId":"holdfast"}}'
@@ -302,7 +305,7 @@ def _rest(
         return Response(body, status_code=status, headers=headers, media_type="application/health+json")
 
     async def metrics(_request: Request) -> Response:
-        return Response(await totals.exposition(general), headers={"content-type": CONTENT_TYPE})
+        return Response(await exposition.text(), headers={"content-type": CONTENT_TYPE})
 
     async def refuse(_request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -313,8 +316,8 @@ def _rest(
         routes=[
             Route("/health", health),
             Route("/health/ready", ready),
-            Route("/health/report", report),
-            Route("/metrics", metrics),
+            Route("/health/report", inside.only(report)),
+            Route("/metrics", inside.only(metrics)),
             *public,
             Mount("/v1", api),
         ],

@@ -27,13 +27,13 @@ from holdfast.loops import repeat
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import Kind
 from holdfast.messaging.sender import TextSender
+from holdfast.payments import signals as routing
 from holdfast.payments.router import StripeWebhookRouter
 from holdfast.queue.channels import DELIVER, ROUTE, SEND
 from holdfast.queue.model import ClaimPolicy, Stage
 from holdfast.queue.service import Claimer
 from holdfast.service import Database, background, common_loops, pool, resize, settle_memory
 from holdfast.signals import rollup
-from holdfast.signals.registry import REGISTRY, Gauge
 from holdfast.signals.system import System
 from holdfast.text_watch import TextWatch
 from holdfast.twilio import store as twilio_accounts
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from holdfast.payments.stripe import StripeReader
 
 log = structlog.get_logger()
-
-ROUTERS = REGISTRY.add(Gauge("routers_at_work", "Batches that workers may route at the same time now.", over="sum"))
 
 DRAIN = 6.0
 """Seconds that tries under way get when the process stops."""
@@ -218,7 +216,7 @@ class _Routers:
             self._limiter.release(now - began, ok=True, now=now)
         else:
             self._limiter.abandon()  # a small batch says nothing about what the store can take
-        ROUTERS.set(self.allowed)
+        routing.ROUTERS.set(self.allowed)
         return routed
 
 

@@ -5,6 +5,7 @@ import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -44,6 +45,29 @@ async def test_every_command_has_its_help():
         assert f"Usage: holdfast {name}" in out
     status, out, _ = await command("--help")
     assert all(name in out for name in [*COMMANDS, *GROUPS])
+
+
+def group(name):
+    top: Any = typer.main.get_command(build(name))
+    return top.commands[name]
+
+
+def commands(of, path):
+    """Every command of a group, by the words it is called with."""
+    if getattr(of, "invoke_without_command", not hasattr(of, "commands")):
+        yield path, of
+    for name, one in getattr(of, "commands", {}).items():
+        yield from commands(one, (*path, name))
+
+
+def test_every_command_that_ends_by_itself_prints_json():
+    without = {
+        path
+        for name in [*COMMANDS, *GROUPS]
+        for path, one in commands(group(name), (name,))
+        if "--json" not in {option for parameter in one.params for option in parameter.opts}
+    }
+    assert without == {("up",), ("web",), ("worker",), ("watch",), ("demo",)}
 
 
 async def test_wrong_usage_and_wrong_settings_exit_2_with_one_line_a_mistake():
@@ -124,7 +148,7 @@ async def test_a_merchant_whose_events_came_first_is_told_how_to_get_them(done, 
     assert "1 events of acct_1Early came before it was known" in out
     assert "events replay --account acct_1Early --state unmatched" in out
     out = await done("events", "replay", "--account", "acct_1Early", "--state", "unmatched", "--json")
-    assert json.loads(out) == {"events": 1, "queued": 1, "deliveries": 0}
+    assert json.loads(out) == {"events": 1, "queued": 1, "deliveries": 0, "dry_run": False}
 
 
 async def test_merchants_are_imported_all_or_none(run, done, tmp_path):
@@ -183,7 +207,10 @@ async def test_destinations_live_from_being_added_to_being_removed(run, done):
     await done("destinations", "subscribe", "1", "--events", "payout.*", "--events", "charge.*", "--ceiling", "5")
     [found] = json.loads(await done("destinations", "list", "bakery", "--json"))["destinations"]
     assert (found["events"], found["ceiling"], found["enabled"]) == (["payout.*", "charge.*"], 5, True)
+    shown = json.loads(await done("destinations", "subscribe", "1", "--events", "payout.*", "--json"))
+    assert (shown["merchant"], shown["events"], shown["ceiling"]) == ("bakery", ["payout.*"], 5)
     assert await done("destinations", "disable", "1") == "Destination 1 disabled.\n"
+    assert json.loads(await done("destinations", "disable", "1", "--json"))["enabled"] is False
     assert await done("destinations", "disable", "1") == "Destination 1 was disabled.\n"
     assert await done("destinations", "enable", "1") == "Destination 1 enabled.\n"
     status, out, _ = await run("destinations", "test", "1", **local)
@@ -243,7 +270,10 @@ async def test_the_lane_table_is_edited(run, done):
     await done("lanes", "set", "customer.deleted", "critical")
     lanes = json.loads(await done("lanes", "list", "--json"))["lanes"]
     assert lanes["customer.deleted"] == "critical"
-    await done("lanes", "clear", "customer.deleted")
+    again = json.loads(await done("lanes", "set", "customer.deleted", "bulk", "--json"))
+    assert again == {"pattern": "customer.deleted", "lane": "bulk"}
+    removed = json.loads(await done("lanes", "clear", "customer.deleted", "--json"))
+    assert removed == {"pattern": "customer.deleted", "removed": True}
     assert (await run("lanes", "clear", "customer.deleted"))[0] == 2
     assert (await run("lanes", "set", "customer.deleted", "fast"))[0] == 2
 

@@ -189,7 +189,7 @@ async def test_a_person_is_erased_and_what_is_not_reached_is_named(done, merchan
     found = json.loads(await done("consent", "show", ANN, "--json", erasure_key=key))
     assert (found["customer"]["phone"], found["rows"][0]["detail"]) == (None, {})
     assert [one["reason"] for one in found["suppressions"]] == ["erasure"]
-    again = json.loads(await done("consent", "erase", ANN, "--why", "again", "--json", erasure_key=key))
+    again = json.loads(await done("consent", "erase", ANN, "--why", "again", "--json", "--yes", erasure_key=key))
     assert again["erasure"]["id"] is None
     assert json.loads(await done("consent", "verify", "--json"))["ok"]
 

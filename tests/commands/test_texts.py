@@ -47,7 +47,8 @@ async def test_a_template_is_filled_in_and_its_mistakes_are_said(pool, run, done
     for wrong in ((), ("Hi", "--template", "ready"), ("Hi", "--purpose", "fun"), ("--template", "x", "--var", "y")):
         assert (await run("texts", "send", "bakery", ANN, *wrong))[0] == 2
     assert "ready" in await done("texts", "templates", "list")
-    assert "removed" in await done("texts", "templates", "remove", "ready", "--merchant", "bakery")
+    out = await done("texts", "templates", "remove", "ready", "--merchant", "bakery", "--json")
+    assert json.loads(out) == {"name": "ready", "merchant": "bakery", "removed": True}
     assert "No templates" in await done("texts", "templates", "list")
 
 

@@ -110,6 +110,9 @@ async def test_events_flow_from_stripe_to_merchants_and_everything_adds_up(place
             families = {f.name: f for f in text_string_to_metric_families(await answer.text())}
         received = {s.labels["answer"]: s.value for s in families["holdfast_webhooks_received"].samples}
         assert received["new"] == 300
+        kinds = {s.labels["kind"] for s in families["holdfast_process_memory_bytes"].samples}
+        assert kinds == {"web", "worker", "watch"}, "one address tells of all processes"
+        assert families["holdfast_watch_tick_seconds"].samples
 
         began = time.monotonic()
         up.terminate()

@@ -227,6 +227,21 @@ async def test_an_event_that_cannot_be_routed_is_tried_again_then_dead_and_harms
     assert (await outcome(pool, seqs[1]))[0] == "unmatched"
 
 
+async def test_the_note_on_a_dead_event_quotes_no_row(pool, monkeypatch):
+    [seq] = await receive(pool, event())
+
+    async def failing(db, entries):
+        await db.execute("INSERT INTO merchant (key, name) VALUES ('k', 'Jane Doe'), ('k', 'Jane Doe')")
+
+    monkeypatch.setattr(store, "apply", failing)
+    await route_all(pool, router(pool))
+    state, note = await outcome(pool, seq)
+    assert (state, note) == (
+        "dead",
+        'UniqueViolationError: duplicate key value violates unique constraint "merchant_key_key"',
+    )
+
+
 async def test_two_routers_at_once_apply_every_event_once(pool):
     for number in range(5):
         owner = await merchant(pool, f"m{number}", f"acct_1M{number}")

@@ -106,6 +106,20 @@ def test_labels_from_outside_are_bounded():
     assert counter.values["type0",] == 2
 
 
+async def test_a_label_that_cannot_be_stored_keeps_nothing_from_the_store(pool):
+    process = Process()
+    for label in ("a\0b", "a\x1fb", "a\ud800b", "x" * 9000, "bulk"):
+        process.events.inc(1, label)
+        process.depth.set(1, label)
+        process.seconds.observe(0.5, label)
+    await process.totals.flush(pool)
+    samples = await Process().samples(pool)
+    events = {key[1]: value for key, value in samples.items() if key[0] == "holdfast_events_total"}
+    assert events == {"lane=a?b": 3, f"lane={'x' * 260}": 1, "lane=bulk": 1}
+    depths = {key[1] for key in samples if key[0] == "holdfast_depth"}
+    assert depths == events.keys()
+
+
 def test_labels_must_fit():
     with pytest.raises(ValueError, match="do not fit"):
         Counter("events", "Events.", ("a", "b")).inc(1, "x")

@@ -521,7 +521,9 @@ async def test_the_command_replays_what_it_found_and_asks_before(run, pool, bake
     await route(pool)
     await deliver(pool, "dead", "500")
     status, out, err = await run("--replay")
-    assert (status, "Replay 0 events and 1 notifications" in out + err) == (1, True)
+    assert (status, "add --yes to replay 0 events and 1 notifications" in err) == (2, True)
+    status, out, err = await run("--replay", "--json")
+    assert (status, out, "add --yes to replay 0 events and 1 notifications" in err) == (2, "", True)
     assert await pool.fetchval("SELECT count(*) FROM work") == 0, "nobody said yes"
     status, out, _ = await run("--replay", "--yes")
     assert (status, "0 events and 1 notifications queued again." in out) == (1, True)

@@ -1,4 +1,4 @@
-"""The token of the API: who has it may do everything that `/v1` does."""
+"""The token of the API: who has it may do everything that `/v1` does, and see what is for operators."""
 
 import hashlib
 import hmac
@@ -27,7 +27,7 @@ class Bearer:
     def admit(self, headers: Mapping[str, str]) -> None:
         """Raises ClosedError."""
         if self._digest is None:
-            raise ClosedError("the API is closed: set HOLDFAST_API_TOKEN, and send it as a bearer token")
+            raise ClosedError("this is closed: set HOLDFAST_API_TOKEN, and send it as a bearer token")
         scheme, _, given = headers.get("authorization", "").partition(" ")
         digest = hashlib.sha256(given.strip().encode("latin-1")).digest()
         if not hmac.compare_digest(digest, self._digest) or scheme.lower() != "bearer":

@@ -8,6 +8,7 @@ import typer
 
 from holdfast.commands import consent_links, terminal
 from holdfast.commands.acting import As, acting
+from holdfast.commands.asking import sure
 from holdfast.commands.merchants import find
 from holdfast.commands.options import Json, Limit, Yes, read_optional_time, read_time
 from holdfast.commands.session import FAILED, CommandError, with_store
@@ -219,8 +220,7 @@ def erase(
     json: Json = False,
 ) -> None:
     """Erase a person on request: what is personal goes, the number stays blocked for ever. Not to be undone."""
-    if not yes and not json:
-        typer.confirm(f"All that is personal of {phone} will be gone for ever. Erase it?", abort=True)
+    sure(f"erase all that is personal of {phone}, for ever", yes=yes, json=json)
 
     async def body(pool: Pool, settings: Settings) -> Erased:
         key = PhoneKey.load_or_make(settings)

@@ -6,8 +6,9 @@ import asyncpg
 import typer
 
 from holdfast.commands import terminal
+from holdfast.commands.asking import sure
 from holdfast.commands.merchants import find
-from holdfast.commands.options import Json, Limit, Since, Until, Yes, read_optional_time
+from holdfast.commands.options import DryRun, Json, Limit, Since, Until, Yes, read_optional_time
 from holdfast.commands.session import CommandError, with_store
 from holdfast.config import Settings
 from holdfast.db.notifications import hint
@@ -122,6 +123,7 @@ def replay(
     merchant: MerchantKey = None,
     since: Since = None,
     until: Until = None,
+    dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
@@ -134,8 +136,10 @@ def replay(
         total = await store.count(pool, chosen)
         if deliveries and total < len(set(deliveries)):
             raise CommandError("some of these deliveries do not exist; `holdfast deliveries list` shows them")
-        if total > 1 and not yes and not json:
-            typer.confirm(f"Send {total} deliveries again?", abort=True)
+        if dry_run:
+            return {"deliveries": total, "queued": 0}
+        if total > 1:
+            sure(f"send {total} deliveries again", yes=yes, json=json)
         queued = looked = 0
         with terminal.progress() as progress:
             task = progress.add_task("Replaying", total=total)
@@ -147,7 +151,9 @@ def replay(
 
     result = with_store(body)
     if json:
-        terminal.print_json(result)
+        terminal.print_json(result | {"dry_run": dry_run})
+    elif dry_run:
+        terminal.say(f"{result['deliveries']} deliveries would be sent again.")
     else:
         there = result["deliveries"] - result["queued"]
         terminal.say(f"{result['queued']} deliveries queued{f'; {there} are in the queue already' if there else ''}.")

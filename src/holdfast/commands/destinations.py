@@ -10,8 +10,9 @@ import msgspec
 import typer
 
 from holdfast.commands import terminal
+from holdfast.commands.asking import sure
 from holdfast.commands.merchants import find
-from holdfast.commands.options import Json
+from holdfast.commands.options import Json, Yes
 from holdfast.commands.session import CommandError, with_store
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
@@ -134,44 +135,50 @@ def subscribe(
     destination: Id,
     events: Annotated[list[str], typer.Option(help="Event types to send, * for any part; may be repeated.")],
     ceiling: Annotated[int | None, typer.Option(min=1, max=1024, help="At most so many tries at once.")] = None,
+    json: Json = False,
 ) -> None:
     """Change what a destination gets."""
 
-    async def body(pool: Pool, _settings: Settings) -> Destination:
+    async def body(pool: Pool, _settings: Settings) -> Shown:
         old = await _find(pool, destination)
         if old.kind in FOR_MESSAGES:
             raise CommandError(f"destination {destination} gets messages, and cannot subscribe to events")
         changed = await store.set_subscription(pool, old.id, checked_events(events), ceiling or old.ceiling)
         assert changed is not None
-        return changed
+        return await _owned(pool, changed)
 
     changed = with_store(body)
+    if json:
+        terminal.print_json(changed)
+        return
     terminal.say(f"Destination {changed.id} gets {', '.join(changed.events)}.")
 
 
 @app.command()
-def enable(destination: Id) -> None:
+def enable(destination: Id, json: Json = False) -> None:
     """Send to it again. What became dead meanwhile: holdfast deliveries replay."""
-    _switch(destination, on=True)
+    _switch(destination, on=True, json=json)
 
 
 @app.command()
-def disable(destination: Id) -> None:
+def disable(destination: Id, json: Json = False) -> None:
     """Send nothing to it: no new deliveries, and those that wait become dead letters, which can be replayed."""
-    _switch(destination, on=False)
+    _switch(destination, on=False, json=json)
 
 
 @app.command()
-def remove(destination: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+def remove(destination: Id, yes: Yes = False, json: Json = False) -> None:
     """Remove a destination for good; its history stays."""
-    if not yes:
-        typer.confirm(f"Remove destination {destination} for good?", abort=True)
+    sure(f"remove destination {destination} for good", yes=yes, json=json)
 
     async def body(pool: Pool, _settings: Settings) -> bool:
         return await store.delete_destination(pool, destination)
 
     if not with_store(body):
         raise _unknown(destination)
+    if json:
+        terminal.print_json({"id": destination, "removed": True})
+        return
     terminal.say(f"Destination {destination} removed.")
 
 
@@ -272,14 +279,23 @@ def _unknown(destination_id: int) -> CommandError:
     return CommandError(f"there is no destination {destination_id}; `holdfast destinations list` shows them")
 
 
-def _switch(destination_id: int, *, on: bool) -> None:
-    async def body(pool: Pool, _settings: Settings) -> bool:
+def _switch(destination_id: int, *, on: bool, json: bool) -> None:
+    async def body(pool: Pool, _settings: Settings) -> tuple[bool, Shown]:
         await _find(pool, destination_id)
-        return await store.set_enabled(pool, destination_id, on)
+        changed = await store.set_enabled(pool, destination_id, on)
+        return changed, await _owned(pool, await _find(pool, destination_id))
 
-    changed = with_store(body)
+    changed, found = with_store(body)
+    if json:
+        terminal.print_json(found)
+        return
     state = "enabled" if on else "disabled"
     terminal.say(f"Destination {destination_id} {state}." if changed else f"Destination {destination_id} was {state}.")
+
+
+async def _owned(pool: Pool, found: Destination) -> Shown:
+    keys = {m.id: m.key for m in await store.merchants(pool)}
+    return _shown(found, keys.get(found.merchant_id))
 
 
 def _shown(found: Destination, merchant: str | None) -> Shown:

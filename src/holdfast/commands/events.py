@@ -8,8 +8,9 @@ import msgspec
 import typer
 
 from holdfast.commands import terminal
+from holdfast.commands.asking import sure
 from holdfast.commands.merchants import find
-from holdfast.commands.options import Json, Limit, Since, Until, Yes, read_optional_time
+from holdfast.commands.options import DryRun, Json, Limit, Since, Until, Yes, read_optional_time
 from holdfast.commands.session import CommandError, with_store
 from holdfast.config import Settings
 from holdfast.db.notifications import hint
@@ -133,6 +134,7 @@ def replay(
     notify: Annotated[
         bool, typer.Option("--notify", help="Also send again what was delivered or given up for these events.")
     ] = False,
+    dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
@@ -163,13 +165,21 @@ def replay(
                 raise CommandError(
                     f"not in the inbox: {', '.join(missing)}; `holdfast reconcile` fetches what is missing"
                 )
-        if total > 1 and not yes and not json:
-            typer.confirm(f"Replay {total} events?", abort=True)
+        again = await _would_send(pool, chosen) if notify else 0
+        if dry_run:
+            return {"events": total, "queued": 0, "deliveries": again}
+        if total > 1 or again > 1:
+            sending = f" and send {again} notifications of them again" if notify else ""
+            sure(f"replay {total} events{sending}", yes=yes, json=json)
         return await _replay(pool, chosen, total, notify=notify)
 
     result = with_store(body)
     if json:
-        terminal.print_json(result)
+        terminal.print_json(result | {"dry_run": dry_run})
+        return
+    if dry_run:
+        sending = f", and {result['deliveries']} notifications of them sent again" if notify else ""
+        terminal.say(f"{result['events']} events would be replayed{sending}.")
         return
     again = f" {result['deliveries']} deliveries are sent again." if notify else ""
     terminal.say(
@@ -202,6 +212,7 @@ def lanes_list(json: Json = False) -> None:
 def lanes_set(
     pattern: Annotated[str, typer.Argument(help="Event type, * for any part: invoice.*.")],
     lane: Annotated[str, typer.Argument(help="critical, standard or bulk.")],
+    json: Json = False,
 ) -> None:
     """Put event types into a lane, for events that come from now on."""
     chosen = _lane(lane)
@@ -211,11 +222,16 @@ def lanes_set(
         await store.set_lane_rule(pool, pattern, chosen)
 
     with_store(body)
+    if json:
+        terminal.print_json({"pattern": pattern, "lane": chosen.label})
+        return
     terminal.say(f"{pattern} is {chosen.label} from now on.")
 
 
 @lanes_app.command("clear")
-def lanes_clear(pattern: Annotated[str, typer.Argument(help="The pattern, as `lanes list` shows it.")]) -> None:
+def lanes_clear(
+    pattern: Annotated[str, typer.Argument(help="The pattern, as `lanes list` shows it.")], json: Json = False
+) -> None:
     """Take a pattern out of the lane table."""
 
     async def body(pool: Pool, _settings: Settings) -> bool:
@@ -223,6 +239,9 @@ def lanes_clear(pattern: Annotated[str, typer.Argument(help="The pattern, as `la
 
     if not with_store(body):
         raise typer.BadParameter(f"there is no rule {pattern!r}; `holdfast lanes list` shows them")
+    if json:
+        terminal.print_json({"pattern": pattern, "removed": True})
+        return
     terminal.say(f"{pattern} has no rule of its own any more.")
 
 
@@ -347,6 +366,15 @@ def _print_event(event: Event, whole: dict[str, object]) -> None:
     )
     terminal.say("")
     terminal.out.print(event.body.decode(errors="replace"), markup=False)
+
+
+async def _would_send(pool: Pool, chosen: Filter) -> int:
+    """How many notifications there are of the chosen events."""
+    sent = after = 0
+    while rows := await store.matching(pool, chosen, after=after, limit=inbox_replay.CHUNK):
+        after = rows[-1]["seq"]
+        sent += await deliveries.count(pool, deliveries.Filter(event_seqs=[row["seq"] for row in rows]))
+    return sent
 
 
 async def _replay(pool: Pool, chosen: Filter, total: int, *, notify: bool) -> dict[str, int]:

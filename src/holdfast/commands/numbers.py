@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.commands import terminal
+from holdfast.commands.asking import sure
 from holdfast.commands.merchants import find
 from holdfast.commands.options import Json, Limit, Yes
 from holdfast.commands.session import CommandError, with_store
@@ -202,8 +203,7 @@ def load(
 def remove(phone: Phone, yes: Yes = False, json: Json = False) -> None:
     """Remove a number and its call plan: calls to it are told that it is not in service."""
     number = _written(phone)
-    if not yes and not json:
-        typer.confirm(f"Calls to {number} will be told that it is not in service. Remove it?", abort=True)
+    sure(f"remove {number}: calls to it will be told that it is not in service", yes=yes, json=json)
 
     async def body(pool: Pool, _settings: Settings) -> None:
         if not await number_store.remove(pool, number):

@@ -43,4 +43,5 @@ Since = Annotated[
 ]
 Until = Annotated[str | None, typer.Option(help="Before this time, written likewise.", metavar="TIME")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

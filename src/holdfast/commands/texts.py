@@ -359,7 +359,7 @@ def _file(path: Path | None) -> str:
 
 
 @templates_app.command("remove")
-def remove_template(name: Name, merchant: Owner = None) -> None:
+def remove_template(name: Name, merchant: Owner = None, json: Json = False) -> None:
     """Remove a template; a merchant's own gives way to that of every merchant."""
 
     async def body(pool: Pool, _settings: Settings) -> None:
@@ -367,4 +367,7 @@ def remove_template(name: Name, merchant: Owner = None) -> None:
         await templates.remove(pool, owner, name)
 
     with_store(body)
+    if json:
+        terminal.print_json({"name": name, "merchant": merchant, "removed": True})
+        return
     terminal.say(f"Template {name} of {merchant or 'every merchant'} removed.")

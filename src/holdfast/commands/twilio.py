@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast.commands import terminal
+from holdfast.commands.asking import sure
 from holdfast.commands.merchants import find
 from holdfast.commands.options import Json, Yes
 from holdfast.commands.session import CommandError, with_store
@@ -135,8 +136,7 @@ def listing(json: Json = False) -> None:
 def remove(sid: Sid, yes: Yes = False, json: Json = False) -> None:
     """Remove a subaccount: what it signs is no longer accepted."""
     checked_sid(sid)
-    if not yes and not json:
-        typer.confirm(f"What {sid} signs will be refused, and its calls with it. Remove it?", abort=True)
+    sure(f"remove {sid}: what it signs will be refused, and its calls with it", yes=yes, json=json)
 
     async def body(pool: Pool, _settings: Settings) -> None:
         if not await store.remove(pool, sid):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast.commands import terminal
+from holdfast.commands.asking import sure
 from holdfast.commands.options import Json, Yes, read_time
 from holdfast.commands.session import FAILED, with_store
 from holdfast.config import Settings
@@ -46,7 +47,7 @@ def verify(
         if not json:
             _print(found)
         if replay:
-            replayed = await _replay(pool, found.dead_letters, ask=not (yes or json))
+            replayed = await _replay(pool, found.dead_letters, yes=yes, json=json)
         if json:
             terminal.print_json(document(found) | {"replayed": replayed})
         elif replayed is not None:
@@ -98,15 +99,14 @@ async def _listed(
         )
 
 
-async def _replay(pool: Pool, letters: DeadLetters, *, ask: bool) -> dict[str, int]:
+async def _replay(pool: Pool, letters: DeadLetters, *, yes: bool, json: bool) -> dict[str, int]:
     events, sent = len(letters.events), len(letters.deliveries)
     result = {"events": 0, "deliveries": 0, "held_back": letters.held_back}
     if letters.held_back:
         terminal.note(f"{letters.held_back} notifications are left alone: their destinations are disabled or gone.")
     if not events + sent:
         return result
-    if ask:
-        typer.confirm(f"Replay {events} events and {sent} notifications that were given up?", abort=True)
+    sure(f"replay {events} events and {sent} notifications that were given up", yes=yes, json=json)
     with terminal.progress() as progress:
         task = progress.add_task("Replaying", total=events + sent)
         async for looked, routed, delivered in dead_letters.replay(pool, letters):

@@ -10,9 +10,10 @@ from rich.status import Status
 
 from holdfast.commands import terminal
 from holdfast.commands.acting import As, acting
+from holdfast.commands.asking import sure
 from holdfast.commands.merchants import find
 from holdfast.commands.options import Json, Yes
-from holdfast.commands.session import FAILED, USAGE, CommandError, with_store
+from holdfast.commands.session import FAILED, CommandError, with_store
 from holdfast.commands.voice import app
 from holdfast.config import Settings
 from holdfast.db.pool import Pool
@@ -175,8 +176,7 @@ def repoint(
                 _show_survey(survey)
             if dry_run or not survey.moves:
                 return survey, None
-            if not yes and not typer.confirm(f"Move {len(survey.moves)} numbers to {survey.base}?", err=True):
-                raise typer.Exit(USAGE)
+            sure(f"move {len(survey.moves)} numbers to {survey.base}", yes=yes, json=json)
             number = await repointer.begin(survey, actor=acting(settings, as_), now=terminal.utc_now())
             return survey, await _watched(repointer.advance, number, batch)
 
@@ -214,8 +214,7 @@ def finish(
         if last.state != "under way":
             raise CommandError(f"move {last.id} is {last.state}: there is nothing to finish")
         count = last.numbers - last.done - last.left
-        if not yes and not typer.confirm(f"Leave {count} of {last.numbers} numbers where they are?", err=True):
-            raise typer.Exit(USAGE)
+        sure(f"leave {count} of {last.numbers} numbers where they are", yes=yes, json=json)
         why = f"left by {acting(settings, as_)}: {reason}"
         async with await _client(pool, settings) as twilio:
             return await _repointer(pool, settings, twilio).finish(last.id, why, now=terminal.utc_now())
@@ -231,8 +230,7 @@ def undo(batch: Batch = BATCH, yes: Yes = False, json: Json = False) -> None:
         last = await _last(pool)
         if last.state == "undone":
             raise CommandError(f"move {last.id} is undone already")
-        if not yes and not typer.confirm(f"Take back the move of {last.numbers} numbers to {last.base}?", err=True):
-            raise typer.Exit(USAGE)
+        sure(f"take back the move of {last.numbers} numbers to {last.base}", yes=yes, json=json)
         async with await _client(pool, settings) as twilio:
             return await _watched(_repointer(pool, settings, twilio).undo, last.id, batch)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from holdfast import logs
 from holdfast.db.pool import AWAY, Pool
 from holdfast.delivery import store as deliveries
 from holdfast.delivery.backoff import Backoff
@@ -159,7 +160,7 @@ class StripeWebhookRouter:
         except Exception as error:
             ERRORS.inc(1, "event")
             delay = self._backoff.next_try(work.attempts, None, self._rng, self._levers.backoff)
-            reason = f"{type(error).__name__}: {error}"[:500]
+            reason = logs.said(error)[:500]
             log.exception("router.event_failed", seq=work.ref, attempt=work.attempts, dead=delay is None)
             if delay is None:
                 await queue.settle(self._pool, Stage.ROUTE, [work], [Settled(work.ref, "dead", reason)], now=now)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from holdfast import logs
 from holdfast.config import Settings
 from holdfast.db.pool import AWAY, Connection, Pool
 from holdfast.durations import lasted
@@ -24,8 +25,7 @@ from holdfast.runbooks import store as steps_store
 from holdfast.runbooks.actions import Action, ActionError, Done, Failed, NotApplicable, Outcome, Registry, Run, Waiting
 from holdfast.runbooks.messages import Messages
 from holdfast.runbooks.order import is_moot
-from holdfast.signals.registry import REGISTRY as SIGNALS
-from holdfast.signals.registry import Counter
+from holdfast.runbooks.signals import ENDED
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -39,8 +39,6 @@ PATIENCE = 30.0
 TRIES = 3
 GRACE = timedelta(minutes=1)
 """How late an update may be before it counts as overdue."""
-
-ENDED = SIGNALS.add(Counter("runbook_step_runs", "Runs of steps of runbooks, by what came of them.", ("outcome",)))
 
 
 class LeaseLost(Exception):  # noqa: N818 - no error: somebody else goes on
@@ -127,7 +125,7 @@ class Turn:
             if isinstance(error, AWAY):
                 await self._probe()
             log.exception("step.failed", incident=run.incident.id, step=run.step, action=action.name)
-            return Failed(f"{type(error).__name__}: {error}"[:500])
+            return Failed(logs.said(error)[:500])
         if not isinstance(outcome, Outcome):
             return Failed(f"{action.name} returned {type(outcome).__name__}, which is no outcome: a mistake in it")
         return outcome

@@ -14,6 +14,8 @@ from holdfast.signals.sketch import Sketch
 
 FINEST = 5
 """Seconds that a process's own buckets are apart."""
+NEW = 15
+"""Seconds within which somebody must have said what is so now."""
 _MOST_PENDING = 60
 _SEPARATOR = "\x1f"
 
@@ -60,6 +62,11 @@ def parted(text: str) -> Labels:
     return tuple(text.split(_SEPARATOR)) if text else ()
 
 
+def levels_of(metric: Gauge) -> Levels:
+    """A gauge as this process has it."""
+    return Levels({joined(labels): value for labels, value in metric.values.items()}, metric.over)
+
+
 class Buckets:
     """Takes a registry's news; keeps them until they are stored, five minutes at most."""
 
@@ -90,8 +97,7 @@ class Buckets:
 
     def _news(self, metric: Counter | Gauge | Distribution) -> Data | None:
         if isinstance(metric, Gauge):
-            levels = {joined(labels): value for labels, value in metric.values.items()}
-            return Levels(levels, metric.over) if levels else None
+            return levels_of(metric) if metric.values else None
         if isinstance(metric, Counter):
             before, current = self._counts.get(metric.name, {}), dict(metric.values)
             self._counts[metric.name] = current

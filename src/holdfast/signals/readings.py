@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from holdfast.signals import store
-from holdfast.signals.buckets import FINEST
+from holdfast.signals.buckets import FINEST, NEW
 from holdfast.signals.frame import Frame
 from holdfast.signals.rollup import HOUR, KEPT, MINUTE
 from holdfast.signals.shares import bounds
@@ -19,8 +19,6 @@ from holdfast.signals.store import Stored
 
 WINDOW = 60
 """Seconds that a reading is of."""
-_NEW = 15
-"""Seconds within which somebody must have said what is so now."""
 LONGEST = timedelta(days=400)
 _LINE = re.compile(r"calls\.ill\.((?:region|number|target)):([!-~]{1,260})", re.ASCII)
 MOST_ILL = 50
@@ -51,7 +49,7 @@ class View:
         newest = {
             (stored.source, stored.bucket.name): stored  # they come in order
             for stored in found
-            if end - stored.bucket.at < timedelta(seconds=max(_NEW, stored.bucket.seconds))
+            if end - stored.bucket.at < timedelta(seconds=max(NEW, stored.bucket.seconds))
         }
         self._now = Frame.of(newest.values(), end)
 

@@ -3,6 +3,7 @@
 Names are those of Prometheus without the `holdfast_` in front (https://prometheus.io/docs/practices/naming/).
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, TypeVar
 
@@ -16,6 +17,9 @@ LATENCIES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 """Seconds: from a fast handler to a backlog."""
 MOST_SERIES: Final = 1000
 OTHER: Final = "other"
+LONGEST_LABEL: Final = 260
+_UNSTORABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, NUL and the separator of labels among them, and halves of characters."""
 
 
 class Counter:
@@ -92,11 +96,17 @@ _M = TypeVar("_M", Counter, Gauge, Distribution)
 
 
 def bounded(known: Mapping[Labels, object], labels: Labels, names: Labels) -> Labels:
-    """The labels to count under: values come from outside, so above `MOST_SERIES` the rest is counted together."""
+    """The labels to count under: values come from outside, so above `MOST_SERIES` the rest is counted together.
+
+    What PostgreSQL cannot store in a text or an index is replaced: one such label would keep all signals from it.
+    """
+    if labels in known:
+        return labels
     if len(labels) != len(names):
         raise ValueError(f"labels {labels} do not fit {names}")
-    if labels in known or len(known) < MOST_SERIES:
-        return labels
+    clean = tuple(_UNSTORABLE.sub("?", label[:LONGEST_LABEL]) for label in labels)
+    if clean in known or len(known) < MOST_SERIES:
+        return clean
     return (OTHER,) * len(names)
 
 

@@ -54,7 +54,7 @@ def combined(group: list[store.Stored]) -> Data:
     """One signal over all processes, and over the time of the buckets."""
     first = group[0].bucket.data
     if isinstance(first, Levels):
-        return Levels(_levels(group, first.over), first.over)
+        return Levels(levels(group, first.over), first.over)
     if isinstance(first, Counts):
         counts: dict[str, float] = defaultdict(float)
         for stored in group:
@@ -70,8 +70,8 @@ def combined(group: list[store.Stored]) -> Data:
     return Spreads({labels: (sketch.total, sketch.bins) for labels, sketch in sketches.items()})
 
 
-def _levels(group: list[store.Stored], over: Over) -> dict[str, float]:
-    """Each process's mean over the time, then together."""
+def levels(group: Iterable[store.Stored], over: Over) -> dict[str, float]:
+    """A gauge. Each process's mean over the time, then together."""
     means: dict[str, dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
     for stored in group:
         if isinstance(stored.bucket.data, Levels):

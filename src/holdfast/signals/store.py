@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from holdfast.db.locks import Lock
 from holdfast.db.pool import Connection, Pool
-from holdfast.signals.buckets import Bucket, decode, encode, joined, parted
+from holdfast.signals.buckets import FINEST, Bucket, decode, encode, joined, parted
+from holdfast.signals.pacing import paced
 from holdfast.signals.registry import Labels
 
 Executor = Connection | Pool
@@ -15,8 +17,7 @@ TOGETHER = uuid.UUID(int=0)
 """The source of buckets that are made of those of all processes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One number of a series: a counter's value (part 0); a distribution's bucket counts (from 0) and sum (-1)."""
 
     name: str
@@ -63,7 +64,7 @@ async def add(
 
 async def totals(db: Executor) -> dict[Part, float]:
     rows = await db.fetch("SELECT name, labels, part, value FROM signal_total")
-    return {Part(row[0], parted(row[1]), row[2]): row[3] for row in rows}
+    return {Part(row[0], parted(row[1]), row[2]): row[3] async for row in paced(rows)}
 
 
 async def read(
@@ -81,6 +82,28 @@ async def read(
         names,
     )
     return [Stored(row[0], Bucket(row[1], row[2], seconds, decode(row[3]))) for row in rows]
+
+
+async def newest(db: Executor, since: datetime, until: datetime, names: Sequence[str]) -> list[Stored]:
+    """Each process's last buckets of these signals, if it stored any, of whatever signal, between these times.
+
+    What a process did not say again with its last ones, such as a gauge without series, is not so any more.
+    """
+    rows = await db.fetch(
+        """
+        WITH last AS (
+            SELECT source, max(at) AS at FROM signal_bucket WHERE seconds = $1 AND at > $2 AND at <= $3 GROUP BY source
+        )
+        SELECT b.source, b.name, b.at, b.data
+        FROM last JOIN signal_bucket b ON b.seconds = $1 AND b.at = last.at AND b.source = last.source
+        WHERE b.name = ANY($4)
+        """,
+        FINEST,
+        since,
+        until,
+        names,
+    )
+    return [Stored(row[0], Bucket(row[1], row[2], FINEST, decode(row[3]))) for row in rows]
 
 
 async def replace(db: Executor, seconds: int, buckets: Sequence[Bucket]) -> None:

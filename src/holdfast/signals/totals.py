@@ -2,29 +2,29 @@
 
 Every process adds what it counted since the last time to the totals in the database; a process that dies loses at
 most one interval. `/metrics` is the totals and what the answering process has not added yet, so that a counter never
-goes back, not even when a process is replaced, and one address tells about all of them.
+goes back, not even when a process is replaced; and gauges as every process that is there said them last. So one
+address tells about all of them.
 """
 
 import asyncio
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
-from prometheus_client import generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector, CollectorRegistry
 
 from holdfast.db.pool import AWAY
 from holdfast.signals import store
-from holdfast.signals.buckets import FINEST, Buckets
-from holdfast.signals.registry import Counter, Distribution, Gauge, Labels, Registry
-from holdfast.signals.store import Executor, Part
+from holdfast.signals.buckets import FINEST, NEW, Bucket, Buckets, levels_of
+from holdfast.signals.exposition import text
+from holdfast.signals.pacing import paced
+from holdfast.signals.registry import Counter, Distribution, Gauge, Registry
+from holdfast.signals.store import Executor, Part, Stored
 
 log = structlog.get_logger()
 
 INTERVAL = float(FINEST)
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_NEW = timedelta(seconds=NEW)
 
 
 class Totals:
@@ -37,6 +37,7 @@ class Totals:
         self._buckets = Buckets(registry)
         self._added: dict[Part, float] = {}
         self._known: dict[Part, float] = {}
+        self._said: list[Stored] = []
         self._one = asyncio.Lock()  # what was added must be in the totals that it is subtracted from
 
     async def flush(self, db: Executor, now: datetime | None = None) -> None:
@@ -61,60 +62,31 @@ class Totals:
             self._added[part] = self._added.get(part, 0.0) + amount
             self._known[part] = self._known.get(part, 0.0) + amount
 
-    async def exposition(self, db: Executor) -> bytes:
-        """All metrics in Prometheus' text format; with the store away, the totals as they were last known."""
+    async def exposition(self, db: Executor, now: datetime | None = None) -> bytes:
+        """All metrics in Prometheus' text format; with the store away, as they were last known."""
+        now = now or datetime.now(UTC)
         async with self._one:
             try:
                 self._known = await store.totals(db)
+                self._said = await store.newest(db, now - _NEW, now + _NEW, self._gauges())
             except AWAY as error:
                 log.debug("signals.totals_away", error=type(error).__name__)
             sums = dict(self._known)
-            for part, value in _parts(self._registry):
+            async for part, value in paced(_parts(self._registry)):
                 sums[part] = sums.get(part, 0.0) + value - self._added.get(part, 0.0)
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Families(self._registry, sums))
-        return generate_latest(registry)
+        return await text(self._registry, sums, self._levels(now))
 
+    def _gauges(self) -> list[str]:
+        return [metric.name for metric in self._registry if isinstance(metric, Gauge)]
 
-class _Families(Collector):
-    def __init__(self, registry: Registry, sums: dict[Part, float]) -> None:
-        self._registry = registry
-        self._sums = sums
-
-    def collect(self) -> Iterator[Metric]:
-        by_name: dict[str, dict[Labels, dict[int, float]]] = {}
-        for part, value in self._sums.items():
-            by_name.setdefault(part.name, {}).setdefault(part.labels, {})[part.part] = value
-        for metric in self._registry:
-            name, series = f"holdfast_{metric.name}", by_name.get(metric.name, {})
-            if isinstance(metric, Counter):
-                yield _counter(metric, name, series)
-            elif isinstance(metric, Gauge):
-                gauge = GaugeMetricFamily(name, metric.help, labels=metric.labels)
-                for labels, value in metric.values.items():
-                    gauge.add_metric(labels, value)
-                yield gauge
-            else:
-                yield _histogram(metric, name, series)
-
-
-def _counter(metric: Counter, name: str, series: dict[Labels, dict[int, float]]) -> Metric:
-    family = CounterMetricFamily(name, metric.help, labels=metric.labels)
-    for labels, parts in series.items():
-        family.add_metric(labels, parts.get(0, 0.0))
-    return family
-
-
-def _histogram(metric: Distribution, name: str, series: dict[Labels, dict[int, float]]) -> Metric:
-    family = HistogramMetricFamily(name, metric.help, labels=metric.labels)
-    bounds = [*(f"{bound:g}" for bound in metric.bounds), "+Inf"]
-    for labels, parts in series.items():
-        below, buckets = 0.0, []
-        for index, bound in enumerate(bounds):
-            below += parts.get(index, 0.0)
-            buckets.append((bound, below))
-        family.add_metric(labels, buckets, parts.get(-1, 0.0))
-    return family
+    def _levels(self, now: datetime) -> list[Stored]:
+        """Gauges: of other processes as they said last, while that is new; of this one as they are."""
+        others = [said for said in self._said if said.source != self._source and now - said.bucket.at < _NEW]
+        return others + [
+            Stored(self._source, Bucket(metric.name, now, FINEST, levels_of(metric)))
+            for metric in self._registry
+            if isinstance(metric, Gauge)
+        ]
 
 
 def _parts(registry: Registry) -> Iterator[tuple[Part, float]]:
