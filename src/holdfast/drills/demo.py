@@ -226,7 +226,7 @@ class DemoError(Exception):
 
 async def _until_it_answers(place: Place, process: asyncio.subprocess.Process) -> None:
     host, _, port = place.listen.rpartition(":")
-    for _ in range(600):
+    for _ in range(2400):  # two minutes: also where much else goes on
         if process.returncode is not None:
             last = (place.data_dir / "demo.log").read_text().splitlines()[-3:]
             raise DemoError("holdfast up ended: " + " / ".join(last))
