@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 SUPERVISOR = "HOLDFAST_SUPERVISOR_PID"
 """Set by `holdfast up` for its children, and by the demonstration for `holdfast up`: they stop when it is gone."""
+MARKER = "demo.env"
+"""The file in the demonstration's data directory that says whose that is, and holds its settings."""
 ENDING = 8.0
 """Seconds that a process that was told to stop may take; then what still waits for something is broken off."""
 _RESTART = 5.0

@@ -13,7 +13,7 @@ from holdfast.config import Settings
 from holdfast.db.notifications import Listener
 from holdfast.levers.service import CHANNEL, EVERY, Levers
 from holdfast.loops import repeat
-from holdfast.service import READY, SUPERVISOR, Database, after, background, pool
+from holdfast.service import MARKER, READY, SUPERVISOR, Database, after, background, pool
 
 log = structlog.get_logger()
 
@@ -63,6 +63,12 @@ class Supervisor:
 
         The processes are there before the database is: doors open, and calls are answered meanwhile.
         """
+        if (self._settings.data_dir / MARKER).exists() and SUPERVISOR not in os.environ:
+            log.warning(
+                "up.demo_data",
+                data_dir=str(self._settings.data_dir),
+                effect="made-up merchants, payments and destinations are in it: set HOLDFAST_DATA_DIR to another one",
+            )
         turned, prepared = asyncio.Event(), asyncio.Event()
         listener = Listener(self._database.url, {CHANNEL: lambda _: turned.set()}, name="holdfast up listener")
         async with pool(self._database.url, size=1, name="up") as general:
