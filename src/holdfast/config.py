@@ -48,7 +48,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HOLDFAST_", extra="ignore", frozen=True)
 
-    data_dir: Path = Field(default_factory=default_data_dir)
+    data_dir: Path = Field(default_factory=default_data_dir, validate_default=True)
     database_url: str | None = None
     listen: str = "127.0.0.1:8080"
     public_url: str | None = None
@@ -123,6 +123,22 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _place(cls, value: str | Path) -> str | Path:
+        """PostgreSQL writes it into files that are read by lines, and as UTF-8."""
+        where = os.fsencode(Path(value).resolve())
+        try:
+            is_readable = "\n" not in where.decode() and "\r" not in where.decode()
+        except UnicodeDecodeError:
+            is_readable = False
+        if not is_readable:
+            raise ValueError(
+                f"{os.fspath(Path(value).resolve())!a} has a line break in it, or is not UTF-8: "
+                "choose a directory with an ordinary name"
+            )
         return value
 
     @field_validator("stripe_webhook_secrets")

@@ -6,17 +6,19 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
+import asyncpg
 import structlog
 import uvloop
 
 from holdfast.config import Settings
 from holdfast.db import processes
 from holdfast.db.embedded import EmbeddedPostgres
+from holdfast.db.embedded_account import EmbeddedError
 from holdfast.db.migrate import upgrade
 from holdfast.db.pool import AWAY, Pool, ResizablePool, create_pool
 from holdfast.levers.service import Levers
@@ -28,8 +30,15 @@ from holdfast.signals.totals import INTERVAL, Totals
 log = structlog.get_logger()
 
 SUPERVISOR = "HOLDFAST_SUPERVISOR_PID"
-"""Set by `holdfast up` for its children, who stop when it is gone."""
-
+"""Set by `holdfast up` for its children, and by the demonstration for `holdfast up`: they stop when it is gone."""
+MARKER = "demo.env"
+"""The file in the demonstration's data directory that says whose that is, and holds its settings."""
+ENDING = 8.0
+"""Seconds that a process that was told to stop may take; then what still waits for something is broken off."""
+_RESTART = 5.0
+"""Seconds between tries to start an embedded server that does not start."""
+_POOLS: set[ResizablePool] = set()
+"""Those that are open in this process."""
 
 READY = "HOLDFAST_READY_FD"
 """Set by `holdfast up` for its web process: a pipe to say through that it listens."""
@@ -46,13 +55,13 @@ def say_ready() -> None:
 class Database:
     """Where the data is: the embedded server, used as long as this is open, or the server of the settings."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, joins: bool = False) -> None:
+        """`joins`: an embedded server that does not run is another process's to start."""
         self._embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
+        self._joins = joins
+        self._starting = asyncio.Lock()
+        self._is_missed = False
         self.url = settings.database_url or (self._embedded.url() if self._embedded else "")
-
-    @property
-    def is_embedded(self) -> bool:
-        return self._embedded is not None
 
     def __enter__(self) -> Self:
         """Start the embedded server, or join it. Raises EmbeddedError."""
@@ -66,46 +75,143 @@ class Database:
         if self._embedded is not None:
             self._embedded.release()
 
+    @contextmanager
+    def tended(self) -> Iterator[Self]:
+        """For a process that opens its doors before the server runs: `bring_up` and `tend` start it, not this.
+
+        Raises EmbeddedError for what would never pass by itself.
+        """
+        if self._embedded is not None:
+            self._embedded.check()
+        try:
+            yield self
+        finally:
+            if self._embedded is not None:
+                self._embedded.release()
+
     async def tend(self) -> None:
-        """Bring the embedded server back if it died."""
-        if self._embedded is not None and not self._embedded.is_running():
-            log.warning("postgres.gone")
-            await asyncio.to_thread(self._embedded.start)
-            log.info("postgres.back")
+        """Start the embedded server, join it, or bring it back if it died; what keeps it from starting is said once."""
+        await self._is_there()
+
+    async def _is_there(self) -> bool:
+        if self._embedded is None:
+            return True
+        async with self._starting:
+            is_running = self._embedded.is_running()
+            if is_running and self._embedded.lock_fd >= 0:
+                return True
+            if self._joins and not is_running:
+                return False
+            is_new = self._embedded.lock_fd < 0
+            if not is_new:
+                log.warning("postgres.gone")
+            try:
+                await asyncio.to_thread(self._embedded.start)
+            except EmbeddedError as error:
+                if not self._is_missed:
+                    log.error("postgres.not_started", reason=str(error), again_every=_RESTART)
+                self._is_missed = True
+                await asyncio.sleep(_RESTART)
+                return False
+            except asyncio.CancelledError:
+                self._embedded.give_up()  # the thread itself cannot be cancelled
+                raise
+            self._is_missed = False
+            if not is_running:
+                log.info("postgres.started" if is_new else "postgres.back")
+            return True
 
     async def bring_up(self, stop: asyncio.Event) -> bool:
         """Bring the schema up to date, waiting for a server that is away; False when stopped before that.
 
         Raises MigrationError when the schema is newer than this program or the server too old.
         """
-        while not stop.is_set():
+        upgrading = asyncio.create_task(self._upgrade())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({upgrading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if upgrading.done():
+                upgrading.result()
+            return upgrading.done()
+        finally:
+            stopping.cancel()
+            upgrading.cancel()
+            await asyncio.wait({upgrading}, timeout=1.0)  # a server that hangs answers no farewell either
+
+    def prepare(self, prepared: asyncio.Event, stop: asyncio.Event) -> asyncio.Task[None]:
+        """`bring_up` beside other work: sets `prepared`, or `stop` where it cannot be; the task then raises why."""
+
+        async def body() -> None:
+            if await self.bring_up(stop):
+                prepared.set()
+
+        preparing = asyncio.create_task(body())
+        preparing.add_done_callback(lambda done: stop.set() if done.cancelled() or done.exception() else None)
+        return preparing
+
+    async def checkpoint(self) -> None:
+        """Write the embedded server's memory to disk while others still work: then it stops quickly."""
+        if self._embedded is None or not self._embedded.is_running():
+            return
+        with suppress(*AWAY):
+            connection = await asyncpg.connect(self.url, timeout=5)
             try:
-                before, now = await upgrade(self.url)
+                await connection.execute("CHECKPOINT")
+            finally:
+                connection.terminate()
+
+    async def _upgrade(self) -> None:
+        said = ""
+        while True:
+            try:
+                if await self._is_there():
+                    before, now = await upgrade(self.url)
+                    if before != now:
+                        log.info("database.upgraded", before=before, now=now)
+                    return
             except AWAY as error:
-                log.warning("database.away", error=f"{type(error).__name__}: {error}"[:200])
-                await _sleep(1.0, stop)
-            else:
-                if before != now:
-                    log.info("database.upgraded", before=before, now=now)
-                return True
-        return False
+                why = f"{type(error).__name__}: {error}"[:200]
+                if why != said:
+                    log.warning("database.away", error=why)
+                said = why
+            await asyncio.sleep(1.0)
 
 
-def run(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
-    """Run a process until it ends or is told to (SIGTERM, SIGINT, its supervisor gone): `main` gets that event."""
+def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]], *, ending: float = ENDING) -> int:
+    """Run a process until it ends or is told to: `main` gets that event, and `ending` seconds from then on.
+
+    It is told by SIGTERM, SIGINT, SIGHUP (its terminal was closed; not under `nohup`), or by its supervisor being gone.
+    """
 
     async def body() -> int:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, stop.set)
         orphaned = asyncio.create_task(_stop_when_orphaned(stop))
+        working = asyncio.create_task(main(stop))
+        breaking_off = asyncio.create_task(_break_off(working, stop, ending))
         try:
-            return await main(stop)
+            await asyncio.wait({working})
+            return 0 if working.cancelled() else working.result()
         finally:
             orphaned.cancel()
+            breaking_off.cancel()
 
     return uvloop.run(body())
+
+
+async def _break_off(working: asyncio.Task[int], stop: asyncio.Event, patience: float) -> None:
+    """Cancel what has not ended in time. Its connections go first: they would wait for the server's consent."""
+    await stop.wait()
+    await asyncio.sleep(patience)
+    log.warning("process.broken_off", after=patience)
+    while not working.done():
+        for opened in list(_POOLS):
+            opened.terminate()
+        working.cancel()
+        await asyncio.sleep(0.2)
 
 
 async def _stop_when_orphaned(stop: asyncio.Event) -> None:
@@ -116,14 +222,6 @@ async def _stop_when_orphaned(stop: asyncio.Event) -> None:
             stop.set()
             return
         await asyncio.sleep(1.0)
-
-
-async def _sleep(seconds: float, stop: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
 
 
 async def after(happened: asyncio.Event, loop: Coroutine[Any, Any, None]) -> None:
@@ -179,9 +277,11 @@ async def pool(url: str, *, size: int, name: str, **options: bool) -> AsyncItera
     """A pool for the block, whose waits are measured; at its end connections in use are broken off."""
     waited = POOL_WAIT.series(name).observe
     opened = await create_pool(url, size=size, name=f"holdfast {name}", waited=waited, **options)
+    _POOLS.add(opened)
     try:
         yield opened
     finally:
+        _POOLS.discard(opened)
         opened.terminate()
 
 

@@ -13,7 +13,7 @@ from holdfast.config import Settings
 from holdfast.db.notifications import Listener
 from holdfast.levers.service import CHANNEL, EVERY, Levers
 from holdfast.loops import repeat
-from holdfast.service import READY, SUPERVISOR, Database, background, pool
+from holdfast.service import MARKER, READY, SUPERVISOR, Database, after, background, pool
 
 log = structlog.get_logger()
 
@@ -59,10 +59,17 @@ class Supervisor:
         self._gave_up = False
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Run until `stop` is set; 1 if the web process could not even start."""
-        if not await self._database.bring_up(stop):
-            return 0
-        turned = asyncio.Event()
+        """Run until `stop` is set; 1 if the web process could not even start. Raises MigrationError.
+
+        The processes are there before the database is: doors open, and calls are answered meanwhile.
+        """
+        if (self._settings.data_dir / MARKER).exists() and SUPERVISOR not in os.environ:
+            log.warning(
+                "up.demo_data",
+                data_dir=str(self._settings.data_dir),
+                effect="made-up merchants, payments and destinations are in it: set HOLDFAST_DATA_DIR to another one",
+            )
+        turned, prepared = asyncio.Event(), asyncio.Event()
         listener = Listener(self._database.url, {CHANNEL: lambda _: turned.set()}, name="holdfast up listener")
         async with pool(self._database.url, size=1, name="up") as general:
 
@@ -70,10 +77,12 @@ class Supervisor:
                 await self._levers.refresh(general)
                 self.scale(self._levers.workers(self._workers), stop)
 
+            preparing = self._database.prepare(prepared, stop)
             async with background(
-                listener.run(),
+                after(prepared, listener.run()),
                 repeat("tend_database", self._database.tend, every=1.0, stop=stop),
-                repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned),
+                after(prepared, repeat("heed_levers", heed, every=EVERY, stop=stop, wake=turned)),
+                after(stop, self._database.checkpoint()),
                 stop=stop,
             ):
                 for child in self.children:
@@ -81,6 +90,7 @@ class Supervisor:
                 await stop.wait()
                 await self._stop_all()
                 await asyncio.gather(*self._keeping, return_exceptions=True)
+            await preparing
         log.info("up.stopped")
         return 1 if self._gave_up else 0
 

@@ -173,12 +173,7 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
             await resize(pools, "web", levers)
             calls.heed(levers.snapshot)
 
-        async def prepare() -> None:
-            if await database.bring_up(stop):
-                prepared.set()
-
-        preparing = asyncio.create_task(prepare())
-        preparing.add_done_callback(lambda done: stop.set() if done.cancelled() or done.exception() else None)
+        preparing = database.prepare(prepared, stop)
         async with background(
             box.run(),
             notifier.run(),

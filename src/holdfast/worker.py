@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DRAIN = 6.0
-"""Seconds that tries under way get when the process stops."""
+"""Seconds from the word to stop that what is under way gets; the process itself gets `service.ENDING`."""
 ADAPTS = True
 """Whether the number of routers at work follows how the store takes it, below the lever."""
 FULL = 200
@@ -151,16 +151,31 @@ async def work(settings: Settings, database: Database, stop: asyncio.Event) -> i
             *(await stack.enter_async_context(TextWatch(settings, general, database.url))).loops(stop),
             stop=stop,
         ):
-            await asyncio.gather(
+            taking = asyncio.gather(
                 *routers.loops(stop),
                 repeat("deliverer", deliverer.tick, every=POLL, stop=stop, wake=to_deliver, pause=0.005),
                 texts.sending(stop),
             )
+            await _until(stop, taking)
             log.info("worker.draining", in_flight=deliverer.in_flight)
-            await asyncio.gather(deliverer.drain(DRAIN), texts.drain(DRAIN))
+            left = await _left_of(DRAIN, taking)
+            await asyncio.gather(deliverer.drain(left), texts.drain(left))
             await routers.finish()
     log.info("worker.stopped")
     return 0
+
+
+async def _until(stop: asyncio.Event, taking: "asyncio.Future[list[None]]") -> None:
+    """Until told to stop; what ends before that has died, and is raised where it is awaited."""
+    taking.add_done_callback(lambda _: stop.set())
+    await stop.wait()
+
+
+async def _left_of(patience: float, ending: Awaitable[object]) -> float:
+    """What is left of the patience once something has ended."""
+    began = time.monotonic()
+    await ending
+    return max(0.0, patience - (time.monotonic() - began))
 
 
 class _Routers:

@@ -15,10 +15,15 @@ import psutil  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
 from holdfast.db.embedded import EmbeddedPostgres
+from holdfast.db.pool import create_pool
+from holdfast.drills.demo import SHOP_NAMES, _introduce
 from holdfast.drills.receivers import Mailboxes, WebhookReceivers
 from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
+from holdfast.merchants import store as merchants
+from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
+from holdfast.service import Database
 from tests.inbox.events import SECRET
-from tests.processes import Running, command_here, running
+from tests.processes import Running, command_here, free_port, running
 
 ACCOUNTS = [f"acct_1Shop{number}" for number in range(3)]
 
@@ -169,15 +174,64 @@ async def test_an_address_in_use_ends_it_with_the_reason(place):
 
 async def test_the_demonstration_runs_tells_the_truth_and_stops(place):
     async with running("demo", "--seconds", "8", data_dir=str(place)) as demo:
-        assert await demo.process.wait() == 0
+        assert await demo.process.wait() == 0, demo.log
     text = "\n".join(demo.log)
     assert "It is up." in text
     assert "Stopping. The data stays" in text
-    assert not EmbeddedPostgres(place).is_running()
-    _, out, _ = await command_here("events", "list", "--json", "--limit", "1000", data_dir=str(place))
+    own = place / "demo"
+    assert not EmbeddedPostgres(own).is_running()
+    assert not (place / "postgres").exists(), "the data directory of the settings is not touched"
+    _, out, _ = await command_here("events", "list", "--json", "--limit", "1000", data_dir=str(own))
     assert json.loads(out)["events"]
-    status, _, err = await command_here("queue", "stats", data_dir=str(place.parent / "other"))
+    async with running("up", data_dir=str(own)) as up:
+        await up.says("up.demo_data")
+
+
+async def test_the_demonstration_takes_no_directory_that_holds_other_data(place):
+    status, _, err = await command_here("queue", "stats", data_dir=str(place / "demo"))
     assert status == 0, err
-    status, _, err = await command_here("demo", "--seconds", "1", data_dir=str(place.parent / "other"))
+    status, _, err = await command_here("demo", "--seconds", "1", data_dir=str(place))
     assert (status, "holds data that is not the demonstration's" in err) == (1, True)
-    EmbeddedPostgres(place.parent / "other").stop()
+
+
+async def test_a_demonstration_that_was_interrupted_at_its_beginning_can_be_begun_again(place, monkeypatch):
+    def interrupted(_: Database) -> None:
+        (place / "demo" / "postgres" / "data").mkdir(parents=True, exist_ok=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Database, "__enter__", interrupted)
+    for _ in range(2):
+        _, out, err = await command_here("demo", data_dir=str(place), listen=f"127.0.0.1:{free_port()}")
+        assert "Starting Holdfast" in out, err
+
+
+async def test_the_demonstration_replaces_its_own_destinations_and_no_others(embedded_server):
+    url = await embedded_server.new_database()
+    pool = await create_pool(url, size=1, name="tests")
+    await merchants.upsert(pool, [NewMerchant("real", "Real", None, None)])
+    real = (await merchants.ids(pool, ["real"]))["real"]
+    others = [
+        NewDestination(real, "webhook", "http://127.0.0.1:1/real", ("whsec_x",), ("*",)),
+        NewDestination(COMPANY, "application", "https://app.example/hooks", ("whsec_y",), ("*",)),
+    ]
+    await merchants.upsert_destinations(pool, others)
+    for _ in range(2):
+        async with WebhookReceivers() as receivers:
+            await _introduce(url, receivers)
+            town = {receivers.url(name) for name in (*SHOP_NAMES, "application")}
+        there = {one.address for one in await merchants.destinations(pool) if one.kind != "email"}
+        assert there == town | {other.address for other in others}
+    pool.terminate()
+    await embedded_server.drop(url)
+
+
+async def test_when_the_demonstration_is_killed_nothing_of_it_stays(place, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    async with running("demo", data_dir=str(place)) as demo:
+        await demo.says("It is up.")
+        own = psutil.Process(demo.process.pid).children(recursive=True)
+        demo.process.kill()
+        await demo.process.wait()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, own, 30)
+        assert alive == []
+    assert not EmbeddedPostgres(place / "demo").is_running()

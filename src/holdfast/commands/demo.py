@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from holdfast import logs
 from holdfast.commands import terminal
 from holdfast.commands.session import CommandError, settings
 from holdfast.config import Settings
+from holdfast.db.embedded_account import account_of_server, make_root
 from holdfast.db.pool import Pool, create_pool
 from holdfast.delivery import store as deliveries
 from holdfast.drills import call_town
@@ -21,7 +23,7 @@ from holdfast.inbox import store as inbox
 from holdfast.payments import store as payments
 from holdfast.queue import service as queue
 from holdfast.queue.model import Stage
-from holdfast.service import Database
+from holdfast.service import MARKER, Database
 
 _EVERY = 5.0
 
@@ -31,9 +33,10 @@ def demo(
 ) -> None:
     """Play emulated Stripe events and Twilio calls into a real Holdfast with emulated merchants behind it.
 
-    Ctrl-C stops all of it.
+    It has a data directory of its own, demo in that of the settings. Ctrl-C stops all of it.
     """
-    chosen = settings().model_copy(update={"database_url": None})
+    given = settings()
+    chosen = given.model_copy(update={"database_url": None, "data_dir": given.data_dir / "demo"})
     logs.configure(chosen.log_format, "error", process="demo")
     _claim(chosen)
     try:
@@ -46,10 +49,10 @@ def demo(
 
 def _claim(chosen: Settings) -> None:
     """Make the data directory the demonstration's own; never play made-up payments into somebody's real data."""
-    marker = chosen.data_dir / "demo.env"
+    marker = chosen.data_dir / MARKER
     if (chosen.data_dir / "postgres" / "data").exists() and not marker.exists():
         raise CommandError(
-            f"{chosen.data_dir} holds data that is not the demonstration's: set HOLDFAST_DATA_DIR to another directory"
+            f"{chosen.data_dir} holds data that is not the demonstration's: move it, or set HOLDFAST_DATA_DIR elsewhere"
         )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -57,6 +60,11 @@ def _claim(chosen: Settings) -> None:
             probe.bind((chosen.address.host, chosen.address.port))
         except OSError:
             raise CommandError(f"{chosen.listen} is in use: set HOLDFAST_LISTEN to another host:port") from None
+    try:
+        make_root(chosen.data_dir.resolve(), account_of_server())
+        marker.touch()  # before anything is made there: an interrupted start may be done again
+    except OSError as error:
+        raise CommandError(f"cannot use {chosen.data_dir}: {error.strerror}") from None
     terminal.say(f"Starting Holdfast with its own PostgreSQL in {chosen.data_dir.resolve()} …")
 
 
@@ -68,7 +76,7 @@ async def _run(place: Place, seconds: float | None) -> None:
         if not stop.done():
             stop.set_result(None)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, end)
     async with opened(place) as running:
         _welcome(running)
@@ -83,9 +91,10 @@ async def _run(place: Place, seconds: float | None) -> None:
             telling.cancel()
             staging.cancel()
             await asyncio.gather(telling, staging, return_exceptions=True)
-            terminal.say("")
-            terminal.say(f"Stopping. The data stays in {place.data_dir}.")
             pool.terminate()
+            with suppress(OSError):  # the terminal may be closed
+                terminal.say("")
+                terminal.say(f"Stopping. The data stays in {place.data_dir}.")
 
 
 def _welcome(running: Demo) -> None:

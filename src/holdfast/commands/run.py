@@ -1,19 +1,20 @@
 """`holdfast up`, `web`, `worker`, `watch` and `db …`: the processes, and the schema."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+import os
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 import typer
 
 from holdfast import logs
 from holdfast.commands import terminal
 from holdfast.commands.options import Json
-from holdfast.commands.session import FAILED, USAGE, settings
+from holdfast.commands.session import FAILED, refuse, settings
 from holdfast.config import Settings
 from holdfast.db import migrate
 from holdfast.db.pool import AWAY
-from holdfast.service import Database, run
+from holdfast.service import ENDING, SUPERVISOR, Database, run
 
 db_app = typer.Typer()
 
@@ -71,30 +72,54 @@ def _upgraded(chosen: Settings) -> tuple[str | None, str]:
         raise migrate.MigrationError(f"PostgreSQL cannot be reached: {error or type(error).__name__}") from None
 
 
-def _check_channels(chosen: Settings) -> None:
-    """Exit 2 where Apprise does not know an address; it takes half a second to import, so only who tells asks it."""
+def _check(chosen: Settings, kind: str) -> None:
+    """Exit 2 with one line for each setting that only its user can judge.
+
+    Apprise takes half a second to import, so only who tells asks it.
+    """
+    from holdfast import detectors
+    from holdfast.delivery.mail import MailSender
+    from holdfast.delivery.model import DeliveryError
+    from holdfast.watch.settings import WatchError
+
+    own = "holdfast@localhost"
+    smtp = chosen.smtp_url.get_secret_value() if chosen.smtp_url is not None else None
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("SMTP_URL", lambda: smtp is None or MailSender(smtp, own)),
+        ("MAIL_FROM", lambda: MailSender("smtp://localhost", chosen.mail_from)),
+        ("WATCH_FILE", lambda: detectors.watcher(chosen.watch_file)),
+        ("TEAM_CHANNELS", lambda: kind == "worker" or _channels(chosen)),
+    ]
+    mistakes = []
+    for name, check in checks:
+        try:
+            check()
+        except (DeliveryError, WatchError, ValueError) as error:
+            mistakes.append(f"HOLDFAST_{name}: {error}")
+    if mistakes:
+        refuse(mistakes)
+
+
+def _channels(chosen: Settings) -> object:
     if not chosen.team_channels:
-        return
+        return None
     from holdfast.watch.channels import TeamChannel
 
-    for number, url in enumerate(chosen.team_channels, 1):
-        try:
-            TeamChannel(number, url.get_secret_value())
-        except ValueError as error:
-            typer.echo(f"settings: HOLDFAST_TEAM_CHANNELS: {error}", err=True)
-            raise typer.Exit(USAGE) from None
+    return [TeamChannel(number, url.get_secret_value()) for number, url in enumerate(chosen.team_channels, 1)]
 
 
-def _run(kind: str, body: Callable[[Settings, Database, asyncio.Event], Awaitable[int]]) -> None:
+def _run(kind: str, body: Callable[[Settings, Database, asyncio.Event], Coroutine[Any, Any, int]]) -> None:
+    from holdfast.supervisor import PATIENCE
     from holdfast.web import ListenError
 
     chosen = settings()
-    if kind != "worker":
-        _check_channels(chosen)
+    is_child = kind != "up" and SUPERVISOR in os.environ
+    if not is_child:
+        _check(chosen, kind)
     logs.configure(chosen.log_format, chosen.log_level, process=kind)
     try:
-        with Database(chosen) as database:
-            code = run(lambda stop: body(chosen, database, stop))
+        with Database(chosen, joins=is_child).tended() as database:
+            code = run(lambda stop: body(chosen, database, stop), ending=PATIENCE + 0.5 if kind == "up" else ENDING)
     except ListenError as error:
         typer.echo(f"holdfast: {error}", err=True)
         raise typer.Exit(FAILED) from None

@@ -1,8 +1,8 @@
 """One command's use of the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NoReturn, TypeVar
 
 import asyncpg
 import typer
@@ -12,6 +12,7 @@ from holdfast.comms.status import StatusError
 from holdfast.complaints.model import ComplaintError
 from holdfast.config import Settings, SettingsError
 from holdfast.consent.model import ConsentError
+from holdfast.db.address import mistake
 from holdfast.db.embedded_account import EmbeddedError
 from holdfast.db.migrate import MigrationError, upgrade
 from holdfast.db.pool import AWAY, Pool, create_pool
@@ -43,11 +44,19 @@ class CommandError(Exception):
 def settings() -> Settings:
     """The settings, or exit 2 with one line a mistake."""
     try:
-        return config.load()
+        chosen = config.load()
     except SettingsError as error:
-        for mistake in error.mistakes:
-            typer.echo(f"settings: {mistake}", err=True)
-        raise typer.Exit(USAGE) from None
+        refuse(error.mistakes)
+    if chosen.database_url is not None and (wrong := asyncio.run(mistake(chosen.database_url))) is not None:
+        refuse([f"HOLDFAST_DATABASE_URL: {wrong}"])
+    return chosen
+
+
+def refuse(mistakes: Sequence[str]) -> NoReturn:
+    """Say mistakes in the settings, and exit 2."""
+    for one in mistakes:
+        typer.echo(f"settings: {one}", err=True)
+    raise typer.Exit(USAGE) from None
 
 
 def with_store(body: Callable[[Pool, Settings], Awaitable[T]]) -> T:

@@ -22,8 +22,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,14 +42,13 @@ from holdfast.db.embedded_account import (
     programs_for,
 )
 from holdfast.db.embedded_settings import settings_file, write_whole
+from holdfast.db.embedded_waiting import START_LIMIT, STOP_LIMIT, alone, go_on, wait
 
 DATABASE = "holdfast"
 SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on the BSDs and macOS
 LOG_LIMIT = 10 * 2**20
-START_LIMIT = 300.0  # seconds: crash recovery replays up to max_wal_size
 LINGER_LIMIT = 15.0  # backends outlive a killed server until they next wait for something
-STOP_LIMIT = 60.0
 NO_PROCESS = str(2**31 - 1)  # above every kernel's highest pid
 
 # What a server that is starting or stopping answers with: try again.
@@ -66,6 +64,7 @@ class EmbeddedPostgres:
 
     def __init__(self, data_dir: Path) -> None:
         self.lock_fd = -1
+        self._given_up = threading.Event()
         self._root = data_dir.resolve() / "postgres"
         self._data = self._root / "data"
         self._sockets = self._root / "run"
@@ -98,6 +97,15 @@ class EmbeddedPostgres:
         """Whether the server's process lives; reads one small file and one process, for asking every second."""
         return self.pid() is not None
 
+    def check(self) -> None:
+        """See whether a server may run here, whether or not it can now. Raises EmbeddedError: what is to be mended."""
+        account = account_of_server()
+        try:
+            make_root(self._root, account)
+            self._check(account)
+        except OSError as error:
+            raise self._unusable(error) from error
+
     def start(self) -> None:
         """Use the server: the one that runs, or a new one, in a cluster made now if there is none.
 
@@ -106,7 +114,8 @@ class EmbeddedPostgres:
         account = account_of_server()
         try:
             make_root(self._root, account)
-            with _alone(self._root / "start.lock"):
+            with alone(self._root / "start.lock", self._given_up):
+                self._check(account)
                 self._prepare(account)
                 ours_before = self.lock_fd >= 0
                 self._hold()
@@ -117,12 +126,16 @@ class EmbeddedPostgres:
                         self._leave()
                     raise
         except (OSError, shutil.Error) as error:
-            raise EmbeddedError(f"cannot set up PostgreSQL in {self._root}: {error}") from error
+            raise self._unusable(error) from error
+
+    def give_up(self) -> None:
+        """Make a `start` in another thread end soon, with EmbeddedError; no other will begin."""
+        self._given_up.set()
 
     def release(self) -> None:
         """Give up our use; the last user stops the server. Without a use, nothing happens. Raises EmbeddedError."""
         if self.lock_fd >= 0:
-            with _alone(self._root / "start.lock"):
+            with alone(self._root / "start.lock"):
                 self._leave()
 
     def stop(self, *, immediate: bool = False) -> None:
@@ -132,7 +145,7 @@ class EmbeddedPostgres:
         """
         if not self._root.exists():
             return
-        with _alone(self._root / "start.lock"):
+        with alone(self._root / "start.lock"):
             self._shut_down(signal.SIGQUIT if immediate else signal.SIGINT)
             self._let_go()
 
@@ -183,7 +196,7 @@ class EmbeddedPostgres:
         for signum, patience in ((first, STOP_LIMIT), (signal.SIGQUIT, 10.0)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signum)
-            if _wait(lambda: not self._is_server(pid), patience):
+            if wait(lambda: not self._is_server(pid), patience):
                 return
         raise EmbeddedError(f"PostgreSQL (process {pid}) does not stop; see {self._root / 'log' / 'server.log'}")
 
@@ -198,6 +211,7 @@ class EmbeddedPostgres:
                 recovering = isinstance(error, asyncpg.CannotConnectNowError)
                 if time.monotonic() - begun > (START_LIMIT if recovering else LINGER_LIMIT):
                     raise EmbeddedError(f"PostgreSQL runs but does not answer: {error}") from error
+                go_on(self._given_up)
                 time.sleep(0.05)
             except asyncpg.PostgresError as error:
                 raise EmbeddedError(f"PostgreSQL runs but turns us away: {error}") from error
@@ -219,6 +233,7 @@ class EmbeddedPostgres:
         while (said := self._try_launch(programs, account, give_up)) is not None:
             if "shared memory block" not in said or time.monotonic() > lingering_until:
                 raise EmbeddedError(f"PostgreSQL did not start; the end of its log:\n{said}")
+            go_on(self._given_up)
             time.sleep(0.25)
 
     def _try_launch(self, programs: Path, account: Account, give_up: float) -> str | None:
@@ -236,7 +251,12 @@ class EmbeddedPostgres:
         def settled() -> bool:
             return process.poll() is not None or self._is_ready(process.pid)
 
-        if not _wait(settled, give_up - time.monotonic()):
+        try:
+            is_settled = wait(settled, give_up - time.monotonic(), self._given_up)
+        except EmbeddedError:
+            process.send_signal(signal.SIGINT)  # it may not have written its pid yet
+            raise
+        if not is_settled:
             raise EmbeddedError(f"PostgreSQL is still recovering after {START_LIMIT:.0f} s; start again to go on")
         if process.poll() is None:
             return None
@@ -256,7 +276,7 @@ class EmbeddedPostgres:
         new container. Its pid file must not simply go: it also says which shared memory tells that backends of the
         dead server still write. So only the pid is replaced.
         """
-        if _wait(lambda: not self._answers(), 5.0) is False:
+        if wait(lambda: not self._answers(), 5.0) is False:
             raise EmbeddedError(
                 f"a PostgreSQL that is no process here answers in {self._sockets}: another container uses "
                 f"{self._root}; stop it, or choose another HOLDFAST_DATA_DIR"
@@ -285,12 +305,17 @@ class EmbeddedPostgres:
     # Files
 
     def _prepare(self, account: Account) -> None:
-        if account.drops:
-            check_reachable(self._root, account)
         for name, mode in (("conf", 0o711), ("log", 0o700)):
             (self._root / name).mkdir(exist_ok=True)
             (self._root / name).chmod(mode)
         private_directory(self._sockets, account)
+
+    def _unusable(self, error: Exception) -> EmbeddedError:
+        return EmbeddedError(f"cannot set up PostgreSQL in {self._root}: {error}")
+
+    def _check(self, account: Account) -> None:
+        if account.drops:
+            check_reachable(self._root, account)
         if not self._data.exists():
             return
         owner = self._data.stat().st_uid
@@ -356,31 +381,3 @@ class EmbeddedPostgres:
         if path.exists() and path.stat().st_size > LOG_LIMIT:
             path.replace(path.with_suffix(".log.1"))
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-
-    def locked() -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    try:
-        if not _wait(locked, START_LIMIT + STOP_LIMIT):
-            raise EmbeddedError(f"another process has been starting or stopping PostgreSQL for too long; see {path}")
-        yield
-    finally:
-        os.close(fd)
-
-
-def _wait(happened: Callable[[], bool], patience: float) -> bool:
-    give_up = time.monotonic() + patience
-    while not happened():
-        if time.monotonic() > give_up:
-            return False
-        time.sleep(0.02)
-    return True

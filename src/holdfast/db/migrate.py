@@ -36,7 +36,7 @@ def head() -> str:
 
 async def current(url: str) -> str | None:
     """The revision the database is at; None for an empty one. Raises MigrationError below PostgreSQL 15."""
-    connection = await asyncpg.connect(url, timeout=5)
+    connection = await asyncpg.connect(url, timeout=5, command_timeout=30)
     try:
         version = connection.get_server_version()
         if version.major < OLDEST_SERVER:
@@ -46,7 +46,7 @@ async def current(url: str) -> str | None:
         revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
         return revision
     finally:
-        await connection.close()
+        connection.terminate()
 
 
 async def upgrade(url: str) -> tuple[str | None, str]:
@@ -67,7 +67,7 @@ async def upgrade(url: str) -> tuple[str | None, str]:
         await guard.execute("SELECT pg_advisory_lock($1)", int(Lock.MIGRATE))
         await _run(url)
     finally:
-        await guard.close()
+        guard.terminate()  # at once, also while a server hangs
     return before, wanted
 
 

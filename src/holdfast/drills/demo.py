@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from holdfast.config import Settings
 from holdfast.db.migrate import upgrade
@@ -26,6 +27,7 @@ from holdfast.drills.text_town import Texting
 from holdfast.drills.twilio import DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN, EmulatedTwilio
 from holdfast.merchants import store as merchants
 from holdfast.merchants.model import COMPANY, NewDestination, NewMerchant
+from holdfast.service import MARKER, SUPERVISOR
 
 SECRET = "whsec_demo_" + "0" * 24
 RATE = 20.0
@@ -55,7 +57,7 @@ class Place:
 
     @property
     def env_file(self) -> Path:
-        return self.data_dir / "demo.env"
+        return self.data_dir / MARKER
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def _account(name: str) -> str:
 def _settings(
     place: Place, stripe: EmulatedStripe, twilio: EmulatedTwilio, mail: Mailboxes, chat: TeamChat
 ) -> dict[str, str]:
-    runbooks, watch = prepare(place.data_dir / "demo")
+    runbooks, watch = prepare(place.data_dir / "rehearsal")
     return {
         "HOLDFAST_DATA_DIR": str(place.data_dir),
         "HOLDFAST_LISTEN": place.listen,
@@ -167,8 +169,9 @@ async def _introduce(url: str, receivers: WebhookReceivers) -> None:
         ]
         await merchants.upsert(pool, new)
         ids = await merchants.ids(pool, list(SHOP_NAMES))
+        owners = {COMPANY: "application"} | dict.fromkeys(ids.values(), "webhook")
         for old in await merchants.destinations(pool):
-            if old.kind != "email":
+            if owners.get(old.merchant_id) == old.kind and urlsplit(old.address).hostname == "127.0.0.1":
                 await merchants.delete_destination(pool, old.id)
         for number, name in enumerate(SHOP_NAMES):
             secret = new_secret()
@@ -202,7 +205,7 @@ async def _holdfast_up(place: Place, settings: dict[str, str]) -> AsyncIterator[
             "-m",
             "holdfast",
             "up",
-            env={**clean, **settings, "HOLDFAST_LOG_FORMAT": "json"},
+            env={**clean, **settings, "HOLDFAST_LOG_FORMAT": "json", SUPERVISOR: str(os.getpid())},
             cwd=place.data_dir,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
@@ -226,7 +229,7 @@ class DemoError(Exception):
 
 async def _until_it_answers(place: Place, process: asyncio.subprocess.Process) -> None:
     host, _, port = place.listen.rpartition(":")
-    for _ in range(600):
+    for _ in range(2400):  # two minutes: also where much else goes on
         if process.returncode is not None:
             last = (place.data_dir / "demo.log").read_text().splitlines()[-3:]
             raise DemoError("holdfast up ended: " + " / ".join(last))

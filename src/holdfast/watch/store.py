@@ -283,7 +283,9 @@ async def prune(db: Executor, before: datetime, limit: int) -> int:
         """
         WITH s AS (DELETE FROM silence WHERE ends_at < $1),
         r AS (DELETE FROM report WHERE at < $1),
-        a AS (DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE closed_at < $1 LIMIT $2) RETURNING 1)
+        a AS (
+            DELETE FROM alert
+            WHERE id IN (SELECT id FROM alert WHERE opened_at < $1 AND closed_at < $1 LIMIT $2) RETURNING 1)
         SELECT count(*) FROM a
         """,
         before,
