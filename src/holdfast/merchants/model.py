@@ -8,6 +8,8 @@ Kind = Literal["webhook", "email", "application", "contact", "team"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """contact: a mailbox, and team: a team channel of the settings; both get messages of ours, and subscribe to nothing."""
 FOR_MESSAGES: tuple[Kind, ...] = ("contact", "team")
+BY_MAIL: tuple[Kind, ...] = ("email", "contact")
+"""Mailboxes: whatever goes to them goes through one mail server, ours."""
 
 COMPANY = 0
 """The merchant id that is never given: the company itself, or, where an event's merchant is meant, nobody we know."""
