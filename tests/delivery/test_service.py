@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -221,6 +222,33 @@ async def test_a_private_address_is_refused_and_nothing_is_sent(pool):
     [row] = await store.listing(pool, Filter(), limit=10, before=None)
     assert row["state"] == "dead"
     assert "HOLDFAST_ALLOWED_NETWORKS" in row["note"]
+
+
+async def test_a_passing_fault_of_name_servers_loses_nothing(pool, receiver, monkeypatch):
+    def wrong(*_args, **_kwargs):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.1.1", receiver.port))]
+
+    owner, destination_id, _ = await bakery(pool, "http://bakery.example/hooks")
+    await plan(pool, owner, destination_id, 40)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", wrong)
+        async with deliverer(pool, backoff=Backoff(base=60.0, tries=16)) as sending:
+            await work_off(sending)
+    assert set(await states(pool)) == {"live"}
+    untried = await pool.fetchval("SELECT count(*) FROM work WHERE attempts = 0")
+    assert untried >= 20, "it counts as down after a few"
+
+
+async def test_a_410_of_the_application_loses_nothing_and_keeps_it_enabled(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url, "application")
+    await plan(pool, owner, destination_id, 3)
+    receiver.answers(410)
+    async with deliverer(pool, backoff=Backoff(base=60.0, tries=16)) as sending:
+        await work_off(sending)
+    assert await states(pool) == ["live"] * 3
+    found = await merchants.destination(pool, destination_id)
+    assert found is not None
+    assert found.enabled
 
 
 async def test_a_destination_never_has_more_at_once_than_its_ceiling(pool, receiver):
