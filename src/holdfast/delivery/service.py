@@ -324,8 +324,9 @@ class Deliverer:
         self._count(results, ours)
 
     async def _disable(self, connection: merchants.Executor, work: Work) -> None:
-        if await merchants.set_enabled(connection, work.destination_id, False):
-            log.warning("destination.disabled", destination_id=work.destination_id, reason="it answered 410 Gone")
+        why = "it answered 410 Gone"
+        if await merchants.set_enabled(connection, work.destination_id, False, why):
+            log.warning("destination.disabled", destination_id=work.destination_id, reason=why)
 
     def _count(self, results: Sequence[_Result], ours: set[int]) -> None:
         now = time.time()

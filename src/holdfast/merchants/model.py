@@ -46,7 +46,10 @@ class Merchant:
 
 @dataclass(frozen=True, slots=True)
 class NewDestination:
-    """`merchant_id` COMPANY is the company itself; its destinations, of kind `application`, get everybody's events."""
+    """`merchant_id` COMPANY is the company itself; its destinations, of kind `application`, get everybody's events.
+
+    `events` may be empty where many are added or changed at once: all, or what is there already.
+    """
 
     merchant_id: int
     kind: Kind
@@ -61,9 +64,10 @@ class Destination:
     """Where deliveries go.
 
     `address` is a URL, an e-mail address, or `team:2` for the second of the settings' team channels. `secrets` are
-    `whsec_<base64>`: the first is current, the others are still valid while rotating. `events` is the subscription,
-    patterns for `patterns.matches`. `ceiling` is the most attempts at the same time, None where the settings decide;
-    `timeout` is in seconds for a whole attempt.
+    `whsec_<base64>`: the first is current, the others are still valid while rotating, which began at `rotating_since`.
+    `disabled_since` and `disabled_why` tell of one that is not enabled, as far as is known. `events` is the
+    subscription, patterns for `patterns.matches`. `ceiling` is the most attempts at the same time, None where the
+    settings decide; `timeout` is in seconds for a whole attempt.
     """
 
     id: int
@@ -75,3 +79,6 @@ class Destination:
     enabled: bool
     ceiling: int | None = None
     timeout: float = 15.0
+    rotating_since: datetime | None = None
+    disabled_since: datetime | None = None
+    disabled_why: str | None = None

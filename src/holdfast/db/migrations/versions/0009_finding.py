@@ -9,6 +9,9 @@ down_revision = "0008"
 
 SQL = """
 CREATE INDEX delivery_created ON delivery USING brin (created_at) WITH (pages_per_range = 16, autosummarize = on)
+;
+ALTER TABLE destination
+    ADD COLUMN rotating_since timestamptz, ADD COLUMN disabled_since timestamptz, ADD COLUMN disabled_why text
 """
 
 
@@ -17,4 +20,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    execute(op.get_bind(), "DROP INDEX delivery_created")
+    execute(
+        op.get_bind(),
+        """
+        DROP INDEX delivery_created
+        ;
+        ALTER TABLE destination DROP COLUMN rotating_since, DROP COLUMN disabled_since, DROP COLUMN disabled_why
+        """,
+    )
