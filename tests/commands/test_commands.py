@@ -14,6 +14,7 @@ from holdfast.cli import COMMANDS, GROUPS, build
 from holdfast.commands.options import read_time
 from holdfast.comms.messages import to_team
 from holdfast.config import Settings
+from holdfast.delivery.signing import new_secret
 from holdfast.drills.team_chat import TeamChat
 from holdfast.inbox import store as inbox
 from holdfast.inbox.model import NewEvent
@@ -170,6 +171,30 @@ async def test_merchants_are_imported_all_or_none(run, done, tmp_path):
     assert (status, "cannot read" in err) == (1, True)
 
 
+async def test_importing_names_anew_changes_neither_subscriptions_nor_secrets(run, done, tmp_path):
+    secret, file = new_secret(), tmp_path / "merchants.csv"
+    columns = "key,name,webhook_url,webhook_events,webhook_secret\n"
+    file.write_text(
+        f"{columns}bakery,Bakery,https://a.example/h,charge.failed,{secret}\ncafe,Café,https://b.example/h,,\n"
+    )
+    await done("merchants", "import", str(file))
+    listed = json.loads(await done("destinations", "list", "--json"))["destinations"]
+    assert [item["events"] for item in listed] == [["charge.failed"], ["*"]]
+    file.write_text(f"{columns}bakery,The Bakery,https://a.example/h,,{secret}\n")
+    assert "1 changed" in await done("merchants", "import", str(file))
+    assert json.loads(await done("destinations", "list", "--json"))["destinations"] == listed
+    file.write_text(f"{columns}bakery,Bakery,https://a.example/h,payout.*,{new_secret()}\n")
+    for options in (("--dry-run",), ()):
+        status, _, err = await run("merchants", "import", str(file), *options)
+        assert status == 1
+        assert "line 2: its webhook is destination 1 and signed with another secret" in err
+    assert await done("destinations", "secret", "1") == f"{secret}\n"
+    file.write_text(f"{columns}bakery,Bakery,https://a.example/h,payout.*,\n")
+    await done("merchants", "import", str(file))
+    [found] = json.loads(await done("destinations", "list", "bakery", "--json"))["destinations"]
+    assert found["events"] == ["payout.*"]
+
+
 async def test_destinations_of_messages_are_shown_apart_and_subscribe_to_nothing(run, done, pool):
     async with TeamChat() as chat:
         channels = chat.url
@@ -202,8 +227,16 @@ async def test_destinations_live_from_being_added_to_being_removed(run, done):
     assert await done("destinations", "secret", "1") == f"{secret}\n"
     rotated = json.loads(await done("destinations", "rotate", "1", "--json"))["secrets"]
     assert rotated[1] == secret
+    status, _, err = await run("destinations", "rotate", "1")
+    assert status == 1
+    assert "is being rotated since" in err
+    assert "--cancel" in err
+    assert json.loads(await done("destinations", "secret", "1", "--json"))["secrets"] == rotated, "both still sign"
     await done("destinations", "rotate", "1", "--finish")
     assert json.loads(await done("destinations", "secret", "1", "--json"))["secrets"] == rotated[:1]
+    await done("destinations", "subscribe", "1", "--events", "payout.*", "--events", "charge.*", "--ceiling", "5")
+    await done("destinations", "subscribe", "1", "--events", "*", "--ceiling", "0")
+    assert json.loads(await done("destinations", "list", "bakery", "--json"))["destinations"][0]["ceiling"] is None
     await done("destinations", "subscribe", "1", "--events", "payout.*", "--events", "charge.*", "--ceiling", "5")
     [found] = json.loads(await done("destinations", "list", "bakery", "--json"))["destinations"]
     assert (found["events"], found["ceiling"], found["enabled"]) == (["payout.*", "charge.*"], 5, True)
@@ -305,7 +338,8 @@ async def test_deliveries_are_listed_shown_and_replayed(run, done, pool):
     [row] = json.loads(await done("deliveries", "list", "--json", "--merchant", "bakery"))["deliveries"]
     assert (row["state"], row["merchant"], row["attempts"]) == ("live", "bakery", 0)
     assert "Not tried yet" in await done("deliveries", "show", "1")
-    assert json.loads(await done("deliveries", "show", "1", "--json"))["attempts"] == []
+    shown = json.loads(await done("deliveries", "show", "1", "--json"))
+    assert (shown["attempts"], shown["delivery"]["merchant"]) == ([], "bakery")
     assert "0 deliveries queued; 1 are in the queue already" in await done("deliveries", "replay", "1")
     assert (await run("deliveries", "show", "99"))[0] == 1
     assert (await run("deliveries", "replay", "99"))[0] == 1

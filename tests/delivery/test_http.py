@@ -216,16 +216,22 @@ async def test_private_addresses_are_refused_by_number_and_by_name(receiver):
     assert receiver.requests == []
 
 
-async def test_a_name_that_leads_to_us_is_refused_at_connect_time(receiver, monkeypatch):
+async def test_a_name_that_leads_to_us_is_not_followed_and_tried_again_later(receiver, monkeypatch):
     def rebound(*_args, **_kwargs):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", receiver.port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", rebound)
     async with HttpSender() as guarded:
         attempt = await guarded.send(destination("http://rebound.example/"), message(), now())
-    assert attempt.outcome is Outcome.REFUSED
+    assert (attempt.outcome, attempt.down) == (Outcome.RETRY, True)
     assert "rebound.example (127.0.0.1)" in (attempt.error or "")
     assert receiver.requests == []
+
+
+async def test_the_companys_own_application_is_never_gone(sender, receiver):
+    receiver.answers(410)
+    attempt = await sender.send(destination(receiver.url, kind="application"), message(), now())
+    assert (attempt.outcome, attempt.status, attempt.down, attempt.gone) == (Outcome.RETRY, 410, True, False)
 
 
 async def test_a_name_that_dns_cannot_carry_is_refused(sender):

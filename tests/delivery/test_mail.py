@@ -33,8 +33,15 @@ class Post:
         self.mails: list[Any] = []
         self.sessions: set[int] = set()
         self.answers: list[str] = []
+        self.sender_answer = "250 OK"
         self.recipient_answer = "250 OK"
         self.port = 0
+
+    async def handle_MAIL(self, _server, _session, envelope, address, options):
+        if self.sender_answer.startswith("250"):
+            envelope.mail_from = address
+            envelope.mail_options.extend(options)
+        return self.sender_answer
 
     async def handle_RCPT(self, _server, _session, envelope, address, _options):
         if self.recipient_answer.startswith("250"):
@@ -136,6 +143,28 @@ async def test_a_permanent_answer_is_final(sender, post):
     attempt = await sender.send(to(), message(), now())
     assert (attempt.outcome, attempt.status) == (Outcome.REJECTED, 550)
     assert "no such mailbox" in (attempt.error or "")
+
+
+@pytest.mark.parametrize("answer", ["530 Authentication required", "553 sender not allowed", "550 not yours"])
+async def test_a_refused_sender_is_our_mistake_not_the_mails(sender, post, answer):
+    post.sender_answer = answer
+    attempt = await sender.send(to(), message(), now())
+    assert (attempt.outcome, attempt.status, attempt.down) == (Outcome.RETRY, int(answer[:3]), True)
+    assert "HOLDFAST_MAIL_FROM" in (attempt.error or "")
+    post.sender_answer = "250 OK"
+    assert (await sender.send(to(), message(), now())).outcome is Outcome.DELIVERED
+
+
+async def test_wherever_it_asks_for_a_log_in_first_the_mail_is_tried_again(sender, post):
+    post.recipient_answer = "530 Must issue a STARTTLS command first"
+    assert (await sender.send(to(), message(), now())).outcome is Outcome.RETRY
+    post.recipient_answer, post.answers = "250 OK", ["535 log in first"]
+    assert (await sender.send(to(), message(), now())).outcome is Outcome.RETRY
+
+
+async def test_a_mail_that_is_too_large_is_the_mails_fault(sender, post):
+    post.sender_answer = "552 too large"
+    assert (await sender.send(to(), message(), now())).outcome is Outcome.REJECTED
 
 
 async def test_a_stale_connection_is_replaced_at_once(post):

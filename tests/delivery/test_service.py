@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
+from structlog.testing import capture_logs
 
 from holdfast.delivery import replay, store
 from holdfast.delivery.backoff import Backoff
@@ -150,7 +152,7 @@ async def test_a_destination_that_is_gone_is_disabled_and_the_rest_is_dead(pool,
         await work_off(sending)
     found = await merchants.destination(pool, destination_id)
     assert found is not None
-    assert not found.enabled
+    assert (found.enabled, found.disabled_why) == (False, "it answered 410 Gone")
     notes = [row["note"] for row in await store.listing(pool, Filter(), limit=10, before=None)]
     assert (notes[0], notes[-1]) == ("the destination is disabled", "answered 410: gone")
     assert len(receiver.requests) < 3
@@ -221,6 +223,33 @@ async def test_a_private_address_is_refused_and_nothing_is_sent(pool):
     [row] = await store.listing(pool, Filter(), limit=10, before=None)
     assert row["state"] == "dead"
     assert "HOLDFAST_ALLOWED_NETWORKS" in row["note"]
+
+
+async def test_a_passing_fault_of_name_servers_loses_nothing(pool, receiver, monkeypatch):
+    def wrong(*_args, **_kwargs):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.1.1", receiver.port))]
+
+    owner, destination_id, _ = await bakery(pool, "http://bakery.example/hooks")
+    await plan(pool, owner, destination_id, 40)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", wrong)
+        async with deliverer(pool, backoff=Backoff(base=60.0, tries=16)) as sending:
+            await work_off(sending)
+    assert set(await states(pool)) == {"live"}
+    untried = await pool.fetchval("SELECT count(*) FROM work WHERE attempts = 0")
+    assert untried >= 20, "it counts as down after a few"
+
+
+async def test_a_410_of_the_application_loses_nothing_and_keeps_it_enabled(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url, "application")
+    await plan(pool, owner, destination_id, 3)
+    receiver.answers(410)
+    async with deliverer(pool, backoff=Backoff(base=60.0, tries=16)) as sending:
+        await work_off(sending)
+    assert await states(pool) == ["live"] * 3
+    found = await merchants.destination(pool, destination_id)
+    assert found is not None
+    assert found.enabled
 
 
 async def test_a_destination_never_has_more_at_once_than_its_ceiling(pool, receiver):
@@ -357,6 +386,73 @@ async def test_long_waits_renew_their_lease(pool, receiver):
         release.set()
         await work_off(sending)
     assert await states(pool) == ["delivered"]
+
+
+# Two workers
+
+
+async def test_of_two_workers_nothing_is_sent_twice(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id, 60)
+    async with deliverer(pool) as one, deliverer(pool) as other:
+        await asyncio.gather(work_off(one), work_off(other))
+        await work_off(one)
+    assert await states(pool) == ["delivered"] * 60
+    ids = [request.headers["webhook-id"] for request, _ in receiver.requests]
+    assert len(ids) == len(set(ids)) == 60
+
+
+async def test_the_worker_that_was_told_to_wait_waits_and_the_other_learns_it_by_a_try_of_its_own(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id, 4)
+    receiver.answers(429, retry_after="3600")
+    options = {"backoff": Backoff(base=1.0, tries=5), "concurrency": 1, "reserve": 0}
+    async with deliverer(pool, **options) as one, deliverer(pool, **options) as other:
+        await work_off(one)
+        await work_off(one)
+        assert len(receiver.requests) == 1
+        await work_off(other)
+        await work_off(other)
+    assert len(receiver.requests) == 2, "a pause is known to the worker that was asked for it"
+    assert await pool.fetchval("SELECT count(*) FROM work WHERE due_at > now() + interval '50 minutes'") == 2
+
+
+async def test_what_is_leased_by_one_worker_is_not_tried_by_another_until_the_lease_ends(pool, receiver):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id)
+    release = asyncio.Event()
+
+    async def first_hangs(_request):
+        if len(receiver.requests) == 1:
+            await release.wait()
+        return web.Response()
+
+    receiver.answer = first_hangs
+    async with deliverer(pool) as one, deliverer(pool) as other:
+        assert await one.tick() == 1
+        while not receiver.requests:
+            await asyncio.sleep(0.01)
+        assert await other.tick() == 0
+        assert await other.tick(datetime.now(UTC) + timedelta(seconds=61)) == 1, "as if the one did not renew it"
+        await work_off(other)
+        assert await states(pool) == ["delivered"]
+        release.set()
+        await work_off(one)
+    assert await states(pool) == ["delivered"]
+    assert await pool.fetchval("SELECT count(*) FROM done WHERE stage = 2") == 1, "the late answer settles nothing anew"
+    ids = {request.headers["webhook-id"] for request, _ in receiver.requests}
+    assert (len(receiver.requests), len(ids)) == (2, 1), "the receiver can tell that it is the same"
+
+
+async def test_while_mail_is_not_set_up_the_log_says_so_once_with_a_count(pool):
+    owner, destination_id, _ = await bakery(pool, "owner@bakery.example", "email")
+    await plan(pool, owner, destination_id, 12)
+    async with deliverer(pool) as sending:
+        await work_off(sending)
+        with capture_logs() as logs:
+            await sending.renew()
+            await sending.renew()
+    assert [(line["event"], line["deliveries"]) for line in logs] == [("delivery.not_set_up", {"email": 12})]
 
 
 # Levers

@@ -1,5 +1,7 @@
 """Merchants, destinations and the catalogue."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -59,13 +61,51 @@ async def test_the_catalogue_is_read_again_only_when_something_changed(pool):
     assert found.subscribers(bakery.id, "charge.failed") == (added.id,)
     for change in (
         store.set_enabled(pool, added.id, False),
-        store.set_secrets(pool, added.id, [new_secret()]),
+        store.begin_rotation(pool, added.id, new_secret()),
+        store.end_rotation(pool, added.id, "new"),
         store.set_subscription(pool, added.id, ["payout.*"], 5),
         store.delete_destination(pool, added.id),
         store.update(pool, "bakery", NewMerchant("bakery", "Other", None, None)),
     ):
         await change
         assert await found.refresh(pool)
+
+
+async def test_of_two_rotations_at_once_one_is_refused_and_no_secret_is_lost(pool):
+    bakery = await merchant(pool)
+    one = await destination(pool, bakery.id, "*")
+    first, second = new_secret(), new_secret()
+    begun = await asyncio.gather(*(store.begin_rotation(pool, one.id, secret) for secret in (first, second)))
+    [found] = [changed for changed in begun if changed is not None]
+    assert found.secrets in ((first, *one.secrets), (second, *one.secrets))
+    assert found.rotating_since is not None
+    assert await store.begin_rotation(pool, one.id, new_secret()) is None
+    assert await store.destination(pool, one.id) == found
+
+
+async def test_a_rotation_ends_with_the_new_secret_or_with_the_old_one(pool):
+    bakery = await merchant(pool)
+    one = await destination(pool, bakery.id, "*")
+    await store.begin_rotation(pool, one.id, new_secret())
+    assert await store.end_rotation(pool, one.id, "old") == one
+    secret = new_secret()
+    await store.begin_rotation(pool, one.id, secret)
+    ended = await store.end_rotation(pool, one.id, "new")
+    assert ended is not None
+    assert ended.secrets == (secret,)
+    assert await store.end_rotation(pool, one.id, "old") is None, "there is none to end"
+
+
+async def test_one_that_is_disabled_by_itself_says_since_when_and_why_until_it_is_enabled(pool):
+    bakery = await merchant(pool)
+    one = await destination(pool, bakery.id, "*")
+    await store.set_enabled(pool, one.id, False, "it answered 410 Gone")
+    found = await store.destination(pool, one.id)
+    assert found is not None
+    assert found.disabled_since is not None
+    assert found.disabled_why == "it answered 410 Gone"
+    await store.set_enabled(pool, one.id, True)
+    assert await store.destination(pool, one.id) == one
 
 
 async def test_a_disabled_destination_subscribes_to_nothing(pool):
@@ -168,7 +208,7 @@ def test_merchants_are_read_from_csv(tmp_path):
         ("charge.*", "payout.*"),
         None,
     )
-    assert cafe == Row(3, NewMerchant("cafe", "Café"), None, ("*",), None)
+    assert cafe == Row(3, NewMerchant("cafe", "Café"), None, (), None)
 
 
 def test_merchants_are_read_from_a_spreadsheets_csv_with_a_byte_order_mark(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from holdfast.queue import store
 from holdfast.queue.capacity import SLOTS, Flow, flows
-from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Pause, Postponed, Rules, Settled, Stage
+from holdfast.queue.model import ClaimPolicy, Lane, NewWork, Pause, Postponed, Rules, Settled, Shared, Stage, Work
 from holdfast.queue.service import DEPTH, PAUSED, Claimer, bucket_stats, lane_stats, measure
 
 pytestmark = pytest.mark.usefixtures("any_server")
@@ -200,6 +200,51 @@ async def test_a_full_destination_does_not_use_up_its_lanes_most(pool):
     await enqueue(pool, [NewWork(n, BULK, n, 8, NOW) for n in range(20, 30)], Stage.DELIVER)
     claim = await claimed(pool, 100, stage=Stage.DELIVER, slots={9: 1}, most={BULK: 4})
     assert Counter(work.destination_id for work in claim) == {9: 1, 8: 3}
+
+
+async def mailboxes(pool, merchants):
+    """Destination ids by merchant: of each a mailbox and a webhook, one after the other."""
+    rows = await pool.fetch(
+        """
+        INSERT INTO destination (merchant_id, kind, address, events)
+        SELECT m, kind, 'a' || m, '{*}' FROM unnest($1::bigint[]) AS m, unnest('{email,webhook}'::text[]) AS kind
+        RETURNING id, merchant_id, kind
+        """,
+        list(merchants),
+    )
+    return {
+        kind: {row["merchant_id"]: row["id"] for row in rows if row["kind"] == kind} for kind in ("email", "webhook")
+    }
+
+
+async def test_what_shares_slots_gets_no_more_than_these_and_the_others_take_the_rest(pool):
+    found = await mailboxes(pool, range(1, 101))
+    new = [NewWork(n, CRITICAL, m, found["email"][m], NOW) for n, m in enumerate(found["email"])]
+    new += [NewWork(100 + n, BULK, m, found["webhook"][m], NOW) for n, m in enumerate(found["webhook"])]
+    await enqueue(pool, new, Stage.DELIVER)
+    walking = claimer(pool, Stage.DELIVER)
+    claim: list[Work] = []
+    while len(claim) < 103 and (found_now := await walking.claim(60, shared=Shared(("email",), 3), now=NOW)):
+        claim += found_now
+    assert Counter(work.lane for work in claim[:60]) == {CRITICAL: 3, BULK: 57}
+    assert await walking.claim(60, shared=Shared(("email",), 0), now=NOW) == []
+
+
+async def test_all_who_share_slots_have_their_turn(pool):
+    found = await mailboxes(pool, range(1, 101))
+    await enqueue(
+        pool, [NewWork(n, CRITICAL, n % 100 + 1, found["email"][n % 100 + 1], NOW) for n in range(300)], Stage.DELIVER
+    )
+    await enqueue(
+        pool, [NewWork(1000 + n, CRITICAL, n + 1, found["webhook"][n + 1], NOW) for n in range(100)], Stage.DELIVER
+    )
+    walking = claimer(pool, Stage.DELIVER, buckets=16)
+    served: Counter[int] = Counter()
+    while sum(served.values()) < 200:
+        claim = await walking.claim(64, shared=Shared(("email",), 2), now=NOW)
+        served.update(work.merchant_id for work in claim if work.ref < 1000)
+    assert set(served) == set(range(1, 101))
+    assert max(served.values()) <= 3, "nobody much more often than others"
 
 
 async def test_a_late_lane_at_its_most_still_serves_both_its_ends(pool):

@@ -76,21 +76,23 @@ def listing(
 def show(delivery: Annotated[int, typer.Argument(help="The delivery's number.")], json: Json = False) -> None:
     """Show one delivery and every try of it."""
 
-    async def body(pool: Pool, _settings: Settings) -> tuple[asyncpg.Record, list[asyncpg.Record]]:
+    async def body(pool: Pool, _settings: Settings) -> tuple[asyncpg.Record, list[asyncpg.Record], dict[int, str]]:
         rows = await store.listing(pool, Filter(ids=[delivery]), limit=1, before=None)
         if not rows:
             raise CommandError(f"there is no delivery {delivery}")
-        return rows[0], await store.attempts(pool, delivery)
+        keys = await merchants.keys(pool, [rows[0]["merchant_id"]])
+        return rows[0], await store.attempts(pool, delivery), keys
 
-    row, tries = with_store(body)
+    row, tries, keys = with_store(body)
     if json:
         shown = [dict(t) | {"response": (t["response"] or b"").decode(errors="replace")} for t in tries]
-        terminal.print_json({"delivery": _json(row, {}), "attempts": shown})
+        terminal.print_json({"delivery": _json(row, keys), "attempts": shown})
         return
     terminal.print_fields(
         (
             ("Delivery", row["id"]),
             ("Event", f"{row['event_id']} {row['type']}"),
+            ("Merchant", keys.get(row["merchant_id"], "(company)")),
             ("Destination", row["destination_id"]),
             ("State", f"{row['state']}{': ' + row['note'] if row['note'] else ''}"),
             ("Next try", row["next_try"]),

@@ -43,6 +43,16 @@ class Shown:
     enabled: bool
     secrets: int
     ceiling: int | None
+    rotating_since: datetime | None
+    disabled_since: datetime | None
+    disabled_why: str | None
+
+    @property
+    def state(self) -> str:
+        if self.enabled:
+            return "yes"
+        since = f" since {terminal.moment(self.disabled_since)}" if self.disabled_since else ""
+        return f"no{since}{f': {self.disabled_why}' if self.disabled_why else ''}"
 
 
 @app.command()
@@ -57,7 +67,9 @@ def add(
         list[str] | None, typer.Option(help="Event types to send, * for any part; may be repeated. Default: all.")
     ] = None,
     secret: Annotated[str | None, typer.Option(help="A signing secret whsec_…; made when not given.")] = None,
-    ceiling: Annotated[int | None, typer.Option(min=1, max=1024, help="At most so many tries at once.")] = None,
+    ceiling: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="At most so many tries at once, in each worker process.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Add a destination. The signing secret is printed once, here; `destinations secret` shows it again."""
@@ -121,7 +133,7 @@ def listing(
     terminal.print_table(
         (">ID", "MERCHANT", "KIND", "ADDRESS", "EVENTS", "ENABLED", ">SECRETS", ">CEILING"),
         (
-            (d.id, d.merchant or "(company)", d.kind, d.address, " ".join(d.events), d.enabled, d.secrets, d.ceiling)
+            (d.id, d.merchant or "(company)", d.kind, d.address, " ".join(d.events), d.state, d.secrets, d.ceiling)
             for d in shown
         ),
         empty="No messages were sent yet."
@@ -134,7 +146,12 @@ def listing(
 def subscribe(
     destination: Id,
     events: Annotated[list[str], typer.Option(help="Event types to send, * for any part; may be repeated.")],
-    ceiling: Annotated[int | None, typer.Option(min=1, max=1024, help="At most so many tries at once.")] = None,
+    ceiling: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=1024, help="At most so many tries at once, in each worker process; 0: none of its own."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Change what a destination gets."""
@@ -143,7 +160,9 @@ def subscribe(
         old = await _find(pool, destination)
         if old.kind in FOR_MESSAGES:
             raise CommandError(f"destination {destination} gets messages, and cannot subscribe to events")
-        changed = await store.set_subscription(pool, old.id, checked_events(events), ceiling or old.ceiling)
+        changed = await store.set_subscription(
+            pool, old.id, checked_events(events), old.ceiling if ceiling is None else ceiling or None
+        )
         assert changed is not None
         return await _owned(pool, changed)
 
@@ -200,27 +219,47 @@ def secret(destination: Id, json: Json = False) -> None:
 @app.command()
 def rotate(
     destination: Id,
-    finish: Annotated[bool, typer.Option("--finish", help="End the rotation: only the current secret stays.")] = False,
+    finish: Annotated[bool, typer.Option("--finish", help="End the rotation: only the new secret stays.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Break it off: only the old secret stays.")] = False,
     json: Json = False,
 ) -> None:
     """Make a new signing secret; until `rotate --finish` both sign, so that the receiver can change over."""
+    if finish and cancel:
+        raise typer.BadParameter("--finish keeps the new secret and --cancel the old one: say one of them")
 
     async def body(pool: Pool, _settings: Settings) -> tuple[str, ...]:
-        found = await _find(pool, destination)
-        if not found.secrets:
-            raise CommandError(f"what goes to destination {destination} is not signed: it is of kind {found.kind}")
-        secrets = found.secrets[:1] if finish else (new_secret(), found.secrets[0])
-        await store.set_secrets(pool, found.id, secrets)
-        return secrets
+        if finish or cancel:
+            changed = await store.end_rotation(pool, destination, "old" if cancel else "new")
+        else:
+            changed = await store.begin_rotation(pool, destination, new_secret())
+        if changed is None:
+            raise _not_rotated(await _find(pool, destination))
+        return changed.secrets
 
     secrets = with_store(body)
     if json:
         terminal.print_json({"id": destination, "secrets": secrets})
-    elif finish:
-        terminal.say("Rotation finished: only the current secret signs now.")
+    elif finish or cancel:
+        terminal.say(
+            f"Rotation {'finished' if finish else 'cancelled'}: only the {'new' if finish else 'old'} secret signs now."
+        )
     else:
         terminal.say(f"New signing secret: {secrets[0]}")
         terminal.say(f"The old one signs too until: holdfast destinations rotate {destination} --finish")
+
+
+def _not_rotated(found: Destination) -> CommandError:
+    if not found.secrets:
+        return CommandError(f"what goes to destination {found.id} is not signed: it is of kind {found.kind}")
+    if len(found.secrets) == 1:
+        return CommandError(
+            f"destination {found.id} has one secret: `holdfast destinations rotate {found.id}` makes a new one"
+        )
+    since = f" since {terminal.moment(found.rotating_since)}" if found.rotating_since else ""
+    return CommandError(
+        f"destination {found.id} is being rotated{since}: `rotate {found.id} --finish` keeps the new secret, "
+        f"`rotate {found.id} --cancel` the old one; `holdfast destinations secret {found.id}` shows both"
+    )
 
 
 @app.command("test")
@@ -308,6 +347,9 @@ def _shown(found: Destination, merchant: str | None) -> Shown:
         found.enabled,
         len(found.secrets),
         found.ceiling,
+        found.rotating_since,
+        found.disabled_since,
+        found.disabled_why,
     )
 
 

@@ -131,7 +131,7 @@ def load(
     """Add or change many merchants, with a webhook each where the file has one. All rows or none."""
 
     async def body(pool: Pool, settings: Settings) -> dict[str, int]:
-        rows = _accepted(file, settings)
+        rows = await _accepted(pool, file, settings)
         if dry_run:
             return {"rows": len(rows), "added": 0, "changed": 0, "webhooks_added": 0}
         return await _store(pool, rows)
@@ -187,9 +187,11 @@ async def _taken(pool: Pool, new: NewMerchant) -> str:
     return f"there is a merchant {new.key} already; change it with `holdfast merchants set {new.key} …`"
 
 
-def _accepted(file: Path, settings: Settings) -> list[Row]:
+async def _accepted(pool: Pool, file: Path, settings: Settings) -> list[Row]:
     try:
         rows, rejected = _checked_rows(read_file(file), settings)
+        rows, others = await _without_other_secrets(pool, rows)
+        rejected = sorted(rejected + others, key=lambda reject: reject.line)
     except OSError as error:
         raise CommandError(f"cannot read {file}: {error.strerror}") from None
     except MerchantError as error:
@@ -223,6 +225,27 @@ def _checked_rows(found: Iterable[Row | Rejected], settings: Settings) -> tuple[
             else:
                 rejected.append(item)
     return rows, rejected
+
+
+async def _without_other_secrets(pool: Pool, rows: list[Row]) -> tuple[list[Row], list[Rejected]]:
+    """Rows, and those whose webhook is there and signed by another secret: that would be ignored without a word."""
+    wanted = [(row.merchant.key, row.webhook_url or "") for row in rows if row.webhook_secret]
+    there = await store.webhook_secrets(pool, wanted) if wanted else {}
+    taken: list[Row] = []
+    rejected: list[Rejected] = []
+    for row in rows:
+        number, secrets = there.get((row.merchant.key, row.webhook_url or ""), (0, ()))
+        if row.webhook_secret and number and row.webhook_secret not in secrets:
+            rejected.append(
+                Rejected(
+                    row.line,
+                    f"its webhook is destination {number} and signed with another secret than webhook_secret: leave "
+                    f"that empty, and change it with `holdfast destinations rotate {number}`",
+                )
+            )
+        else:
+            taken.append(row)
+    return taken, rejected
 
 
 async def _store(pool: Pool, rows: list[Row]) -> dict[str, int]:

@@ -39,6 +39,10 @@ class AddressRefused(DeliveryError):  # noqa: N818 reads as what happened
     """An address that deliveries may not go to; the message says why and how to allow it."""
 
 
+class NameRefused(AddressRefused):
+    """A name that leads, for now, to an address that deliveries may not go to: name servers fail and are mended."""
+
+
 def check_url(url: str, allowed: Sequence[Network], *, https_only: bool = False) -> None:
     """Refuse a URL that cannot be a public destination; look no name up. Raises AddressRefused.
 
@@ -103,7 +107,7 @@ def reachable(address: Address, allowed: Sequence[Network]) -> bool:
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolves names and drops the addresses that deliveries may not go to. Raises AddressRefused if none is left.
+    """Resolves names and drops the addresses that deliveries may not go to. Raises NameRefused if none is left.
 
     aiohttp connects to exactly what this returns, so a name that changes between check and use (DNS rebinding) gains
     nothing.
@@ -122,7 +126,7 @@ class GuardedResolver(AbstractResolver):
             raise OSError(f"{host} has no address")
         if not kept:
             address = ip_address(found[0]["host"])
-            raise AddressRefused(_reason(f"{host} ({address})", str(ip_network(address))))
+            raise NameRefused(_reason(f"{host} ({address})", str(ip_network(address))))
         return kept
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from yarl import URL
 
 from holdfast import __version__
 from holdfast.delivery import signing
-from holdfast.delivery.addresses import AddressRefused, GuardedResolver, Network, check_url
+from holdfast.delivery.addresses import AddressRefused, GuardedResolver, NameRefused, Network, check_url
 from holdfast.delivery.backoff import parse_retry_after
 from holdfast.delivery.model import RESPONSE_KEPT, Attempt, DeliveryError, Message, Outcome
 from holdfast.delivery.signing import SecretError
@@ -78,8 +78,9 @@ class HttpSender:
     async def send(self, destination: Destination, message: Message, now: datetime) -> Attempt:
         """Try once, for at most `destination.timeout` seconds. Never raises for what a destination does.
 
-        2xx is delivered, 410 rejected for good, an address that is not allowed refused; all else is worth a retry,
-        also the other 4xx, since merchants mend their handlers.
+        2xx is delivered, 410 rejected for good, a URL that is not allowed refused. All else is worth a retry: the other
+        4xx, since merchants mend their handlers; a name that leads to where we may not send, since name servers fail;
+        and a 410 of the company's own application, since it is ours to mend.
         Source: Standard Webhooks, "Operational considerations".
         """
         began = time.perf_counter()
@@ -90,7 +91,10 @@ class HttpSender:
                 target, data=body, headers=headers, allow_redirects=False, timeout=self._timeout(destination.timeout)
             ) as response:
                 kept = await _read(response)
-                return _answered(response, kept, time.perf_counter() - began, now)
+                latency = time.perf_counter() - began
+                if response.status == 410 and destination.kind == "application":
+                    return Attempt(Outcome.RETRY, 410, latency, _failure(410, ""), kept, down=True)
+                return _answered(response, kept, latency, now)
         except (DeliveryError, aiohttp.ClientError, OSError, UnicodeError) as error:
             return _unanswered(error, time.perf_counter() - began, destination.timeout)
 
@@ -175,6 +179,8 @@ def _answered(response: aiohttp.ClientResponse, kept: bytes, latency: float, now
 
 def _unanswered(error: Exception, latency: float, timeout: float) -> Attempt:
     match error:
+        case NameRefused():
+            return Attempt(Outcome.RETRY, None, latency, str(error), down=True, congested=True)
         case AddressRefused():
             return Attempt(Outcome.REFUSED, None, latency, str(error))
         case SecretError():  # the operator can mend it

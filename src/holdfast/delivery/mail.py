@@ -22,6 +22,13 @@ _IDLE = 30.0
 """Seconds after which a connection is not trusted any more; servers commonly close after a minute or more."""
 
 
+_LOG_IN = frozenset((530, 534, 535, 538))
+"""What an answer to any command may be when it wants a log-in or encryption first: RFC 4954 section 6, RFC 3207."""
+_TOO_LARGE = 552
+"""What says at the sender's address already that the mail is too large: RFC 1870 section 6."""
+_REFUSES = "the mail server refuses us: {}; check HOLDFAST_SMTP_URL and HOLDFAST_MAIL_FROM"
+
+
 class MailSettingsError(DeliveryError):
     """The SMTP URL or the sender's address cannot be used; the message says what to write, never the password."""
 
@@ -55,8 +62,8 @@ class MailSender:
     async def send(self, destination: Destination, message: Message, now: datetime) -> Attempt:
         """Try once, for at most `destination.timeout` seconds from the time a connection is free.
 
-        SMTP 5xx about this mail is rejected for good; 4xx, trouble with the connection and a refused log-in (our
-        mistake, not the mail's) are worth a retry. Source: RFC 5321 section 4.2.1.
+        SMTP 5xx about this mail is rejected for good; 4xx, trouble with the connection and a refused log-in or sender
+        (our mistake, not the mail's) are worth a retry. Source: RFC 5321 section 4.2.1.
         """
         try:
             mail = compose(destination, self._from, message, now)
@@ -69,7 +76,9 @@ class MailSender:
                     response = await self._transmit(mail)
             except aiosmtplib.SMTPRecipientsRefused as refused:
                 first = refused.recipients[0]
-                return _answered(first.code, first.message, time.perf_counter() - began)
+                return _answered(
+                    first.code, first.message, time.perf_counter() - began, about_mail=first.code not in _LOG_IN
+                )
             except aiosmtplib.SMTPResponseException as refused:
                 return _answered(
                     refused.code, refused.message, time.perf_counter() - began, about_mail=_about_mail(refused)
@@ -159,7 +168,10 @@ def _mail_from(text: str) -> Address:
 
 
 def _about_mail(error: aiosmtplib.SMTPResponseException) -> bool:
-    return isinstance(error, aiosmtplib.SMTPSenderRefused | aiosmtplib.SMTPRecipientRefused | aiosmtplib.SMTPDataError)
+    if isinstance(error, aiosmtplib.SMTPSenderRefused):
+        return error.code == _TOO_LARGE  # else it is our address that it does not want
+    about_mail = isinstance(error, aiosmtplib.SMTPRecipientRefused | aiosmtplib.SMTPDataError)
+    return about_mail and error.code not in _LOG_IN
 
 
 def _answered(code: int, text: str, latency: float, *, about_mail: bool = True) -> Attempt:
@@ -168,7 +180,7 @@ def _answered(code: int, text: str, latency: float, *, about_mail: bool = True) 
         Outcome.REJECTED if code >= 500 and about_mail else Outcome.RETRY,
         code,
         latency,
-        f"the mail server answered {code}: {one_line(text)}" if about_mail else f"the mail server refuses us: {code}",
+        f"the mail server answered {code}: {one_line(text)}" if about_mail else _REFUSES.format(code),
         _kept(text),
         down=closing,
         congested=closing,

@@ -23,9 +23,9 @@ from holdfast.delivery.store import Loaded
 from holdfast.levers.service import Levers
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
-from holdfast.merchants.model import FOR_MESSAGES, Destination, Kind
+from holdfast.merchants.model import BY_MAIL, FOR_MESSAGES, Destination, Kind
 from holdfast.queue import store as queue
-from holdfast.queue.model import ClaimPolicy, Lane, Postponed, Settled, Stage, Work
+from holdfast.queue.model import ClaimPolicy, Lane, Postponed, Settled, Shared, Stage, Work
 from holdfast.queue.service import Claimer
 
 log = structlog.get_logger()
@@ -47,11 +47,14 @@ class Limits:
     """`concurrency` tries at once in this process, of which `reserve` are kept for critical ones.
 
     `per_destination` is the ceiling where a destination has none of its own, `timeout` the seconds of a whole try.
+    `mails` are the most at once of all that goes through the mail server: what its connections carry, and a few that
+    stand ready. However slow it is, the other slots are for the others.
     """
 
     concurrency: int = 256
     reserve: int = 32
     per_destination: int = 64
+    mails: int = 8
     timeout: float = 15.0
 
     @property
@@ -97,6 +100,9 @@ class Deliverer:
         self._claimer = Claimer(pool, Stage.DELIVER, self._limits.policy, lambda: self._levers.rules)
         self._heeded = self._levers.snapshot
         self._gates: dict[int, Gate] = {}
+        self._mail_server = self._new_gate(self._limits.mails)
+        self._held: Counter[Kind] = Counter()
+        self._held_told = -NOT_SET_UP
         self._in_hand: dict[int, tuple[Work, float]] = {}
         self._tasks: dict[asyncio.Task[None], Work] = {}
         self._results: list[_Result] = []
@@ -129,11 +135,16 @@ class Deliverer:
             slots=self._slots(),
             default_slots=min(START, self._limits.per_destination),
             lanes=lanes,
+            shared=self._mails(),
             now=now,
         )
         if works:
             await self._begin(works)
         return len(works) or int(not self._claimer.exhausted)
+
+    def _mails(self) -> Shared | None:
+        """What goes by mail gets what the mail server has room for: nothing while it is down, and waits untried."""
+        return Shared(BY_MAIL, self._mail_server.slots(self._clock())) if self._catalogue.has_mailboxes else None
 
     def _room(self) -> Mapping[Lane, int]:
         """How many more each lane that has a limit may have in hand."""
@@ -182,42 +193,58 @@ class Deliverer:
                 self._start(work, found, destination)
 
     def _start(self, work: Work, found: Loaded, destination: Destination) -> None:
-        gate = self._gate(destination)
-        permit = gate.begin(self._clock(), retry=work.attempts > 1)
+        gate, clock = self._gate(destination), self._clock()
+        permit = gate.begin(clock, retry=work.attempts > 1)
         if isinstance(permit, float):
             self._end(_Result(work, delay=permit))
             return
-        task = asyncio.create_task(self._deliver(work, found, destination, gate, permit))
+        passed = self._mail_server.begin(clock, retry=False) if destination.kind in BY_MAIL else None
+        if isinstance(passed, float):
+            gate.cancel(permit)
+            self._end(_Result(work, delay=passed))
+            return
+        task = asyncio.create_task(self._deliver(work, found, destination, gate, (permit, passed)))
         self._tasks[task] = work
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     def _hold(self, work: Work, destination: Destination) -> None:
         """We cannot send this kind yet: it waits until somebody sets it up."""
-        log.warning("delivery.not_set_up", destination_id=destination.id, kind=destination.kind)
+        self._held[destination.kind] += 1
         self._end(_Result(work, delay=NOT_SET_UP))
 
     def _gate(self, destination: Destination) -> Gate:
         ceiling = self._ceiling(destination)
         gate = self._gates.get(destination.id)
         if gate is None:
-            gate = Gate(self._rng, ceiling, self._limits.timeout, self._clock())
+            gate = self._new_gate(ceiling)
             self._gates[destination.id] = gate
         gate.limiter.ceiling = ceiling
         return gate
 
-    async def _deliver(self, work: Work, found: Loaded, destination: Destination, gate: Gate, permit: int) -> None:
-        sender = self._senders[destination.kind]
+    def _new_gate(self, ceiling: int) -> Gate:
+        return Gate(self._rng, ceiling, self._limits.timeout, self._clock())
+
+    async def _deliver(
+        self, work: Work, found: Loaded, destination: Destination, gate: Gate, permits: tuple[int, int | None]
+    ) -> None:
+        """`permits`: the gate's and, for what goes by mail, the mail server's."""
+        sender, (permit, passed) = self._senders[destination.kind], permits
         try:
             attempt = await sender.send(destination, self._message(work, found), datetime.now(UTC))
         except asyncio.CancelledError:
             gate.cancel(permit)
+            if passed is not None:
+                self._mail_server.cancel(passed)
             raise
         except Exception as error:
             log.exception("delivery.sender_failed", delivery_id=work.ref, destination_id=destination.id)
             attempt = Attempt(Outcome.RETRY, None, 0.0, f"not sent: {type(error).__name__}")
-        before = gate.breaker.state
-        gate.end(permit, attempt, self._clock())
-        _tell(destination, before, gate.breaker.state, attempt)
+        if passed is not None:
+            _note(self._mail_server, passed, attempt, self._clock(), "mail_server")
+        if passed is not None and attempt.down:
+            gate.cancel(permit)  # that our mail server is down says nothing of the mailbox
+        else:
+            _note(gate, permit, attempt, self._clock(), "destination", destination_id=destination.id)
         ATTEMPTS.inc(1, destination.kind, attempt.outcome.value)
         SECONDS.observe(attempt.latency, destination.kind)
         self._end(self._judged(work, found, attempt))
@@ -297,8 +324,9 @@ class Deliverer:
         self._count(results, ours)
 
     async def _disable(self, connection: merchants.Executor, work: Work) -> None:
-        if await merchants.set_enabled(connection, work.destination_id, False):
-            log.warning("destination.disabled", destination_id=work.destination_id, reason="it answered 410 Gone")
+        why = "it answered 410 Gone"
+        if await merchants.set_enabled(connection, work.destination_id, False, why):
+            log.warning("destination.disabled", destination_id=work.destination_id, reason=why)
 
     def _count(self, results: Sequence[_Result], ours: set[int]) -> None:
         now = time.time()
@@ -325,13 +353,17 @@ class Deliverer:
     # Housekeeping
 
     async def renew(self, now: datetime | None = None) -> None:
-        """Prolong the leases of what has been in hand for long, and forget idle destinations."""
+        """Prolong the leases of what has been in hand for long, forget idle destinations, tell what cannot be sent."""
         clock, lease = self._clock(), self._limits.policy.lease
         old = [work for work, since in self._in_hand.values() if clock - since > lease.total_seconds() / 4]
         if old:
             await queue.renew(self._pool, Stage.DELIVER, old, lease, now=now)
         for key in [key for key, gate in self._gates.items() if gate.is_idle(clock)]:
             del self._gates[key]
+        if self._held and clock >= self._held_told + NOT_SET_UP:
+            log.warning("delivery.not_set_up", deliveries=dict(self._held))
+            self._held.clear()
+            self._held_told = clock
 
     async def drain(self, patience: float) -> None:
         """Let tries under way end for `patience` seconds, then break them off and give back what is left."""
@@ -349,9 +381,12 @@ class Deliverer:
             log.warning("delivery.not_released", deliveries=len(self._in_hand), error=type(error).__name__)
 
 
-def _tell(destination: Destination, before: BreakerState, after: BreakerState, attempt: Attempt) -> None:
-    """Say once when a destination goes down and when it is back; a probe that fails is no news."""
+def _note(gate: Gate, permit: int, attempt: Attempt, clock: float, what: str, **which: int) -> None:
+    """Tell a gate, and say once when what is behind it goes down and when it is back; a failing probe is no news."""
+    before = gate.breaker.state
+    gate.end(permit, attempt, clock)
+    after = gate.breaker.state
     if before is BreakerState.CLOSED and after is BreakerState.OPEN:
-        log.warning("destination.down", destination_id=destination.id, reason=attempt.error)
+        log.warning(f"{what}.down", **which, reason=attempt.error)
     elif before is BreakerState.HALF_OPEN and after is BreakerState.CLOSED:
-        log.info("destination.back", destination_id=destination.id)
+        log.info(f"{what}.back", **which)

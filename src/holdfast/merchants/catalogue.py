@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from holdfast.merchants import store
-from holdfast.merchants.model import COMPANY, Destination, Merchant
+from holdfast.merchants.model import BY_MAIL, COMPANY, Destination, Merchant
 from holdfast.merchants.store import Executor
 from holdfast.patterns import matches
 
@@ -52,6 +52,10 @@ class Catalogue:
         return self._destinations.get(destination_id)
 
     @property
+    def has_mailboxes(self) -> bool:
+        return self._has_mailboxes
+
+    @property
     def ceilings(self) -> dict[int, int]:
         """Of the destinations that have one of their own."""
         return self._ceilings
@@ -75,6 +79,7 @@ class Catalogue:
         self._by_key = {merchant.key: merchant.id for merchant in self._merchants.values()}
         self._by_account = {m.stripe_account: m.id for m in self._merchants.values() if m.stripe_account}
         self._destinations = {destination.id: destination for destination in destinations}
+        self._has_mailboxes = any(found.kind in BY_MAIL for found in self._destinations.values())
         self._ceilings = {found.id: found.ceiling for found in self._destinations.values() if found.ceiling}
         self._subscriptions: dict[int, list[Destination]] = {}
         for destination in self._destinations.values():

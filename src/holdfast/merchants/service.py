@@ -17,7 +17,7 @@ COLUMNS = ("key", "name", "email", "stripe_account", "time_zone", "webhook_url",
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One merchant of a file; `webhook_events` is `("*",)` where the file says nothing."""
+    """One merchant of a file; `webhook_events` is empty where the file says nothing."""
 
     line: int
     merchant: NewMerchant
@@ -82,7 +82,8 @@ def _row(line: int, fields: Mapping[str, str], seen: dict[str, int]) -> Row | Re
                 fields.get("time_zone") or None,
             )
         )
-        events = checked_events((fields.get("webhook_events") or "*").split())
+        patterns = (fields.get("webhook_events") or "").split()
+        events = checked_events(patterns) if patterns else ()
     except MerchantError as error:
         return Rejected(line, str(error))
     for name in (merchant.key, merchant.stripe_account):

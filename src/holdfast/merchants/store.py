@@ -1,7 +1,9 @@
 """All SQL of merchants and destinations."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 
 import asyncpg
 
@@ -10,7 +12,9 @@ from holdfast.merchants.model import FOR_MESSAGES, Destination, Kind, Merchant, 
 
 Executor = Connection | Pool
 _MERCHANT = "id, key, name, email, stripe_account, time_zone, created_at, stripe_disconnected_at"
-_DESTINATION = "id, merchant_id, kind, address, secrets, events, enabled, ceiling"
+_DESTINATION = (
+    "id, merchant_id, kind, address, secrets, events, enabled, ceiling, rotating_since, disabled_since, disabled_why"
+)
 
 
 async def version(db: Executor) -> int:
@@ -288,14 +292,27 @@ async def insert_destination(db: Executor, new: NewDestination) -> Destination:
 
 
 async def upsert_destinations(db: Executor, new: Sequence[NewDestination]) -> int:
-    """Add destinations, or change the subscription of those that are there; secrets stay. Returns how many were new."""
+    """Add destinations, or change the subscription of those that are there; secrets stay. Returns how many were new.
+
+    Without events, one that is new gets all, and one that is there keeps its subscription.
+    """
+    asking = [item for item in new if item.events]
+    others = [replace(item, events=("*",)) for item in new if not item.events]
+    added = 0
+    for chosen, there in ((asking, "DO UPDATE SET events = excluded.events"), (others, "DO NOTHING")):
+        if chosen:
+            added += await _add_destinations(db, chosen, there)
+    return added
+
+
+async def _add_destinations(db: Executor, new: Sequence[NewDestination], there: str) -> int:
     rows = await db.fetch(
-        """
+        f"""
         INSERT INTO destination (merchant_id, kind, address, secrets, events, ceiling)
         SELECT merchant_id, kind, address, string_to_array(secrets, ' '), string_to_array(events, ' '), ceiling
         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
             AS n(merchant_id, kind, address, secrets, events, ceiling)
-        ON CONFLICT (merchant_id, kind, address) DO UPDATE SET events = excluded.events
+        ON CONFLICT (merchant_id, kind, address) {there}
         RETURNING xmax = 0 AS added
         """,
         [item.merchant_id for item in new],
@@ -308,10 +325,32 @@ async def upsert_destinations(db: Executor, new: Sequence[NewDestination]) -> in
     return sum(row["added"] for row in rows)
 
 
-async def set_enabled(db: Executor, destination_id: int, enabled: bool) -> bool:
-    """Returns whether this changed anything."""
+async def webhook_secrets(
+    db: Executor, wanted: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[int, tuple[str, ...]]]:
+    """(id, secrets) of webhooks by (merchant key, address), for those that are there."""
+    rows = await db.fetch(
+        """
+        SELECT n.key, n.address, d.id, d.secrets FROM unnest($1::text[], $2::text[]) AS n(key, address)
+        JOIN merchant m USING (key)
+        JOIN destination d ON d.merchant_id = m.id AND d.kind = 'webhook' AND d.address = n.address
+        """,
+        [key for key, _ in wanted],
+        [address for _, address in wanted],
+    )
+    return {(row[0], row[1]): (row[2], tuple(row[3])) for row in rows}
+
+
+async def set_enabled(db: Executor, destination_id: int, enabled: bool, why: str | None = None) -> bool:
+    """Returns whether this changed anything. `why` it is disabled, where no person did it."""
     status = await db.execute(
-        "UPDATE destination SET enabled = $2 WHERE id = $1 AND enabled <> $2", destination_id, enabled
+        """
+        UPDATE destination SET enabled = $2, disabled_since = CASE WHEN NOT $2 THEN now() END, disabled_why = $3
+        WHERE id = $1 AND enabled <> $2
+        """,
+        destination_id,
+        enabled,
+        why,
     )
     return status == "UPDATE 1"
 
@@ -328,8 +367,31 @@ async def set_subscription(
     return _destination(row) if row else None
 
 
-async def set_secrets(db: Executor, destination_id: int, secrets: Sequence[str]) -> None:
-    await db.execute("UPDATE destination SET secrets = $2 WHERE id = $1", destination_id, list(secrets))
+async def begin_rotation(db: Executor, destination_id: int, secret: str) -> Destination | None:
+    """Sign with a new secret as well; None, and nothing is changed, if that is so already, or if nothing is signed."""
+    row = await db.fetchrow(
+        f"""
+        UPDATE destination SET secrets = array_prepend($2, secrets), rotating_since = now()
+        WHERE id = $1 AND cardinality(secrets) = 1 RETURNING {_DESTINATION}
+        """,
+        destination_id,
+        secret,
+    )
+    return _destination(row) if row else None
+
+
+async def end_rotation(db: Executor, destination_id: int, keep: Literal["new", "old"]) -> Destination | None:
+    """Sign with one secret again; None, and nothing is changed, if that is so already."""
+    row = await db.fetchrow(
+        f"""
+        UPDATE destination SET secrets = CASE WHEN $2 = 'new' THEN secrets[1:1] ELSE secrets[2:2] END,
+               rotating_since = NULL
+        WHERE id = $1 AND cardinality(secrets) > 1 RETURNING {_DESTINATION}
+        """,
+        destination_id,
+        keep,
+    )
+    return _destination(row) if row else None
 
 
 async def delete_destination(db: Executor, destination_id: int) -> bool:
@@ -346,4 +408,7 @@ def _destination(row: asyncpg.Record) -> Destination:
         tuple(row["events"]),
         row["enabled"],
         row["ceiling"],
+        rotating_since=row["rotating_since"],
+        disabled_since=row["disabled_since"],
+        disabled_why=row["disabled_why"],
     )

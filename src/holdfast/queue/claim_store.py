@@ -1,11 +1,12 @@
 """The SQL of a claim: the one statement that decides what is worked on next; `now` None means the database's clock."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.queue.model import Lane, Stage, Work
+from holdfast.queue.model import Lane, Shared, Stage, Work
 
 LANES = tuple(Lane)
 Bucket = tuple[int, int]
@@ -32,6 +33,7 @@ class Page:
 
     `offered`: how many merchants had something due. `last_served`: the last bucket that got its first turn, None if
     nothing was taken. `second_turn`: somebody got a second turn, so everybody offered had a first one.
+    `shared`: the destinations of what took a `Shared` slot.
     """
 
     end: Bucket | None = None
@@ -40,6 +42,7 @@ class Page:
     served: int = 0
     last_served: Bucket | None = None
     second_turn: bool = False
+    shared: list[int] = field(default_factory=list)
 
 
 # For each part of the claim: walk its lane's buckets from the cursor on (a loose index scan: one index probe a bucket,
@@ -74,7 +77,7 @@ found AS MATERIALIZED (
             FROM (SELECT * FROM bucket LIMIT $7) AS first
         ),
         due AS (
-            SELECT w.ref, page.merchant_id, page.destination_id,
+            SELECT w.ref, page.merchant_id, page.destination_id, false AS shared,
                    row_number() OVER (PARTITION BY page.merchant_id, page.destination_id ORDER BY w.turn) AS turn
             FROM page
             LEFT JOIN slots USING (destination_id)
@@ -92,24 +95,26 @@ found AS MATERIALIZED (
             WHERE page.merchant_id <> ALL ($15::bigint[])
         ),
         dealt AS (
-            SELECT ref, merchant_id, destination_id,
+            SELECT ref, merchant_id, destination_id, shared,
                    row_number() OVER (PARTITION BY merchant_id ORDER BY turn, destination_id) AS round
             FROM due
         )
-        (SELECT ref, l.part, merchant_id, destination_id, round, row_number() OVER (ORDER BY round, merchant_id) AS nth
+        (SELECT ref, l.part, merchant_id, destination_id, shared, round,
+                row_number() OVER (ORDER BY round, merchant_id) AS nth
          FROM dealt ORDER BY round, merchant_id LIMIT $14::int)
         UNION ALL
-        (SELECT NULL, l.part, merchant_id, destination_id, (SELECT count(*) FROM page),
+        (SELECT NULL, l.part, merchant_id, destination_id, false, (SELECT count(*) FROM page),
                 (SELECT count(DISTINCT merchant_id) FROM due)
          FROM page ORDER BY merchant_id DESC, destination_id DESC LIMIT 1)
     ) AS chosen
 ),
 ordered AS (
-    SELECT DISTINCT ON (ref) ref, part, lane, destination_id, round, nth > share AS beyond, nth::float8 / share AS place
+    SELECT DISTINCT ON (ref) ref, part, lane, destination_id, shared, round, nth > share AS beyond,
+           nth::float8 / share AS place
     FROM found WHERE ref IS NOT NULL ORDER BY ref, nth > share, part
 ),
 picked AS MATERIALIZED (
-    SELECT ref, part, round FROM (
+    SELECT ref, part, round, shared FROM (
         SELECT ordered.*, coalesce(slots.free, $11) AS free,
                row_number() OVER (PARTITION BY destination_id ORDER BY beyond, lane, place) AS slot
         FROM ordered LEFT JOIN slots USING (destination_id)) AS fitting
@@ -119,28 +124,50 @@ claimed AS (
     UPDATE work w
     SET due_at = coalesce($10, now()) + $12, lease = $13, attempts = attempts + 1
     FROM (
-        SELECT work.ref, picked.part, picked.round FROM work JOIN picked USING (ref)
+        SELECT work.ref, picked.part, picked.round, picked.shared FROM work JOIN picked USING (ref)
         WHERE work.stage = $1 AND work.due_at <= coalesce($10, now())
         FOR UPDATE OF work SKIP LOCKED
     ) AS free
     WHERE w.stage = $1 AND w.ref = free.ref
-    RETURNING w.ref, free.part, w.lane, w.merchant_id, w.destination_id, w.received_at, w.attempts, free.round
+    RETURNING w.ref, free.part, w.lane, w.merchant_id, w.destination_id, w.received_at, w.attempts, free.round,
+              free.shared
 )
-SELECT ref, part, lane, merchant_id, destination_id, received_at, attempts, round, NULL::bigint AS offered FROM claimed
+SELECT ref, part, lane, merchant_id, destination_id, received_at, attempts, round, shared::int AS offered FROM claimed
 UNION ALL
 SELECT NULL, part, NULL, merchant_id, destination_id, NULL, NULL, round, nth FROM found WHERE ref IS NULL
 """
 
-# The same, where parts may have a most ($16), counted once destinations have had their say. A statement of its own, so
-# that nothing is slower while no lane has a limit.
-BOUNDED_CLAIM = CLAIM.replace(
-    "SELECT ref, part, round FROM (\n        SELECT ordered.*",
-    """SELECT ref, part, round FROM (
-    SELECT fitting.*, row_number() OVER (PARTITION BY part ORDER BY beyond, place) AS taken FROM (
+# The same, where destinations of some kinds ($17) share free slots ($18), and parts may have a most ($16), each counted
+# once those before it have had their say. A statement of its own, so that nothing is slower where neither is asked for.
+BOUNDED_CLAIM = reduce(
+    lambda statement, change: statement.replace(*change),
+    (
+        (
+            "LEFT JOIN slots USING (destination_id)\n            CROSS JOIN LATERAL (",
+            """LEFT JOIN slots USING (destination_id)
+            LEFT JOIN destination d ON d.id = page.destination_id AND d.kind = ANY($17::text[])
+            CROSS JOIN LATERAL (""",
+        ),
+        ("false AS shared,", "d.id IS NOT NULL AS shared,"),
+        (
+            "coalesce(slots.free, $11)))",
+            "coalesce(slots.free, $11), CASE WHEN d.id IS NOT NULL THEN $18::int END))",
+        ),
+        (
+            "SELECT ref, part, round, shared FROM (\n        SELECT ordered.*",
+            """SELECT ref, part, round, shared FROM (
+    SELECT fair.*, row_number() OVER (PARTITION BY part ORDER BY beyond, place) AS taken FROM (
+    SELECT fitting.*, row_number() OVER (PARTITION BY shared ORDER BY beyond, lane, place) AS sharing FROM (
         SELECT ordered.*""",
-).replace(
-    "WHERE slot <= free ORDER BY",
-    "WHERE slot <= free) AS served\n    WHERE taken <= coalesce(($16::int[])[part], $14::int) ORDER BY",
+        ),
+        (
+            "WHERE slot <= free ORDER BY",
+            """WHERE slot <= free) AS fair
+    WHERE NOT shared OR sharing <= $18::int) AS served
+    WHERE taken <= coalesce(($16::int[])[part], $14::int) ORDER BY""",
+        ),
+    ),
+    CLAIM,
 )
 
 
@@ -156,14 +183,17 @@ async def claim(
     slots: Mapping[int, int],
     default_slots: int,
     paused_merchants: Collection[int],
+    shared: Shared | None,
     now: datetime | None,
 ) -> tuple[list[Work], list[Page]]:
     """Claim up to `limit` due works; returns them, and what was seen of each part.
 
     `slots`: destination id → how many it may take now (0 skips it); others may take `default_slots`.
+    `shared`: what destinations of some kinds may take together.
     """
     mosts = [part.most for part in parts]
-    is_bounded = any(most is not None for most in mosts)
+    is_bounded = shared is not None or any(most is not None for most in mosts)
+    sharing = shared or Shared((), 0)
     rows = await db.fetch(
         BOUNDED_CLAIM if is_bounded else CLAIM,
         stage,
@@ -181,7 +211,7 @@ async def claim(
         lease,
         limit,
         list(paused_merchants),
-        *([mosts] if is_bounded else ()),
+        *((mosts, sharing.kinds, sharing.free) if is_bounded else ()),
     )
     works: list[Work] = []
     pages = [Page() for _ in parts]
@@ -191,6 +221,8 @@ async def claim(
             page.end, page.full, page.offered = (merchant_id, destination_id), turn >= buckets, offered
             continue
         page.served += 1
+        if offered:
+            page.shared.append(destination_id)
         if turn > 1:
             page.second_turn = True
         elif page.last_served is None or (merchant_id, destination_id) > page.last_served:

@@ -107,6 +107,14 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """Destinations of these kinds, all together, may take `free` works now: what they share has no room for more."""
+
+    kinds: tuple[str, ...]
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """What keeps work from being claimed, as people call it, and which work: None where that does not matter."""
 

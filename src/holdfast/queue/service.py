@@ -3,12 +3,13 @@
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from holdfast.db.pool import Pool
 from holdfast.queue import claim_store, store
 from holdfast.queue.capacity import emptied_in
-from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Pause, Rules, Stage, Work
+from holdfast.queue.model import BucketStats, ClaimPolicy, Lane, LaneStats, Pause, Rules, Shared, Stage, Work
 from holdfast.signals.registry import REGISTRY, Gauge
 
 DEPTH = REGISTRY.add(
@@ -28,6 +29,8 @@ START: claim_store.Bucket = (-1, -1)
 UNLIMITED = 1 << 30
 MOST_PAGES = 8
 """Statements of one claim: with very many merchants or blocked destinations, the walk goes on in the next one."""
+MOST_TURNS = 4096
+"""Destinations remembered as having had their turn at what is shared."""
 WINDOW = timedelta(minutes=1)
 """What rates are of."""
 
@@ -48,6 +51,12 @@ class Claimer:
         self._rules = rules
         self._cursors: dict[tuple[Lane, bool], claim_store.Bucket] = {}
         self._from_start: set[tuple[Lane, bool]] = set()
+        self._ended: set[Lane] = set()
+        """Lanes of which all was seen since there was last nothing left to share."""
+        self._offered: set[Lane] = set()
+        """Lanes of which all up to the cursor was."""
+        self._had_turn: set[int] = set()
+        """Destinations that took what is shared, in this round: the others come first."""
         self._late: set[Lane] = set()
         self.exhausted = True
         """Whether the last claim saw all there is: if not, another one may find more."""
@@ -60,17 +69,19 @@ class Claimer:
         default_slots: int = UNLIMITED,
         lanes: Iterable[Lane] = tuple(Lane),
         most: Mapping[Lane, int] | None = None,
+        shared: Shared | None = None,
         now: datetime | None = None,
     ) -> list[Work]:
         """Up to `limit` due works, the lanes by weight, each lane fair across merchants; leased to the caller.
 
         `slots`: destination id → how many it may take now, 0 to skip it; a destination not named may take
         `default_slots`. `most`: the most works of a lane; one that is not named may fill the claim.
+        `shared`: what destinations of some kinds may take together.
 
         Few or none means that nothing else is due and allowed, unless `exhausted` is False.
         """
         wanted, free, room = sorted(set(lanes)), dict(slots or {}), dict(most or {})
-        lease = secrets.randbits(62)
+        lease, lanes_asked = secrets.randbits(62), tuple(wanted)
         works: list[Work] = []
         for _ in range(MOST_PAGES):
             rules = self._rules()  # what is paused meanwhile is not claimed any more
@@ -83,6 +94,8 @@ class Claimer:
                 self.exhausted = True
                 return works
             free |= dict.fromkeys(rules.paused_destinations, 0)
+            if shared is not None:
+                free |= dict.fromkeys(self._had_turn, 0)
             parts = self._parts(lanes_open, limit - len(works), rules, room)
             found, pages = await claim_store.claim(
                 self._pool,
@@ -95,12 +108,16 @@ class Claimer:
                 slots=free,
                 default_slots=default_slots,
                 paused_merchants=rules.paused_merchants,
+                shared=shared,
                 now=now,
             )
             works += found
+            if shared is not None:
+                shared = self._share(shared, parts, pages)
             self._notice_age(found, now)
             if len(works) > limit // 2:  # the rest is for the next claim; looking for it costs as much
                 self._walk_on(parts, pages)
+                self._begins_anew(lanes_asked)
                 self.exhausted = False
                 return works
             for work in found:
@@ -108,7 +125,7 @@ class Claimer:
                     room[work.lane] -= 1
             wanted = self._unseen(parts, pages, full={lane for lane, left in room.items() if left <= 0})
             if not wanted:
-                self.exhausted = True
+                self.exhausted = not self._begins_anew(lanes_asked)
                 return works
             for work in found:
                 if work.destination_id or free:
@@ -145,9 +162,35 @@ class Claimer:
                 self._from_start.discard(key)
         return sorted(lanes)
 
+    def _share(self, shared: Shared, parts: list[claim_store.Part], pages: list[claim_store.Page]) -> Shared:
+        """What is left to share by those who had no turn yet."""
+        taken = [destination for page in pages for destination in page.shared]
+        left = replace(shared, free=shared.free - len(taken))
+        if len(self._had_turn) > MOST_TURNS:
+            self._had_turn.clear()
+        self._had_turn.update(taken)
+        if left.free <= 0:
+            self._offered.clear()
+            self._ended.clear()
+        else:
+            self._offered.update(part.lane for part in parts if part.after == START)
+        return left
+
+    def _begins_anew(self, lanes: Iterable[Lane]) -> bool:
+        """A round is over when all of all lanes was seen with something left to share: the next one may begin."""
+        if not self._had_turn or not self._ended.issuperset(lanes):
+            return False
+        self._offered.clear()
+        self._ended.clear()
+        self._had_turn.clear()
+        return True
+
     def _move(self, part: claim_store.Part, page: claim_store.Page) -> None:
         """To the next page; behind the last one, to the beginning."""
-        self._cursors[part.lane, part.newest] = page.end if page.full and page.end is not None else START
+        end = page.end if page.full and page.end is not None else START
+        if end == START and part.lane in self._offered:
+            self._ended.add(part.lane)
+        self._cursors[part.lane, part.newest] = end
 
     def _parts(self, lanes: list[Lane], limit: int, rules: Rules, room: Mapping[Lane, int]) -> list[claim_store.Part]:
         """Divide a batch: every lane its weight's share, at least one. Late lanes give most of theirs to the newest."""

@@ -167,12 +167,13 @@ def while_disabled(
         if unsent <= 0:
             continue
         where, key = names.destination(found.id), names.merchant(found.merchant_id)
+        why = f" ({found.disabled_why})" if found.disabled_why else ""
         if found.id not in planned:
-            notes.append(f"{where} was disabled all the time: {unsent} events that it subscribes to were not sent")
+            notes.append(f"{where} was disabled all the time{why}: {unsent} events that it subscribes to were not sent")
             continue
         whose = f" --merchant {key}" if key else ""
         do = f"holdfast destinations enable {found.id}; then: holdfast events replay{whose} {window}"
-        needs.append(Need("notifications, never planned", unsent, f"{where} was disabled meanwhile", do))
+        needs.append(Need("notifications, never planned", unsent, f"{where} was disabled meanwhile{why}", do))
     return needs, notes
 
 

@@ -13,6 +13,9 @@ CREATE INDEX delivery_created ON delivery USING brin (created_at) WITH (pages_pe
 ALTER TABLE merchant ADD COLUMN stripe_disconnected_at timestamptz
 ;
 COMMENT ON COLUMN merchant.stripe_disconnected_at IS 'Since when Stripe refuses us the account, because it revoked our access'
+;
+ALTER TABLE destination
+    ADD COLUMN rotating_since timestamptz, ADD COLUMN disabled_since timestamptz, ADD COLUMN disabled_why text
 """
 
 
@@ -27,5 +30,7 @@ def downgrade() -> None:
         ALTER TABLE merchant DROP COLUMN stripe_disconnected_at
         ;
         DROP INDEX delivery_created
+        ;
+        ALTER TABLE destination DROP COLUMN rotating_since, DROP COLUMN disabled_since, DROP COLUMN disabled_why
         """,
     )
