@@ -41,7 +41,7 @@ log = structlog.get_logger()
 GIVES_BACK = 2.0
 """Seconds that a router has to give back what is in hand when the process stops."""
 Found = Fact | Settled | Postponed | None
-"""The fact in an event; what to settle it as or when to try again, where none is to be had; None: not for the ledger."""
+"""The fact in an event; what to settle it as or when to try again, where there is none to be had; None: no need."""
 
 
 Fetched = Mapping[int, Found]

@@ -13,34 +13,37 @@ from holdfast.payments.model import Entry, State
 Executor = Connection | Pool
 _COLUMNS = (
     "id, kind, account, merchant_id, livemode, status, currency, amount, amount_settled, amount_reversed, belongs_to, "
-    "created_at, first_event, first_event_at, last_event, last_event_at, last_rank"
+    "created_at, first_event, first_event_at, last_event, last_event_at, last_rank, owner_at, owner_rank, owner_event"
 )
 _STATE = ("kind", "livemode", "status", "currency", "amount", "amount_settled", "amount_reversed", "belongs_to")
 _NEWER = (
     "(excluded.last_event_at, excluded.last_rank, excluded.last_event) > (p.last_event_at, p.last_rank, p.last_event)"
 )
 _EARLIER = "(excluded.first_event_at, excluded.first_event) < (p.first_event_at, p.first_event)"
+_OWNED = ("account", "merchant_id", "owner_at", "owner_rank", "owner_event")
+_OWNER = (
+    "({0}.merchant_id <> 0, {0}.account IS NOT NULL, coalesce({0}.owner_at, '-infinity'), coalesce({0}.owner_rank, 0), "
+    "coalesce({0}.owner_event, ''), {0}.merchant_id, coalesce({0}.account, ''))"
+)
+_NAMES = f"{_OWNER.format('excluded')} > {_OWNER.format('p')}"
 
 # The same as `model.merged`, which a test compares it with.
 UPSERT = f"""
 INSERT INTO payment AS p ({_COLUMNS})
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bool[], $6::text[], $7::text[], $8::bigint[],
                      $9::bigint[], $10::bigint[], $11::text[], $12::timestamptz[], $13::text[], $14::timestamptz[],
-                     $15::text[], $16::timestamptz[], $17::bigint[])
+                     $15::text[], $16::timestamptz[], $17::bigint[], $18::timestamptz[], $19::bigint[],
+                     $20::text[])
 ON CONFLICT (id) DO UPDATE SET
     {", ".join(f"{name} = CASE WHEN {_NEWER} THEN excluded.{name} ELSE p.{name} END" for name in _STATE)},
-    account = CASE WHEN {_NEWER}
-        THEN coalesce(excluded.account, p.account) ELSE coalesce(p.account, excluded.account) END,
-    merchant_id = CASE WHEN ({_NEWER} AND excluded.merchant_id <> 0) OR p.merchant_id = 0
-        THEN excluded.merchant_id ELSE p.merchant_id END,
+    {", ".join(f"{name} = CASE WHEN {_NAMES} THEN excluded.{name} ELSE p.{name} END" for name in _OWNED)},
     created_at = least(excluded.created_at, p.created_at),
     first_event = CASE WHEN {_EARLIER} THEN excluded.first_event ELSE p.first_event END,
     first_event_at = least(excluded.first_event_at, p.first_event_at),
     last_event = CASE WHEN {_NEWER} THEN excluded.last_event ELSE p.last_event END,
     last_rank = CASE WHEN {_NEWER} THEN excluded.last_rank ELSE p.last_rank END,
     last_event_at = greatest(excluded.last_event_at, p.last_event_at)
-WHERE {_NEWER} OR {_EARLIER} OR excluded.created_at < p.created_at
-   OR (p.merchant_id = 0 AND excluded.merchant_id <> 0) OR (p.account IS NULL AND excluded.account IS NOT NULL)
+WHERE {_NEWER} OR {_EARLIER} OR {_NAMES} OR excluded.created_at < p.created_at
 """
 
 
@@ -68,6 +71,9 @@ async def apply(db: Executor, entries: Sequence[Entry]) -> None:
         [entry.last_event for entry in entries],
         [entry.last_event_at for entry in entries],
         [entry.last_rank for entry in entries],
+        [entry.owner_at for entry in entries],
+        [entry.owner_rank for entry in entries],
+        [entry.owner_event for entry in entries],
     )
 
 
@@ -181,4 +187,7 @@ def _entry(row: asyncpg.Record) -> Entry:
         row["last_event"],
         row["last_event_at"],
         row["last_rank"],
+        row["owner_at"],
+        row["owner_rank"],
+        row["owner_event"],
     )
