@@ -56,9 +56,7 @@ def entry_of(event: Json) -> Entry | None:
 def owned_by_many(item: Entry, chance: random.Random) -> Entry:
     """As if events of one object disagreed on whose it is, or did not say."""
     account, merchant_id = chance.choice([None, ACCOUNT, "acct_1B"]), chance.choice([0, 3, 4])
-    fact = Fact(
-        item.id, item.kind, item.created_at, item.state, item.last_rank, item.last_event_at, item.last_event
-    )
+    fact = Fact(item.id, item.kind, item.created_at, item.state, item.last_rank, item.last_event_at, item.last_event)
     return entry(fact, account=account, merchant_id=merchant_id, livemode=item.livemode)
 
 

@@ -86,6 +86,13 @@ def test_a_destination_charge_names_its_owner():
     assert read().owner is None
 
 
+def test_what_never_names_an_owner_says_what_may():
+    assert read(object="refund", charge="ch_1", payment_intent="pi_1").parents == ("ch_1", "pi_1")
+    assert read(object="dispute", charge={"id": "ch_1"}, payment_intent=None).parents == ("ch_1",)
+    assert read(object="checkout.session", payment_intent=None, invoice="in_1").parents == ("in_1",)
+    assert read(object="charge", payment_intent="pi_1").parents == ()
+
+
 def test_a_status_we_have_never_heard_of_is_kept():
     assert read(status="half_succeeded").state.status == "half_succeeded"
 

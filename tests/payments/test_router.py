@@ -169,6 +169,120 @@ async def test_the_platforms_own_event_belongs_to_the_merchant_it_names(pool):
     assert [found[key].merchant_id for key in ids] == [bakery, COMPANY]
 
 
+def destination_charge(maker, ending="disputed", account="acct_1A", *, start=1_800_000_000):
+    """The platform's events of a payment, or of a checkout, whose money is for a connected account."""
+    narrator = Narrator(maker, from_start(start), None)
+    told = list(stories.checkout(narrator) if ending == "checkout" else stories.payment(narrator, ending))
+    for made in told:
+        if made["data"]["object"]["object"] in ("payment_intent", "charge"):
+            made["data"]["object"]["transfer_data"] = {"destination": account, "amount": None}
+    return [made for made in told if made["type"] != "radar.early_fraud_warning.created"]  # not of the ledger
+
+
+def parts_of(told):
+    """Those that do not name the account themselves, and the others."""
+    kinds = ("refund", "dispute", "checkout.session")
+    children = [made for made in told if made["data"]["object"]["object"] in kinds]
+    return children, [made for made in told if made not in children]
+
+
+async def owners_of(pool, events) -> set[tuple[int, str | None]]:
+    found = await store.find(pool, [made["data"]["object"]["id"] for made in events])
+    return {(item.merchant_id, item.account) for item in found.values()}
+
+
+@pytest.mark.parametrize("ending", ["disputed", "refunded", "checkout"])
+@pytest.mark.parametrize("batch", [1, 400])
+async def test_what_belongs_to_a_destination_charge_is_its_merchants(pool, ending, batch):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "*")
+    told = destination_charge(ObjectMaker(random.Random(3)), ending)
+    children, _ = parts_of(told)
+    assert children
+    seqs = await receive(pool, *told)
+    await route_all(pool, router(pool, batch=batch))
+    assert await owners_of(pool, told) == {(bakery, "acct_1A")}
+    assert await planned(pool) == sorted((seq, wants) for seq in seqs)
+    assert {await outcome(pool, seq) for seq in seqs} == {("applied", None)}
+
+
+@pytest.mark.parametrize("ending", ["disputed", "refunded", "checkout"])
+async def test_what_comes_before_its_destination_charge_is_handed_over_when_that_comes(pool, ending):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "*")
+    company = await destination(pool, COMPANY, "*", kind="application")
+    children, parents = parts_of(destination_charge(ObjectMaker(random.Random(3)), ending))
+    early = await receive(pool, *children)
+    await route_all(pool)
+    assert await owners_of(pool, children) == {(COMPANY, None)}
+    assert await planned(pool) == sorted((seq, company) for seq in early), "whoever runs the platform is told at once"
+    what, why = await outcome(pool, early[0])
+    assert (what, "has not come yet" in (why or "")) == ("applied", True)
+    late = await receive(pool, *parents)
+    await route_all(pool)
+    assert await owners_of(pool, children) == {(bakery, "acct_1A")}
+    assert await planned(pool) == sorted((seq, who) for seq in early + late for who in (wants, company))
+    assert {await outcome(pool, seq) for seq in early} == {("applied", None)}
+
+
+async def test_what_came_before_anything_named_its_owner_is_handed_over_though_later_events_of_it_are_not(pool):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "*")
+    children, parents = parts_of(destination_charge(ObjectMaker(random.Random(3)), "disputed"))
+    [intent, *_] = [made for made in parents if made["type"].startswith("payment_intent")]
+    seqs = []
+    for made in (children[0], intent, children[1]):
+        seqs += await receive(pool, made)
+        await route_all(pool)
+    assert await planned(pool) == [(seq, wants) for seq in seqs]
+
+
+async def test_the_platforms_own_refund_stays_the_companys(pool):
+    await merchant(pool)
+    told = list(stories.payment(Narrator(ObjectMaker(random.Random(3)), from_start(1_800_000_000), None), "refunded"))
+    seqs = await receive(pool, *told)
+    await route_all(pool)
+    assert await owners_of(pool, told) == {(COMPANY, None)}
+    assert {await outcome(pool, seq) for seq in seqs} == {("applied", None)}
+
+
+async def test_a_destination_charge_for_an_account_that_nobody_has_waits_for_its_merchant(pool):
+    told = destination_charge(ObjectMaker(random.Random(3)), "refunded", "acct_1Late")
+    random.Random(1).shuffle(told)
+    seqs = await receive(pool, *told)
+    await route_all(pool, router(pool, batch=1))
+    assert {await outcome(pool, seq) for seq in seqs} == {("unmatched", "no merchant has the account acct_1Late")}
+    waiting = Filter(account="acct_1Late", state="unmatched")
+    assert await inbox.count(pool, waiting) == len(told)
+    assert await inbox.count(pool, Filter(account="acct_1L", state="unmatched")) == 0
+    late = await merchant(pool, "late", "acct_1Late")
+    wants = await destination(pool, late, "*")
+    async for _ in replay.replay(pool, waiting):
+        pass
+    await route_all(pool)
+    assert await owners_of(pool, told) == {(late, "acct_1Late")}
+    assert await planned(pool) == sorted((seq, wants) for seq in seqs)
+    assert await inbox.count(pool, waiting) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_routers_at_once_hand_over_what_comes_before_its_charge_while_that_is_routed(pool, seed):
+    bakery = await merchant(pool)
+    await destination(pool, bakery, "*")
+    maker, chance = ObjectMaker(random.Random(4)), random.Random(seed)
+    told = [
+        made
+        for number in range(30)
+        for made in destination_charge(maker, chance.choice(["disputed", "refunded", "checkout"]), start=number)
+    ]
+    chance.shuffle(told)
+    await receive(pool, *told)
+    await asyncio.gather(*(route_all(pool, router(pool, batch=3)) for _ in range(4)))
+    await route_all(pool)
+    assert await owners_of(pool, told) == {(bakery, "acct_1A")}
+    assert await pool.fetchval("SELECT count(*) FROM delivery") == len(told)
+
+
 async def test_a_replay_notifies_nobody_twice_but_new_subscribers(pool):
     bakery = await merchant(pool)
     first = await destination(pool, bakery, "*")

@@ -19,6 +19,13 @@ KINDS = (
 _OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
+NEVER_NAME_AN_OWNER = ("refund", "dispute", "checkout.session")
+"""Kinds that say nothing of the connected account that a destination charge is for; what they belong to does.
+
+Source: https://docs.stripe.com/connect/destination-charges and the objects' pages in https://docs.stripe.com/api
+"""
+
+
 class StripeApiError(Exception):
     """Stripe did not give what was asked for; the message says why. `passing` tells whether a later try may succeed."""
 
@@ -48,6 +55,7 @@ class Fact:
     """What the event `event_id`, made at `at`, says of the object `id`. `rank` is how far its state had come.
 
     `owner` is the connected account that the object itself names (a destination charge, a transfer), None if none.
+    `parents` are the objects that may name it for kinds that never do: a refund's charge and payment intent.
     """
 
     id: str
@@ -58,6 +66,7 @@ class Fact:
     at: datetime
     event_id: str
     owner: str | None = None
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ def merged(one: Entry, other: Entry) -> Entry:
     """Both together. Whichever comes first, how often, and however they are grouped: the result is the same.
 
     The newest event's state counts: by time, which Stripe gives in whole seconds; then by how far the state had come;
-    then, so that there is always one answer, by event id. So it is with whose it is, among the events that name a merchant.
+    then, so that there is always one answer, by event id. So it is with whose it is, among the events that say so.
     """
     newer = max(one, other, key=_age)
     first = min(one, other, key=lambda e: (e.first_event_at, e.first_event))

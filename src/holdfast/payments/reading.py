@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.payments.model import KINDS, Fact, State
+from holdfast.payments.model import KINDS, NEVER_NAME_AN_OWNER, Fact, State
 
 _TYPES: Final = re.compile(r"(?:v\d+\.)?(payment_intent|charge|refund|checkout\.session|invoice|payout|transfer)\.")
 _LARGEST: Final = 2**62
@@ -73,6 +73,7 @@ class Object(msgspec.Struct):
     last_payment_error: Any = None
     payment_intent: Any = None
     charge: Any = None
+    invoice: Any = None
     source_transaction: Any = None
     destination: Any = None
     on_behalf_of: Any = None
@@ -148,14 +149,15 @@ def _fact(found: Object, event_id: str, at: datetime) -> Fact | None:
     for amount in (state.amount, state.settled, state.reversed):
         if amount is not None and not -_LARGEST < amount < _LARGEST:
             raise UnreadableError(f"the amount {amount} is beyond all bounds")
-    for name in (found.id, state.status, state.currency or "", state.belongs_to or ""):
+    parents = _parents(found)
+    for name in (found.id, state.status, state.currency or "", state.belongs_to or "", *parents):
         if len(name) > 255 or "\0" in name:
             raise UnreadableError("an id, status or currency is no such thing")
     try:
         created_at = at if found.created is None else _second(found.created)
     except (ValueError, OverflowError, OSError):
         raise UnreadableError(f"created is {found.created}, which is no time") from None
-    return Fact(found.id, found.object, created_at, state, _rank(found, state), at, event_id, _owner(found))
+    return Fact(found.id, found.object, created_at, state, _rank(found, state), at, event_id, _owner(found), parents)
 
 
 def _state(found: Object) -> State:  # noqa: PLR0911 - a table of kinds
@@ -200,6 +202,13 @@ def _owner(found: Object) -> str | None:
     if isinstance(found.transfer_data, dict):
         return _id(found.transfer_data.get("destination"))
     return _id(found.on_behalf_of)
+
+
+def _parents(found: Object) -> tuple[str, ...]:
+    if found.object not in NEVER_NAME_AN_OWNER:
+        return ()
+    links = (found.charge, found.payment_intent, found.invoice)
+    return tuple(parent for parent in map(_id, links) if parent is not None)
 
 
 def _id(value: Any) -> str | None:

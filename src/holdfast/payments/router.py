@@ -20,15 +20,16 @@ from holdfast.delivery import store as deliveries
 from holdfast.delivery.backoff import Backoff
 from holdfast.delivery.store import NewDelivery
 from holdfast.inbox import store as inbox
-from holdfast.inbox.model import Event
+from holdfast.inbox.model import NO_MERCHANT, Event
 from holdfast.levers.service import Levers
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import COMPANY
-from holdfast.payments import store
+from holdfast.payments import owners, store
 from holdfast.payments.fetching import IN_HAND, Fetcher, is_thin
 from holdfast.payments.model import Entry, Fact, StripeApiError, entry, folded
 from holdfast.payments.reading import UnreadableError, concerns_payments, read_event
 from holdfast.payments.signals import ERRORS, PLANNED, ROUTED, TO_ROUTED
+from holdfast.payments.store import Owner
 from holdfast.queue import store as queue
 from holdfast.queue.model import Postponed, Settled, Stage, Work
 from holdfast.queue.service import Claimer
@@ -42,8 +43,6 @@ GIVES_BACK = 2.0
 """Seconds that a router has to give back what is in hand when the process stops."""
 Found = Fact | Settled | Postponed | None
 """The fact in an event; what to settle it as or when to try again, where there is none to be had; None: no need."""
-
-
 Fetched = Mapping[int, Found]
 """What was fetched for thin events, by their seq."""
 NOTHING: Fetched = MappingProxyType({})
@@ -160,8 +159,15 @@ class StripeWebhookRouter:
     async def _route(
         self, works: Sequence[Work], events: Mapping[int, Event], now: datetime | None, fetched: Fetched = NOTHING
     ) -> None:
-        plan = self._plan(works, events, fetched)
+        read = {
+            work.ref: fetched[work.ref] if work.ref in fetched else self._read(events[work.ref])
+            for work in works
+            if work.ref in events
+        }
+        own = [item for seq, item in read.items() if isinstance(item, Fact) and events[seq].account is None]
         async with self._pool.acquire() as connection, connection.transaction():
+            parents = await owners.of_parents(connection, own, now) if own else {}
+            plan = self._plan(works, events, read, parents)
             ours = await queue.settle(connection, Stage.ROUTE, works, plan.settled, now=now)
             entries = [item for seq, item in plan.entries.items() if seq in ours]
             await store.apply(connection, folded(entries))
@@ -221,33 +227,40 @@ class StripeWebhookRouter:
         delay = self._backoff.next_try(work.attempts, None, self._rng, self._levers.backoff) if error.passing else None
         return Settled(work.ref, "unfetched", str(error)) if delay is None else Postponed(work.ref, delay)
 
-    def _plan(self, works: Sequence[Work], events: Mapping[int, Event], fetched: Fetched) -> _Plan:
+    def _plan(
+        self,
+        works: Sequence[Work],
+        events: Mapping[int, Event],
+        read: Mapping[int, Found],
+        parents: Mapping[str, Owner],
+    ) -> _Plan:
         plan = _Plan()
         for work in works:
             event = events.get(work.ref)
             if event is None:
                 plan.settled.append(Settled(work.ref, "dead", "the event is gone"))
             else:
-                self._plan_event(plan, event, fetched[work.ref] if work.ref in fetched else self._read(event))
+                self._plan_event(plan, event, read[work.ref], parents)
         return plan
 
-    def _plan_event(self, plan: _Plan, event: Event, found: Found) -> None:
+    def _plan_event(self, plan: _Plan, event: Event, found: Found, parents: Mapping[str, Owner]) -> None:
         if isinstance(found, Postponed):
             plan.postponed.append(found)
             return
-        merchant_id = self._catalogue.merchant_of(event.account)
+        account, merchant_id = event.account, self._catalogue.merchant_of(event.account)
         outcome, note = "stored", None
         if isinstance(found, Fact):
             outcome = "applied"
-            if merchant_id == COMPANY and event.account is None:
-                merchant_id = self._catalogue.merchant_of(found.owner)
-            plan.entries[event.seq] = entry(
-                found, account=event.account, merchant_id=merchant_id, livemode=event.livemode
-            )
+            if account is None:
+                account, merchant_id = owners.owner_of(found, parents)
+                merchant_id = self._catalogue.merchant_of(account) or merchant_id
+                if found.parents and parents.keys().isdisjoint(found.parents):
+                    note = f"{found.parents[0]}, which it belongs to, has not come yet: then it is looked at again"
+            plan.entries[event.seq] = entry(found, account=account, merchant_id=merchant_id, livemode=event.livemode)
         elif found is not None:
             outcome, note = found.outcome, found.note
-        if merchant_id == COMPANY and event.account is not None and outcome in ("applied", "stored"):
-            outcome, note = "unmatched", f"no merchant has the account {event.account}"
+        if merchant_id == COMPANY and account is not None and outcome in ("applied", "stored"):
+            outcome, note = "unmatched", f"{NO_MERCHANT}{account}"
         plan.settled.append(Settled(event.seq, outcome, note, merchant_id))
         subscribers = self._catalogue.subscribers(merchant_id, event.type)
         if subscribers:

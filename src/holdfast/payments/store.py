@@ -1,14 +1,15 @@
 """All SQL of the payments ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 
+from holdfast.db.locks import Lock
 from holdfast.db.pool import Connection, Pool
 from holdfast.inbox.window_store import PATIENCE, RECEIVED
-from holdfast.payments.model import Entry, State
+from holdfast.payments.model import NEVER_NAME_AN_OWNER, Entry, State
 
 Executor = Connection | Pool
 _COLUMNS = (
@@ -119,6 +120,39 @@ async def listing(db: Executor, chosen: Filter, *, limit: int, before: tuple[dat
 async def find(db: Executor, ids: Sequence[str]) -> dict[str, Entry]:
     rows = await db.fetch(f"SELECT {_COLUMNS} FROM payment WHERE id = ANY($1::text[])", list(ids))
     return {row["id"]: _entry(row) for row in rows}
+
+
+Owner = tuple[str | None, int]
+"""Whose a payment is: the account (None if none is named) and the merchant (0 if it is nobody's that we know)."""
+
+
+async def owners(db: Executor, ids: Collection[str]) -> dict[str, Owner]:
+    rows = await db.fetch("SELECT id, account, merchant_id FROM payment WHERE id = ANY($1::text[])", list(ids))
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def orphans(db: Executor, parents: Collection[str]) -> list[str]:
+    """What came before these, which name its owner, and is nobody's so far."""
+    rows = await db.fetch(
+        """
+        SELECT id FROM payment
+        WHERE belongs_to = ANY($1::text[]) AND kind = ANY($2::text[]) AND merchant_id = 0 AND account IS NULL
+        ORDER BY id
+        """,
+        list(parents),
+        list(NEVER_NAME_AN_OWNER),
+    )
+    return [row[0] for row in rows]
+
+
+async def bring_parents(db: Connection) -> None:
+    """Until this transaction ends, nobody may find that a parent is missing (`miss_parents`): it may be among ours."""
+    await db.execute("SELECT pg_advisory_xact_lock_shared($1)", int(Lock.PARENTS))
+
+
+async def miss_parents(db: Connection) -> None:
+    """Wait for all who bring parents; until this transaction ends, they wait for what we do without ours."""
+    await db.execute("SELECT pg_advisory_xact_lock($1)", int(Lock.PARENTS))
 
 
 async def parts(db: Executor, payment_id: str) -> list[Entry]:
