@@ -162,19 +162,21 @@ async def parts(db: Executor, payment_id: str) -> list[Entry]:
 
 
 async def totals(db: Executor, chosen: Filter) -> list[asyncpg.Record]:
-    """Per kind, status and currency: count, amount, settled, reversed."""
+    """Per mode (live first), kind, status and currency: count, amount, settled, reversed."""
     return await db.fetch(
         """
-        SELECT kind, status, currency, count(*) AS count, sum(amount) AS amount, sum(amount_settled) AS settled,
-               sum(amount_reversed) AS reversed
+        SELECT livemode, kind, status, currency, count(*) AS count, sum(amount) AS amount,
+               sum(amount_settled) AS settled, sum(amount_reversed) AS reversed
         FROM payment
         WHERE ($1::bigint IS NULL OR merchant_id = $1)
           AND ($2::timestamptz IS NULL OR created_at >= $2) AND ($3::timestamptz IS NULL OR created_at < $3)
-        GROUP BY kind, status, currency ORDER BY kind, status, currency
+          AND ($4::bool IS NULL OR livemode = $4)
+        GROUP BY livemode, kind, status, currency ORDER BY livemode DESC, kind, status, currency
         """,
         chosen.merchant_id,
         chosen.since,
         chosen.until,
+        chosen.livemode,
     )
 
 
