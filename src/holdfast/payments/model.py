@@ -47,7 +47,9 @@ class State:
     settled: int | None
     reversed: int | None
     belongs_to: str | None
-    """The object it is part of: a charge's payment intent, a refund's or dispute's charge."""
+    """The object it is part of: a charge's payment intent, a refund's or dispute's charge, a session's or invoice's
+    payment intent, a payment intent's or session's invoice.
+    """
 
 
 @dataclass(frozen=True, slots=True)

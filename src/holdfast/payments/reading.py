@@ -74,6 +74,7 @@ class Object(msgspec.Struct):
     payment_intent: Any = None
     charge: Any = None
     invoice: Any = None
+    payments: Any = None
     source_transaction: Any = None
     destination: Any = None
     on_behalf_of: Any = None
@@ -166,7 +167,7 @@ def _state(found: Object) -> State:  # noqa: PLR0911 - a table of kinds
     amount = found.amount
     match found.object:
         case "payment_intent":
-            return State(status, currency, amount, found.amount_received or 0, None, None)
+            return State(status, currency, amount, found.amount_received or 0, None, _id(found.invoice))
         case "charge":
             captured = found.amount_captured or 0
             return State(status, currency, amount, captured, found.amount_refunded or 0, _id(found.payment_intent))
@@ -178,9 +179,9 @@ def _state(found: Object) -> State:  # noqa: PLR0911 - a table of kinds
         case "checkout.session":
             amount = found.amount_total
             settled = amount if found.payment_status == "paid" else 0
-            return State(status, currency, amount, settled, None, _id(found.payment_intent))
+            return State(status, currency, amount, settled, None, _id(found.payment_intent) or _id(found.invoice))
         case "invoice":
-            return State(status, currency, found.total, found.amount_paid or 0, None, None)
+            return State(status, currency, found.total, found.amount_paid or 0, None, _intent_of_invoice(found))
         case "payout":
             return State(status, currency, amount, amount if status == "paid" else 0, None, None)
     back = found.amount_reversed or 0
@@ -202,6 +203,20 @@ def _owner(found: Object) -> str | None:
     if isinstance(found.transfer_data, dict):
         return _id(found.transfer_data.get("destination"))
     return _id(found.on_behalf_of)
+
+
+def _intent_of_invoice(found: Object) -> str | None:
+    """`payment_intent` up to API version 2025-02-24; after it one of `payments`, where these are expanded.
+
+    Source: https://docs.stripe.com/changelog/basil/2025-03-31/add-support-for-multiple-partial-payments-on-invoices
+    """
+    if found.payment_intent is not None or not isinstance(found.payments, dict):
+        return _id(found.payment_intent)
+    listed = found.payments.get("data")
+    made = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    made.sort(key=lambda item: item.get("status") != "paid")
+    ways = [item["payment"] for item in made if isinstance(item.get("payment"), dict)]
+    return next((intent for way in ways if (intent := _id(way.get("payment_intent"))) is not None), None)
 
 
 def _parents(found: Object) -> tuple[str, ...]:
