@@ -360,6 +360,35 @@ async def test_two_routers_at_once_apply_every_event_once(pool):
     assert await pool.fetchval("SELECT count(*) FROM delivery") == len(events)
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_routers_at_once_that_have_events_of_the_same_payment_end_in_the_ledger_of_one(pool, seed):
+    await merchant(pool)
+    narrator = Narrator(ObjectMaker(random.Random(seed)), lambda _: 1_800_000_000, "acct_1A")  # all in one second
+    told = [*stories.payment(narrator, "refunded"), *stories.checkout(narrator), *stories.invoice(narrator)]
+    ids = sorted({made["data"]["object"]["id"] for made in told})
+    await receive(pool, *told)
+    await route_all(pool)
+    expected = await store.find(pool, ids)
+    assert sorted(expected) == ids
+    await pool.execute("TRUNCATE payment, event, done, work")
+    random.Random(seed).shuffle(told)
+    await receive(pool, *told)
+    await asyncio.gather(*(route_all(pool, router(pool, batch=2)) for _ in range(4)))
+    assert await store.find(pool, ids) == expected
+
+
+async def test_the_kind_of_a_payment_is_that_of_its_newest_event(pool):
+    was, became = event(created=1_800_000_000), event(created=1_800_000_001)
+    became["data"]["object"] |= {"id": was["data"]["object"]["id"], "object": "charge"}
+    for order in ((was, became), (became, was)):
+        await pool.execute("TRUNCATE payment, event, done, work")
+        for made in order:
+            await receive(pool, made)
+            await route_all(pool)
+        [payment] = (await store.find(pool, [was["data"]["object"]["id"]])).values()
+        assert payment.kind == "charge"
+
+
 @pytest.fixture
 async def emulated() -> AsyncIterator[EmulatedStripe]:
     async with EmulatedStripe(accounts=["acct_1A"]) as stripe:
@@ -512,6 +541,7 @@ async def test_what_goes_wrong_with_one_thin_event_harms_no_other(pool, emulated
 
 async def test_thin_events_that_find_no_room_go_back_untried_and_come_again(pool, emulated, slow, monkeypatch):
     monkeypatch.setattr("holdfast.payments.router.IN_HAND", 2)
+    monkeypatch.setattr("holdfast.payments.fetching._FIRST_GUESS", 80.0)  # eight at once: one every ten seconds
     await merchant(pool)
     seqs, _ = await thin_events(pool, emulated, 5)
     [plain] = await receive(pool, event())
