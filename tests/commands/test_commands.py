@@ -330,6 +330,33 @@ async def test_payments_are_listed_shown_and_summed(run, done, pool):
     assert (await run("payments", "list", "--kind", "gift"))[0] == 2
 
 
+async def test_money_of_live_and_of_test_mode_is_never_added_together(done, pool):
+    live, test = event("payment_intent.succeeded", livemode=True), event("payment_intent.succeeded", livemode=False)
+    await received(pool, live, test)
+    await routed(pool)
+    sums = json.loads(await done("payments", "totals", "--json"))["totals"]
+    assert [(row["livemode"], row["count"], row["amount"]) for row in sums] == [(True, 1, 1099), (False, 1, 1099)]
+    for mode, made in (("live", live), ("test", test)):
+        [only] = json.loads(await done("payments", "totals", f"--{mode}", "--json"))["totals"]
+        assert (only["livemode"], only["count"]) == (mode == "live", 1)
+        [found] = json.loads(await done("payments", "list", f"--{mode}", "--json"))["payments"]
+        assert found["id"] == made["data"]["object"]["id"]
+        listed = (await done("payments", "list")).splitlines()
+        assert [mode in line for line in listed if found["id"] in line] == [True]
+        assert mode in await done("payments", "totals", f"--{mode}")
+
+
+async def test_amounts_are_shown_in_their_currencys_own_decimals(done, pool):
+    made = []
+    for amount, currency in ((250_000, "jpy"), (1_234_567, "kwd"), (-1, "usd")):
+        made.append(event())
+        made[-1]["data"]["object"] |= {"amount": amount, "currency": currency}
+    await received(pool, *made)
+    await routed(pool)
+    for shown in (await done("payments", "list"), await done("payments", "totals")):
+        assert all(money in shown for money in ("250,000 JPY", "1,234.567 KWD", "-0.01 USD"))
+
+
 async def test_deliveries_are_listed_shown_and_replayed(run, done, pool):
     await done("merchants", "add", "bakery", "--stripe-account", "acct_1A")
     await done("destinations", "add", "bakery", "--email", "owner@bakery.example")

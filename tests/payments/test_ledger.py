@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,7 @@ from holdfast.drills.stripe_objects import Json, ObjectMaker
 from holdfast.drills.stripe_stories import Narrator, StoryClock
 from holdfast.drills.stripe_webhooks import render
 from holdfast.payments import store
-from holdfast.payments.model import Entry, State, entry, folded, merged
+from holdfast.payments.model import Entry, Fact, State, entry, folded, merged
 from holdfast.payments.reading import concerns_payments, read_event
 from holdfast.payments.store import Filter
 
@@ -50,6 +51,13 @@ def entry_of(event: Json) -> Entry | None:
         return None
     fact = read_event(render(event), event["id"], datetime.fromtimestamp(event["created"], UTC))
     return entry(fact, account=event["account"], merchant_id=3, livemode=event["livemode"]) if fact else None
+
+
+def owned_by_many(item: Entry, chance: random.Random) -> Entry:
+    """As if events of one object disagreed on whose it is, or did not say."""
+    account, merchant_id = chance.choice([None, ACCOUNT, "acct_1B"]), chance.choice([0, 3, 4])
+    fact = Fact(item.id, item.kind, item.created_at, item.state, item.last_rank, item.last_event_at, item.last_event)
+    return entry(fact, account=account, merchant_id=merchant_id, livemode=item.livemode)
 
 
 def entries(events: list[Json]) -> list[Entry]:
@@ -106,8 +114,10 @@ async def test_any_order_with_duplicates_and_gaps_ends_in_the_same_ledger(
 ):
     events = told(seed, in_a_second if in_one_second else over_days)
     kept = [(event, count) for event, count in zip(events, copies, strict=False) if count]  # count 0: never arrives
-    in_order = entries([event for event, _ in kept])
-    arriving = [item for event, count in kept for item in entries([event]) * count]
+    chance = random.Random(seed)
+    known = [(owned_by_many(item, chance), count) for event, count in kept for item in entries([event])]
+    in_order = [item for item, _ in known]
+    arriving = [item for item, count in known for _ in range(count)]
     order.shuffle(arriving)
     expected = {item.id: item for item in folded(in_order)}
     assert await ledger(pool, arriving, sizes) == expected
@@ -115,12 +125,13 @@ async def test_any_order_with_duplicates_and_gaps_ends_in_the_same_ledger(
 
 
 moments = st.integers(0, 2).map(lambda seconds: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds))
+owners = st.one_of(st.just((None, None, None)), st.tuples(moments, st.integers(0, 2), st.sampled_from("abcd")))
 any_entry = st.builds(
     Entry,
     id=st.just("pi_1"),
     kind=st.just("payment_intent"),
-    account=st.sampled_from([None, ACCOUNT]),
-    merchant_id=st.sampled_from([0, 3]),
+    account=st.sampled_from([None, ACCOUNT, "acct_1B"]),
+    merchant_id=st.sampled_from([0, 3, 4]),
     livemode=st.just(True),
     state=st.just(State("open", "usd", 1, 0, None, None)),
     created_at=moments,
@@ -130,6 +141,9 @@ any_entry = st.builds(
     last_event_at=moments,
     last_rank=st.integers(0, 2),
 ).map(lambda item: replace(item, state=replace(item.state, status=f"{item.last_event}{item.last_rank}")))
+any_entry = st.builds(
+    lambda item, owner: replace(item, owner_at=owner[0], owner_rank=owner[1], owner_event=owner[2]), any_entry, owners
+)
 
 
 @given(any_entry, any_entry, any_entry)
@@ -144,6 +158,33 @@ def test_merging_does_not_depend_on_order_grouping_or_repetition(one, two, three
 async def test_the_statement_merges_as_the_model_does(pool, arrived):
     found = await ledger(pool, arrived, [1])
     assert found == {"pi_1": folded(arrived)[0]}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_the_newest_event_that_names_a_merchant_says_whose_it_is_whatever_comes_first(pool, order):
+    base = entries(told(1, over_days))[0]
+    made = [
+        entry(
+            Fact(base.id, base.kind, base.created_at, base.state, 0, base.created_at + timedelta(seconds=second), name),
+            account=account,
+            merchant_id=merchant_id,
+            livemode=True,
+        )
+        for second, name, account, merchant_id in (
+            (1, "evt_1", ACCOUNT, 3),
+            (2, "evt_2", "acct_1B", 4),
+            (3, "evt_3", None, 0),
+        )
+    ]
+    found = (await ledger(pool, [made[place] for place in order], [1]))[base.id]
+    assert (found.merchant_id, found.account, found.last_event) == (4, "acct_1B", "evt_3")
+
+
+async def test_who_owns_a_row_from_before_this_was_kept_counts_as_oldest(pool):
+    new = entries(told(1, over_days))[0]
+    old = replace(new, merchant_id=9, owner_at=None, owner_rank=None, owner_event=None)
+    for order in ([old, new], [new, old]):
+        assert (await ledger(pool, order, [1]))[new.id].merchant_id == 3
 
 
 async def test_an_older_event_never_overwrites_a_newer_state(pool):

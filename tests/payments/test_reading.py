@@ -71,6 +71,12 @@ def test_what_is_linked_may_be_an_id_or_an_expanded_object():
     assert read(payment_intent=None).state.belongs_to is None
 
 
+def test_an_amount_may_be_missing_or_below_zero():
+    assert read(amount=None).state.amount is None
+    assert read(object="invoice", total=-500, amount_paid=0).state.amount == -500
+    assert read(object="refund", amount=-5, status="succeeded").rank >= 0
+
+
 def test_an_object_without_its_time_counts_as_made_with_the_event():
     assert read(created=None).created_at == AT
 
@@ -86,6 +92,31 @@ def test_a_destination_charge_names_its_owner():
     assert read().owner is None
 
 
+def test_what_never_names_an_owner_says_what_may():
+    assert read(object="refund", charge="ch_1", payment_intent="pi_1").parents == ("ch_1", "pi_1")
+    assert read(object="dispute", charge={"id": "ch_1"}, payment_intent=None).parents == ("ch_1",)
+    assert read(object="checkout.session", payment_intent=None, invoice="in_1").parents == ("in_1",)
+    assert read(object="charge", payment_intent="pi_1").parents == ()
+
+
+def test_an_invoice_its_intent_and_its_session_are_linked_in_every_api_version():
+    paid = {"status": "paid", "payment": {"type": "payment_intent", "payment_intent": "pi_2"}}
+    tried = {"status": "open", "payment": {"type": "payment_intent", "payment_intent": {"id": "pi_1"}}}
+    for about, parent in (
+        ({"object": "invoice", "payment_intent": "pi_1"}, "pi_1"),
+        ({"object": "invoice", "payments": {"object": "list", "data": [tried]}}, "pi_1"),
+        ({"object": "invoice", "payments": {"object": "list", "data": [tried, paid]}}, "pi_2"),
+        ({"object": "invoice", "payments": {"data": [{"payment": {"type": "charge", "charge": "ch_1"}}]}}, None),
+        ({"object": "invoice", "payments": {"data": [None, {"payment": "?"}]}}, None),
+        ({"object": "invoice", "payments": None}, None),
+        ({"object": "payment_intent", "invoice": "in_1"}, "in_1"),
+        ({"object": "payment_intent"}, None),
+        ({"object": "checkout.session", "payment_intent": None, "invoice": "in_1"}, "in_1"),
+        ({"object": "checkout.session", "payment_intent": "pi_1", "invoice": "in_1"}, "pi_1"),
+    ):
+        assert read(**about).state.belongs_to == parent
+
+
 def test_a_status_we_have_never_heard_of_is_kept():
     assert read(status="half_succeeded").state.status == "half_succeeded"
 
@@ -94,6 +125,9 @@ def test_a_status_we_have_never_heard_of_is_kept():
     "wrong",
     [
         {"amount": "100"},
+        {"amount": 100.5},
+        {"amount": 1e2},
+        {"amount": True},
         {"amount": 2**70},
         {"created": "today"},
         {"created": 10**18},

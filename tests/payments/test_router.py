@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -33,8 +34,9 @@ from tests.inbox.events import event, new
 SOON = Backoff(base=0.0, cap=0.0, tries=3)
 
 
-def router(pool, **options) -> StripeWebhookRouter:
-    return StripeWebhookRouter(pool, Claimer(pool, Stage.ROUTE, ClaimPolicy()), Catalogue(), backoff=SOON, **options)
+def router(pool, *, policy: ClaimPolicy | None = None, **options) -> StripeWebhookRouter:
+    claimer = Claimer(pool, Stage.ROUTE, policy or ClaimPolicy())
+    return StripeWebhookRouter(pool, claimer, Catalogue(), backoff=SOON, **options)
 
 
 async def receive(pool, *events) -> list[int]:
@@ -45,10 +47,10 @@ async def receive(pool, *events) -> list[int]:
     return [held[one.event_id] for one in made]
 
 
-async def route_all(pool, using: StripeWebhookRouter | None = None) -> None:
+async def route_all(pool, using: StripeWebhookRouter | None = None, now: datetime | None = None) -> None:
     using = using or router(pool)
-    while await using.tick():
-        await using.finish()
+    while await using.tick(now):
+        await using.fetched()
 
 
 async def outcome(pool, seq) -> tuple[str, str | None]:
@@ -167,6 +169,120 @@ async def test_the_platforms_own_event_belongs_to_the_merchant_it_names(pool):
     assert [found[key].merchant_id for key in ids] == [bakery, COMPANY]
 
 
+def destination_charge(maker, ending="disputed", account="acct_1A", *, start=1_800_000_000):
+    """The platform's events of a payment, or of a checkout, whose money is for a connected account."""
+    narrator = Narrator(maker, from_start(start), None)
+    told = list(stories.checkout(narrator) if ending == "checkout" else stories.payment(narrator, ending))
+    for made in told:
+        if made["data"]["object"]["object"] in ("payment_intent", "charge"):
+            made["data"]["object"]["transfer_data"] = {"destination": account, "amount": None}
+    return [made for made in told if made["type"] != "radar.early_fraud_warning.created"]  # not of the ledger
+
+
+def parts_of(told):
+    """Those that do not name the account themselves, and the others."""
+    kinds = ("refund", "dispute", "checkout.session")
+    children = [made for made in told if made["data"]["object"]["object"] in kinds]
+    return children, [made for made in told if made not in children]
+
+
+async def owners_of(pool, events) -> set[tuple[int, str | None]]:
+    found = await store.find(pool, [made["data"]["object"]["id"] for made in events])
+    return {(item.merchant_id, item.account) for item in found.values()}
+
+
+@pytest.mark.parametrize("ending", ["disputed", "refunded", "checkout"])
+@pytest.mark.parametrize("batch", [1, 400])
+async def test_what_belongs_to_a_destination_charge_is_its_merchants(pool, ending, batch):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "*")
+    told = destination_charge(ObjectMaker(random.Random(3)), ending)
+    children, _ = parts_of(told)
+    assert children
+    seqs = await receive(pool, *told)
+    await route_all(pool, router(pool, batch=batch))
+    assert await owners_of(pool, told) == {(bakery, "acct_1A")}
+    assert await planned(pool) == sorted((seq, wants) for seq in seqs)
+    assert {await outcome(pool, seq) for seq in seqs} == {("applied", None)}
+
+
+@pytest.mark.parametrize("ending", ["disputed", "refunded", "checkout"])
+async def test_what_comes_before_its_destination_charge_is_handed_over_when_that_comes(pool, ending):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "*")
+    company = await destination(pool, COMPANY, "*", kind="application")
+    children, parents = parts_of(destination_charge(ObjectMaker(random.Random(3)), ending))
+    early = await receive(pool, *children)
+    await route_all(pool)
+    assert await owners_of(pool, children) == {(COMPANY, None)}
+    assert await planned(pool) == sorted((seq, company) for seq in early), "whoever runs the platform is told at once"
+    what, why = await outcome(pool, early[0])
+    assert (what, "has not come yet" in (why or "")) == ("applied", True)
+    late = await receive(pool, *parents)
+    await route_all(pool)
+    assert await owners_of(pool, children) == {(bakery, "acct_1A")}
+    assert await planned(pool) == sorted((seq, who) for seq in early + late for who in (wants, company))
+    assert {await outcome(pool, seq) for seq in early} == {("applied", None)}
+
+
+async def test_what_came_before_anything_named_its_owner_is_handed_over_though_later_events_of_it_are_not(pool):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "*")
+    children, parents = parts_of(destination_charge(ObjectMaker(random.Random(3)), "disputed"))
+    [intent, *_] = [made for made in parents if made["type"].startswith("payment_intent")]
+    seqs = []
+    for made in (children[0], intent, children[1]):
+        seqs += await receive(pool, made)
+        await route_all(pool)
+    assert await planned(pool) == [(seq, wants) for seq in seqs]
+
+
+async def test_the_platforms_own_refund_stays_the_companys(pool):
+    await merchant(pool)
+    told = list(stories.payment(Narrator(ObjectMaker(random.Random(3)), from_start(1_800_000_000), None), "refunded"))
+    seqs = await receive(pool, *told)
+    await route_all(pool)
+    assert await owners_of(pool, told) == {(COMPANY, None)}
+    assert {await outcome(pool, seq) for seq in seqs} == {("applied", None)}
+
+
+async def test_a_destination_charge_for_an_account_that_nobody_has_waits_for_its_merchant(pool):
+    told = destination_charge(ObjectMaker(random.Random(3)), "refunded", "acct_1Late")
+    random.Random(1).shuffle(told)
+    seqs = await receive(pool, *told)
+    await route_all(pool, router(pool, batch=1))
+    assert {await outcome(pool, seq) for seq in seqs} == {("unmatched", "no merchant has the account acct_1Late")}
+    waiting = Filter(account="acct_1Late", state="unmatched")
+    assert await inbox.count(pool, waiting) == len(told)
+    assert await inbox.count(pool, Filter(account="acct_1L", state="unmatched")) == 0
+    late = await merchant(pool, "late", "acct_1Late")
+    wants = await destination(pool, late, "*")
+    async for _ in replay.replay(pool, waiting):
+        pass
+    await route_all(pool)
+    assert await owners_of(pool, told) == {(late, "acct_1Late")}
+    assert await planned(pool) == sorted((seq, wants) for seq in seqs)
+    assert await inbox.count(pool, waiting) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_routers_at_once_hand_over_what_comes_before_its_charge_while_that_is_routed(pool, seed):
+    bakery = await merchant(pool)
+    await destination(pool, bakery, "*")
+    maker, chance = ObjectMaker(random.Random(4)), random.Random(seed)
+    told = [
+        made
+        for number in range(30)
+        for made in destination_charge(maker, chance.choice(["disputed", "refunded", "checkout"]), start=number)
+    ]
+    chance.shuffle(told)
+    await receive(pool, *told)
+    await asyncio.gather(*(route_all(pool, router(pool, batch=3)) for _ in range(4)))
+    await route_all(pool)
+    assert await owners_of(pool, told) == {(bakery, "acct_1A")}
+    assert await pool.fetchval("SELECT count(*) FROM delivery") == len(told)
+
+
 async def test_a_replay_notifies_nobody_twice_but_new_subscribers(pool):
     bakery = await merchant(pool)
     first = await destination(pool, bakery, "*")
@@ -259,6 +375,35 @@ async def test_two_routers_at_once_apply_every_event_once(pool):
     assert await pool.fetchval("SELECT count(*) FROM delivery") == len(events)
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_routers_at_once_that_have_events_of_the_same_payment_end_in_the_ledger_of_one(pool, seed):
+    await merchant(pool)
+    narrator = Narrator(ObjectMaker(random.Random(seed)), lambda _: 1_800_000_000, "acct_1A")  # all in one second
+    told = [*stories.payment(narrator, "refunded"), *stories.checkout(narrator), *stories.invoice(narrator)]
+    ids = sorted({made["data"]["object"]["id"] for made in told})
+    await receive(pool, *told)
+    await route_all(pool)
+    expected = await store.find(pool, ids)
+    assert sorted(expected) == ids
+    await pool.execute("TRUNCATE payment, event, done, work")
+    random.Random(seed).shuffle(told)
+    await receive(pool, *told)
+    await asyncio.gather(*(route_all(pool, router(pool, batch=2)) for _ in range(4)))
+    assert await store.find(pool, ids) == expected
+
+
+async def test_the_kind_of_a_payment_is_that_of_its_newest_event(pool):
+    was, became = event(created=1_800_000_000), event(created=1_800_000_001)
+    became["data"]["object"] |= {"id": was["data"]["object"]["id"], "object": "charge"}
+    for order in ((was, became), (became, was)):
+        await pool.execute("TRUNCATE payment, event, done, work")
+        for made in order:
+            await receive(pool, made)
+            await route_all(pool)
+        [payment] = (await store.find(pool, [was["data"]["object"]["id"]])).values()
+        assert payment.kind == "charge"
+
+
 @pytest.fixture
 async def emulated() -> AsyncIterator[EmulatedStripe]:
     async with EmulatedStripe(accounts=["acct_1A"]) as stripe:
@@ -299,7 +444,7 @@ async def test_while_stripe_is_down_thin_events_wait_and_the_others_do_not(pool,
     using = router(pool, stripe=reader)
     await using.tick()
     assert (await outcome(pool, plain_seq))[0] == "applied"
-    await using.finish()
+    await using.fetched()
     assert await queue.live(pool, Stage.ROUTE, [thin_seq]) == {thin_seq}
     emulated.faults = StripeFaults()
     await route_all(pool, using)
@@ -333,3 +478,147 @@ async def test_a_thin_event_may_not_point_anywhere_but_at_stripes_api(pool, emul
     [seq] = await receive(pool, thin)
     await route_all(pool, router(pool, stripe=reader))
     assert (await outcome(pool, seq))[0] == "unreadable"
+
+
+class SlowReader(StripeReader):
+    """Some answers do not come before `answers` is set, some never do, and some break what reads them."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(DEFAULT_API_KEY, url, per_second=1000)
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.never: set[str] = set()
+        self.breaks: set[str] = set()
+        self.asked: list[str] = []
+
+    async def fetch(self, path, account):
+        self.asked.append(path)
+        if path in self.never:
+            await asyncio.Event().wait()
+        if path in self.breaks:
+            raise ValueError("nobody thought of this")
+        await self.answers.wait()
+        return await super().fetch(path, account)
+
+
+@pytest.fixture
+async def slow(emulated) -> AsyncIterator[SlowReader]:
+    async with SlowReader(emulated.url) as opened:
+        yield opened
+
+
+async def thin_events(pool, emulated, count) -> tuple[list[int], list[str]]:
+    """So many, received: their seqs, and where their objects are."""
+    made = [(await thin_event(emulated))[0] for _ in range(count)]
+    return await receive(pool, *made), [one["related_object"]["url"] for one in made]
+
+
+async def in_hand(pool) -> set[int]:
+    return {row[0] for row in await pool.fetch("SELECT ref FROM work WHERE stage = 1 AND lease IS NOT NULL")}
+
+
+async def test_each_thin_event_is_settled_as_soon_as_its_own_object_is_there(pool, emulated, slow):
+    await merchant(pool)
+    (stuck, quick), (path, _) = await thin_events(pool, emulated, 2)
+    slow.never.add(path)
+    using = router(pool, stripe=slow)
+    await using.tick()
+    await asyncio.wait(using._fetching, return_when=asyncio.FIRST_COMPLETED)
+    assert (await outcome(pool, quick))[0] == "applied"
+    assert await in_hand(pool) == {stuck}
+    await using.finish()
+
+
+async def test_an_object_that_never_comes_costs_a_try_each_time_and_ends_as_unfetched(pool, emulated, slow):
+    bakery = await merchant(pool)
+    wants = await destination(pool, bakery, "*")
+    [seq], paths = await thin_events(pool, emulated, 1)
+    slow.never.update(paths)
+    using = router(pool, stripe=slow, policy=ClaimPolicy(lease=timedelta(seconds=0.9)))
+    await using.tick()
+    await using.fetched()
+    assert await pool.fetchval("SELECT attempts FROM work") == 1
+    await route_all(pool, using)
+    assert await outcome(pool, seq) == ("unfetched", "Stripe did not answer within 0.3 s")
+    assert slow.asked == paths * 3
+    assert await planned(pool) == [(seq, wants)]
+
+
+async def test_what_goes_wrong_with_one_thin_event_harms_no_other(pool, emulated, slow):
+    await merchant(pool)
+    (good, bad, fine), (_, path, _) = await thin_events(pool, emulated, 3)
+    slow.breaks.add(path)
+    using = router(pool, stripe=slow)
+    await route_all(pool, using)
+    assert [(await outcome(pool, seq))[0] for seq in (good, fine)] == ["applied", "applied"]
+    assert await outcome(pool, bad) == ("unfetched", "ValueError: nobody thought of this")
+
+
+async def test_thin_events_that_find_no_room_go_back_untried_and_come_again(pool, emulated, slow, monkeypatch):
+    monkeypatch.setattr("holdfast.payments.router.IN_HAND", 2)
+    monkeypatch.setattr("holdfast.payments.fetching._FIRST_GUESS", 80.0)  # eight at once: one every ten seconds
+    await merchant(pool)
+    seqs, _ = await thin_events(pool, emulated, 5)
+    [plain] = await receive(pool, event())
+    slow.answers.clear()
+    using = router(pool, stripe=slow)
+    assert await using.tick() == 6
+    assert (await outcome(pool, plain))[0] == "applied"
+    assert len(await in_hand(pool)) == 2
+    back = await pool.fetch("SELECT attempts, due_at > now() AS later FROM work WHERE lease IS NULL")
+    assert [tuple(row) for row in back] == [(0, True)] * 3
+    assert await using.tick() == 0, "what went back is not claimed at once"
+    slow.answers.set()
+    await using.fetched()
+    for minute in (1, 2):
+        await route_all(pool, using, datetime.now(UTC) + timedelta(minutes=minute))
+    assert [(await outcome(pool, seq))[0] for seq in seqs] == ["applied"] * 5
+
+
+async def test_who_stands_in_line_too_long_goes_back_untried(pool, emulated, slow, monkeypatch):
+    monkeypatch.setattr("holdfast.payments.fetching.AT_ONCE", 1)
+    await merchant(pool)
+    _, paths = await thin_events(pool, emulated, 2)
+    slow.never.update(paths)
+    using = router(pool, stripe=slow, policy=ClaimPolicy(lease=timedelta(seconds=0.9)))
+    await using.tick()
+    await using.fetched()
+    assert sorted(await pool.fetch("SELECT attempts FROM work")) == [(0,), (1,)]
+
+
+async def test_a_router_that_waits_for_the_store_does_not_fetch_again_at_every_tick(pool, emulated, slow, monkeypatch):
+    await merchant(pool)
+    [thin], paths = await thin_events(pool, emulated, 1)
+    [plain] = await receive(pool, event())
+    slow.answers.clear()
+
+    async def away(*_):
+        raise ConnectionResetError
+
+    using = router(pool, stripe=slow)
+    monkeypatch.setattr(store, "apply", away)
+    for _ in range(3):
+        with pytest.raises(ConnectionResetError):
+            await using.tick()
+        await asyncio.sleep(0)
+    monkeypatch.undo()
+    slow.answers.set()
+    await route_all(pool, using)
+    assert slow.asked == paths
+    assert [(await outcome(pool, seq))[0] for seq in (thin, plain)] == ["applied"] * 2
+
+
+async def test_a_router_that_ends_gives_back_what_it_fetches_and_another_one_goes_on_at_once(pool, emulated, slow):
+    await merchant(pool)
+    seqs, paths = await thin_events(pool, emulated, 12)
+    slow.never.update(paths)
+    using = router(pool, stripe=slow)
+    await using.tick()
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await using.finish()
+    rows = await pool.fetch("SELECT attempts, lease, due_at <= now() FROM work")
+    assert [tuple(row) for row in rows] == [(0, None, True)] * 12
+    slow.never.clear()
+    await route_all(pool, router(pool, stripe=slow))
+    assert [(await outcome(pool, seq))[0] for seq in seqs] == ["applied"] * 12

@@ -120,6 +120,57 @@ async def test_an_intent_and_its_charge_are_the_same_money(pool):
     assert (money.payments, money.amount) == (1, 1000)
 
 
+RENEWALS = {
+    "old": {"in": "pi", "pi": "in", "ch": "pi", "cs": "in"},  # up to 2025-02-24: both name each other
+    "new, payments expanded": {"in": "pi", "ch": "pi", "cs": "in"},
+    "only the intent says": {"pi": "in", "ch": "pi", "cs": "in"},
+}
+KINDS = {"in": "invoice", "pi": "payment_intent", "ch": "charge", "cs": "checkout.session", "re": "refund"}
+
+
+@pytest.mark.parametrize("links", RENEWALS.values(), ids=RENEWALS)
+@pytest.mark.parametrize(
+    "late",
+    [
+        ("in", "pi"),
+        ("in", "pi", "ch", "cs"),
+        ("in", "cs"),
+        ("cs", "ch"),
+        ("ch", "in", "re"),
+        ("cs",),
+        ("pi",),
+    ],
+    ids="-".join,
+)
+async def test_a_renewal_counts_once_whichever_of_its_events_are_late(pool, links, late):
+    made = await storm.resolved(pool)
+    traffic = Traffic(pool)
+    merchant = await traffic.merchant("bakery", "Bakery")
+    # Invoices, intents and charges are in the ledger by then; a session only if it is late.
+    ids = {
+        key: await traffic.event("bakery", 10, routed=20 if key in late else 10.01)
+        for key in KINDS
+        if key in late or key in ("in", "pi", "ch")
+    }
+    for key, object_id in ids.items():
+        amount = 700 if key == "re" else 5000
+        parent = ids.get((links | {"re": "ch"}).get(key, ""))
+        await traffic.payment(object_id, amount, "usd", merchant, kind=KINDS[key], belongs_to=parent)
+    (money,) = (await impact(pool, made, at(60))).money
+    assert (money.payments, money.amount) == (1, 5000)
+
+
+async def test_two_refunds_of_a_payment_that_was_not_late_are_two_amounts(pool):
+    made = await storm.resolved(pool)
+    traffic = Traffic(pool)
+    merchant = await traffic.merchant("bakery", "Bakery")
+    for amount in (300, 400):
+        refund = await traffic.event("bakery", 10, routed=20)
+        await traffic.payment(refund, amount, "usd", merchant, kind="refund", belongs_to="ch_before")
+    (money,) = (await impact(pool, made, at(60))).money
+    assert (money.payments, money.amount) == (2, 700)
+
+
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.lists(

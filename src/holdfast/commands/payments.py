@@ -22,6 +22,7 @@ from holdfast.payments.store import Filter
 app = typer.Typer()
 
 MerchantKey = Annotated[str | None, typer.Option(help="A merchant's key.")]
+Live = Annotated[bool | None, typer.Option("--live/--test", help="Only live mode, or only test mode.")]
 
 
 @app.command("list")
@@ -30,7 +31,7 @@ def listing(
     status: Annotated[str | None, typer.Option(help="The provider's word: succeeded, failed, open ….")] = None,
     merchant: MerchantKey = None,
     account: Annotated[str | None, typer.Option(help="Connected account, acct_….")] = None,
-    live: Annotated[bool | None, typer.Option("--live/--test", help="Only live mode, or only test mode.")] = None,
+    live: Live = None,
     since: Since = None,
     until: Until = None,
     after: Annotated[str | None, typer.Option(help="Go on behind this id.")] = None,
@@ -59,13 +60,14 @@ def listing(
         terminal.print_json({"payments": [_json(item, keys) for item in found]})
         return
     terminal.print_table(
-        ("CREATED", "ID", "KIND", "MERCHANT", "STATUS", ">AMOUNT", ">SETTLED", ">BACK", "LAST EVENT"),
+        ("CREATED", "ID", "KIND", "MERCHANT", "MODE", "STATUS", ">AMOUNT", ">SETTLED", ">BACK", "LAST EVENT"),
         (
             (
                 item.created_at,
                 item.id,
                 item.kind,
                 keys.get(item.merchant_id, item.account or "(company)"),
+                _mode(item.livemode),
                 item.state.status,
                 _money(item.state.amount, item),
                 _money(item.state.settled, item),
@@ -75,7 +77,7 @@ def listing(
             for item in found
         ),
         empty="No payments like that."
-        if any((kind, status, merchant, account, since, until))
+        if any((kind, status, merchant, account, since, until)) or live is not None
         else "The ledger is empty: no payment event has been routed yet.",
     )
     if len(found) == limit:
@@ -114,7 +116,7 @@ def show(
             ("Payment", f"{found.id} ({found.kind})"),
             ("Merchant", keys.get(found.merchant_id)),
             ("Account", found.account),
-            ("Mode", "live" if found.livemode else "test"),
+            ("Mode", _mode(found.livemode)),
             ("Status", found.state.status),
             ("Amount", _money(found.state.amount, found)),
             ("Settled", _money(found.state.settled, found)),
@@ -144,14 +146,17 @@ def show(
 
 
 @app.command()
-def totals(merchant: MerchantKey = None, since: Since = None, until: Until = None, json: Json = False) -> None:
-    """Sums by kind, status and currency."""
+def totals(
+    merchant: MerchantKey = None, live: Live = None, since: Since = None, until: Until = None, json: Json = False
+) -> None:
+    """Sums by mode, kind, status and currency."""
 
     async def body(pool: Pool, _settings: Settings) -> list[asyncpg.Record]:
         return await store.totals(
             pool,
             Filter(
                 merchant_id=(await find(pool, merchant)).id if merchant else None,
+                livemode=live,
                 since=read_optional_time(since),
                 until=read_optional_time(until),
             ),
@@ -163,7 +168,7 @@ def totals(merchant: MerchantKey = None, since: Since = None, until: Until = Non
         terminal.print_json(
             {
                 "totals": [
-                    {name: row[name] for name in ("kind", "status", "currency")}
+                    {name: row[name] for name in ("livemode", "kind", "status", "currency")}
                     | {name: int(row[name] or 0) for name in numbers}
                     for row in rows
                 ]
@@ -171,9 +176,10 @@ def totals(merchant: MerchantKey = None, since: Since = None, until: Until = Non
         )
         return
     terminal.print_table(
-        ("KIND", "STATUS", ">COUNT", ">AMOUNT", ">SETTLED", ">BACK"),
+        ("MODE", "KIND", "STATUS", ">COUNT", ">AMOUNT", ">SETTLED", ">BACK"),
         (
             (
+                _mode(row["livemode"]),
                 row["kind"],
                 row["status"],
                 row["count"],
@@ -184,7 +190,9 @@ def totals(merchant: MerchantKey = None, since: Since = None, until: Until = Non
             )
             for row in rows
         ),
-        empty="The ledger is empty.",
+        empty="No payments like that."
+        if any((merchant, since, until)) or live is not None
+        else "The ledger is empty: no payment event has been routed yet.",
     )
 
 
@@ -195,6 +203,10 @@ async def _cursor(pool: Pool, after: str | None) -> tuple[datetime, str] | None:
     if found is None:
         raise CommandError(f"there is no {after} in the ledger to go on behind")
     return found.created_at, found.id
+
+
+def _mode(livemode: bool) -> str:
+    return "live" if livemode else "test"
 
 
 def _money(amount: int | None, item: Entry) -> str | None:

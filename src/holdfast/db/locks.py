@@ -14,6 +14,8 @@ class Lock(IntEnum):
     INCIDENTS = 0x4846_0000_0006
     TEXTS = 0x4846_0000_0007
     """Who watches and audits texts."""
+    PARENTS = 0x4846_0000_0008
+    """Who looks in the ledger for payments that others are bringing (see `payments.store.miss_parents`)."""
     REPOINT = 0x4846_0000_0010
     """And the number after it, for beginning one."""
 

@@ -12,6 +12,9 @@ OWN = "holdfast"
 ROUTED = "stripe"
 """The provider whose events are routed. Those of others, such as callbacks about calls, are done once they are kept."""
 
+NO_MERCHANT = "no merchant has the account "
+"""The note of unmatched events, before the account: the event's, or that which a payment of the platform's is for."""
+
 
 class EventError(Exception):
     """The body is not an event; the message names what is missing or wrong."""

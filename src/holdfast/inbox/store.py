@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.inbox.model import OWN, ROUTED, Event, NewEvent
+from holdfast.inbox.model import NO_MERCHANT, OWN, ROUTED, Event, NewEvent
 from holdfast.queue import store as queue
 from holdfast.queue.model import Lane, Stage
 
@@ -259,7 +259,8 @@ dead: it could not be routed."""
 
 _WHERE = f"""
     ($1::text[] IS NULL OR event_id = ANY($1)) AND ($2::text IS NULL OR type LIKE $2)
-    AND ($3::smallint IS NULL OR e.lane = $3) AND ($4::text IS NULL OR account = $4)
+    AND ($3::smallint IS NULL OR e.lane = $3) AND ($4::text IS NULL OR account = $4
+        OR (account IS NULL AND d.outcome = 'unmatched' AND d.note = '{NO_MERCHANT}' || $4))
     AND ($5::bool IS NULL OR livemode = $5)
     AND ($6::timestamptz IS NULL OR e.received_at >= $6) AND ($7::timestamptz IS NULL OR e.received_at < $7)
     AND ($8::text IS NULL OR $8 = CASE WHEN w.ref IS NOT NULL THEN 'live' ELSE d.outcome END)
@@ -342,6 +343,15 @@ async def duplicates(db: Executor, provider: str, event_id: str) -> list[datetim
         "SELECT received_at FROM duplicate WHERE provider = $1 AND event_id = $2 ORDER BY 1", provider, event_id
     )
     return [row[0] for row in rows]
+
+
+async def about(db: Executor, object_ids: Sequence[str]) -> list[asyncpg.Record]:
+    """seq and lane of the events, of those that are routed, about these objects."""
+    return await db.fetch(
+        "SELECT seq, lane FROM event WHERE object_id = ANY($1::text[]) AND provider = $2 ORDER BY seq",
+        object_ids,
+        ROUTED,
+    )
 
 
 async def held(db: Executor, provider: str, event_ids: Sequence[str]) -> Mapping[str, int]:

@@ -6,7 +6,7 @@ from datetime import datetime
 import asyncpg
 
 from holdfast.db.pool import Connection, Pool
-from holdfast.inbox.model import ROUTED
+from holdfast.inbox.model import NO_MERCHANT, ROUTED
 
 Executor = Connection | Pool
 
@@ -16,6 +16,7 @@ waits_since, note, state (one of `STATES`; or lost: neither queued nor done, whi
 join it."""
 
 
+_BEHIND = len(NO_MERCHANT) + 1
 PATIENCE = 600.0
 """Seconds that a statement over a whole window may take; those of the data plane have far less."""
 
@@ -99,7 +100,8 @@ async def trouble(db: Connection, limit: int) -> list[asyncpg.Record]:
     """
     return await db.fetch(
         f"""
-        SELECT state, lane, CASE WHEN state = 'unmatched' THEN account END AS account,
+        SELECT state, lane,
+               CASE WHEN state = 'unmatched' THEN coalesce(account, substr(note, {_BEHIND})) END AS account,
                CASE WHEN state <> 'unmatched' THEN left(note, 200) END AS note,
                count(*) AS count, (array_agg(event_id))[1:5] AS examples
         FROM {RECEIVED} WHERE state NOT IN ('live', 'applied', 'stored')

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.payments.model import KINDS, Fact, State
+from holdfast.payments.model import KINDS, NEVER_NAME_AN_OWNER, Fact, State
 
 _TYPES: Final = re.compile(r"(?:v\d+\.)?(payment_intent|charge|refund|checkout\.session|invoice|payout|transfer)\.")
 _LARGEST: Final = 2**62
@@ -73,6 +73,8 @@ class Object(msgspec.Struct):
     last_payment_error: Any = None
     payment_intent: Any = None
     charge: Any = None
+    invoice: Any = None
+    payments: Any = None
     source_transaction: Any = None
     destination: Any = None
     on_behalf_of: Any = None
@@ -148,14 +150,15 @@ def _fact(found: Object, event_id: str, at: datetime) -> Fact | None:
     for amount in (state.amount, state.settled, state.reversed):
         if amount is not None and not -_LARGEST < amount < _LARGEST:
             raise UnreadableError(f"the amount {amount} is beyond all bounds")
-    for name in (found.id, state.status, state.currency or "", state.belongs_to or ""):
+    parents = _parents(found)
+    for name in (found.id, state.status, state.currency or "", state.belongs_to or "", *parents):
         if len(name) > 255 or "\0" in name:
             raise UnreadableError("an id, status or currency is no such thing")
     try:
         created_at = at if found.created is None else _second(found.created)
     except (ValueError, OverflowError, OSError):
         raise UnreadableError(f"created is {found.created}, which is no time") from None
-    return Fact(found.id, found.object, created_at, state, _rank(found, state), at, event_id, _owner(found))
+    return Fact(found.id, found.object, created_at, state, _rank(found, state), at, event_id, _owner(found), parents)
 
 
 def _state(found: Object) -> State:  # noqa: PLR0911 - a table of kinds
@@ -164,7 +167,7 @@ def _state(found: Object) -> State:  # noqa: PLR0911 - a table of kinds
     amount = found.amount
     match found.object:
         case "payment_intent":
-            return State(status, currency, amount, found.amount_received or 0, None, None)
+            return State(status, currency, amount, found.amount_received or 0, None, _id(found.invoice))
         case "charge":
             captured = found.amount_captured or 0
             return State(status, currency, amount, captured, found.amount_refunded or 0, _id(found.payment_intent))
@@ -176,9 +179,9 @@ def _state(found: Object) -> State:  # noqa: PLR0911 - a table of kinds
         case "checkout.session":
             amount = found.amount_total
             settled = amount if found.payment_status == "paid" else 0
-            return State(status, currency, amount, settled, None, _id(found.payment_intent))
+            return State(status, currency, amount, settled, None, _id(found.payment_intent) or _id(found.invoice))
         case "invoice":
-            return State(status, currency, found.total, found.amount_paid or 0, None, None)
+            return State(status, currency, found.total, found.amount_paid or 0, None, _intent_of_invoice(found))
         case "payout":
             return State(status, currency, amount, amount if status == "paid" else 0, None, None)
     back = found.amount_reversed or 0
@@ -200,6 +203,27 @@ def _owner(found: Object) -> str | None:
     if isinstance(found.transfer_data, dict):
         return _id(found.transfer_data.get("destination"))
     return _id(found.on_behalf_of)
+
+
+def _intent_of_invoice(found: Object) -> str | None:
+    """`payment_intent` up to API version 2025-02-24; after it one of `payments`, where these are expanded.
+
+    Source: https://docs.stripe.com/changelog/basil/2025-03-31/add-support-for-multiple-partial-payments-on-invoices
+    """
+    if found.payment_intent is not None or not isinstance(found.payments, dict):
+        return _id(found.payment_intent)
+    listed = found.payments.get("data")
+    made = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    made.sort(key=lambda item: item.get("status") != "paid")
+    ways = [item["payment"] for item in made if isinstance(item.get("payment"), dict)]
+    return next((intent for way in ways if (intent := _id(way.get("payment_intent"))) is not None), None)
+
+
+def _parents(found: Object) -> tuple[str, ...]:
+    if found.object not in NEVER_NAME_AN_OWNER:
+        return ()
+    links = (found.charge, found.payment_intent, found.invoice)
+    return tuple(parent for parent in map(_id, links) if parent is not None)
 
 
 def _id(value: Any) -> str | None:

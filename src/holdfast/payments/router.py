@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from holdfast import logs
@@ -21,14 +21,16 @@ from holdfast.delivery import store as deliveries
 from holdfast.delivery.backoff import Backoff
 from holdfast.delivery.store import NewDelivery
 from holdfast.inbox import store as inbox
-from holdfast.inbox.model import Event
+from holdfast.inbox.model import NO_MERCHANT, Event
 from holdfast.levers.service import Levers
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import COMPANY
-from holdfast.payments import store
+from holdfast.payments import owners, store
+from holdfast.payments.fetching import IN_HAND, Fetcher, is_thin
 from holdfast.payments.model import Entry, Fact, StripeApiError, entry, folded
-from holdfast.payments.reading import UnreadableError, concerns_payments, read_event, read_object
+from holdfast.payments.reading import UnreadableError, concerns_payments, read_event
 from holdfast.payments.signals import ERRORS, PLANNED, ROUTED, TO_ROUTED
+from holdfast.payments.store import Owner
 from holdfast.queue import store as queue
 from holdfast.queue.model import Postponed, Settled, Stage, Work
 from holdfast.queue.service import Claimer
@@ -38,8 +40,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-FETCHES = 8
-"""Objects of thin events fetched from Stripe at the same time."""
+GIVES_BACK = 2.0
+"""Seconds that a router has to give back what is in hand when the process stops."""
+Found = Fact | Settled | Postponed | None
+"""The fact in an event; what to settle it as or when to try again, where there is none to be had; None: no need."""
+Fetched = Mapping[int, Found]
+"""What was fetched for thin events, by their seq."""
+NOTHING: Fetched = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -79,7 +86,6 @@ class StripeWebhookRouter:
         self._claimer = claimer
         self._number = number
         self._catalogue = catalogue
-        self._stripe = stripe
         self._planned = planned
         self._batch = batch
         self._levers = levers or Levers(routers=1, deliveries=0)
@@ -87,8 +93,9 @@ class StripeWebhookRouter:
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._held: list[Work] = []
         self._held_since = 0.0
-        self._turn = asyncio.Semaphore(FETCHES)
-        self._fetching: set[asyncio.Task[None]] = set()
+        # In line, fetching, and settling what was fetched: each has a third of the lease.
+        self._fetcher = Fetcher(stripe, claimer.lease.total_seconds() / 3)
+        self._fetching: dict[asyncio.Task[None], Work] = {}
 
     async def tick(self, now: datetime | None = None) -> int:
         """Claim a batch and route it; returns how many events were claimed (1 if there may be more to claim).
@@ -110,9 +117,25 @@ class StripeWebhookRouter:
         """Whether a batch that could not be routed is kept for the next tick."""
         return bool(self._held)
 
-    async def finish(self) -> None:
-        """Wait for the fetches that are under way."""
+    async def fetched(self) -> None:
+        """Wait for the fetches that are under way, and what comes of them."""
         await asyncio.gather(*self._fetching, return_exceptions=True)
+
+    async def finish(self) -> None:
+        """Break off the fetches that are under way, and give back what is in hand: no lease has to end first."""
+        tasks, works = list(self._fetching), [*self._fetching.values(), *self._held]
+        self._held = []
+        if not works:
+            return
+        for task in tasks:
+            task.cancel()
+        try:
+            async with asyncio.timeout(GIVES_BACK):
+                await asyncio.gather(*tasks, return_exceptions=True)
+                back = [Postponed(work.ref, 0.0, tried=False) for work in works]
+                await queue.postpone(self._pool, Stage.ROUTE, works, back, now=None)
+        except AWAY as error:
+            log.warning("router.not_given_back", events=len(works), error=type(error).__name__)
 
     def _still_held(self) -> list[Work]:
         held = time.monotonic() - self._held_since
@@ -121,14 +144,10 @@ class StripeWebhookRouter:
     async def _take(self, works: list[Work], now: datetime | None) -> None:
         await self._catalogue.refresh(self._pool)
         events = {event.seq: event for event in await inbox.load(self._pool, [work.ref for work in works])}
-        thin = [work for work in works if work.ref in events and _is_thin(events[work.ref])]
-        if thin:
-            # Stripe may be slow to answer: the others do not wait for it.
-            self._begin_fetches([(work, events[work.ref]) for work in thin], now)
-            slow = {work.ref for work in thin}
-            works = [work for work in works if work.ref not in slow]
+        works = self._begin_fetches(works, events, now)
+        self._held = works  # what is being fetched is not begun again if the store goes away now
         try:
-            await self._route(works, self._plan(works, events), now)
+            await self._route(works, events, now)
         except AWAY:
             raise
         except Exception:
@@ -138,8 +157,18 @@ class StripeWebhookRouter:
             for work in works:
                 await self._route_alone(work, events, now)
 
-    async def _route(self, works: Sequence[Work], plan: _Plan, now: datetime | None) -> None:
+    async def _route(
+        self, works: Sequence[Work], events: Mapping[int, Event], now: datetime | None, fetched: Fetched = NOTHING
+    ) -> None:
+        read = {
+            work.ref: fetched[work.ref] if work.ref in fetched else self._read(events[work.ref])
+            for work in works
+            if work.ref in events
+        }
+        own = [item for seq, item in read.items() if isinstance(item, Fact) and events[seq].account is None]
         async with self._pool.acquire() as connection, connection.transaction():
+            parents = await owners.of_parents(connection, own, now) if own else {}
+            plan = self._plan(works, events, read, parents)
             ours = await queue.settle(connection, Stage.ROUTE, works, plan.settled, now=now)
             entries = [item for seq, item in plan.entries.items() if seq in ours]
             await store.apply(connection, folded(entries))
@@ -152,9 +181,11 @@ class StripeWebhookRouter:
             PLANNED.inc(added)
             self._planned()
 
-    async def _route_alone(self, work: Work, events: Mapping[int, Event], now: datetime | None) -> None:
+    async def _route_alone(
+        self, work: Work, events: Mapping[int, Event], now: datetime | None, fetched: Fetched = NOTHING
+    ) -> None:
         try:
-            await self._route([work], self._plan([work], events), now)
+            await self._route([work], events, now, fetched)
         except AWAY:
             raise
         except Exception as error:
@@ -167,31 +198,70 @@ class StripeWebhookRouter:
             else:
                 await queue.postpone(self._pool, Stage.ROUTE, [work], [Postponed(work.ref, delay)], now=now)
 
-    def _plan(self, works: Sequence[Work], events: Mapping[int, Event]) -> _Plan:
+    def _begin_fetches(self, works: Sequence[Work], events: Mapping[int, Event], now: datetime | None) -> list[Work]:
+        """Fetch for as many thin events as there is room; returns the other works, which do not wait for Stripe."""
+        others = []
+        for work in works:
+            event = events.get(work.ref)
+            if event is not None and len(self._fetching) < IN_HAND and self._fetcher.can_fetch(event):
+                task = asyncio.create_task(self._route_thin(work, event, now))
+                self._fetching[task] = work
+                task.add_done_callback(self._fetching.__delitem__)
+            else:
+                others.append(work)
+        return others
+
+    async def _route_thin(self, work: Work, event: Event, now: datetime | None) -> None:
+        try:
+            found = await self._fetcher.fetch(event)
+            if isinstance(found, StripeApiError):
+                found = self._unfetched(work, found)
+            await self._route_alone(work, {event.seq: event}, now, {event.seq: found})
+        except AWAY as error:  # it comes back when its lease ends
+            log.warning("router.thin_kept", event_id=event.event_id, error=type(error).__name__)
+        except Exception:
+            ERRORS.inc(1, "thin")
+            log.exception("router.thin_failed", event_id=event.event_id)
+
+    def _unfetched(self, work: Work, error: StripeApiError) -> Settled | Postponed:
+        """What cannot be had now is tried again later, while there are tries left."""
+        delay = self._backoff.next_try(work.attempts, None, self._rng, self._levers.backoff) if error.passing else None
+        return Settled(work.ref, "unfetched", str(error)) if delay is None else Postponed(work.ref, delay)
+
+    def _plan(
+        self,
+        works: Sequence[Work],
+        events: Mapping[int, Event],
+        read: Mapping[int, Found],
+        parents: Mapping[str, Owner],
+    ) -> _Plan:
         plan = _Plan()
         for work in works:
             event = events.get(work.ref)
             if event is None:
                 plan.settled.append(Settled(work.ref, "dead", "the event is gone"))
             else:
-                self._plan_event(plan, event, _read(event))
+                self._plan_event(plan, event, read[work.ref], parents)
         return plan
 
-    def _plan_event(self, plan: _Plan, event: Event, found: Fact | Settled | None) -> None:
-        """`found`: the fact in the event, what to settle it as where there is none to be had, None for no ledger."""
-        merchant_id = self._catalogue.merchant_of(event.account)
+    def _plan_event(self, plan: _Plan, event: Event, found: Found, parents: Mapping[str, Owner]) -> None:
+        if isinstance(found, Postponed):
+            plan.postponed.append(found)
+            return
+        account, merchant_id = event.account, self._catalogue.merchant_of(event.account)
         outcome, note = "stored", None
         if isinstance(found, Fact):
             outcome = "applied"
-            if merchant_id == COMPANY and event.account is None:
-                merchant_id = self._catalogue.merchant_of(found.owner)
-            plan.entries[event.seq] = entry(
-                found, account=event.account, merchant_id=merchant_id, livemode=event.livemode
-            )
+            if account is None:
+                account, merchant_id = owners.owner_of(found, parents)
+                merchant_id = self._catalogue.merchant_of(account) or merchant_id
+                if found.parents and parents.keys().isdisjoint(found.parents):
+                    note = f"{found.parents[0]}, which it belongs to, has not come yet: then it is looked at again"
+            plan.entries[event.seq] = entry(found, account=account, merchant_id=merchant_id, livemode=event.livemode)
         elif found is not None:
             outcome, note = found.outcome, found.note
-        if merchant_id == COMPANY and event.account is not None and outcome in ("applied", "stored"):
-            outcome, note = "unmatched", f"no merchant has the account {event.account}"
+        if merchant_id == COMPANY and account is not None and outcome in ("applied", "stored"):
+            outcome, note = "unmatched", f"{NO_MERCHANT}{account}"
         plan.settled.append(Settled(event.seq, outcome, note, merchant_id))
         subscribers = self._catalogue.subscribers(merchant_id, event.type)
         if subscribers:
@@ -199,55 +269,15 @@ class StripeWebhookRouter:
                 NewDelivery(event.seq, destination_id, merchant_id, event.lane) for destination_id in subscribers
             ]
 
-    def _begin_fetches(self, thin: Sequence[tuple[Work, Event]], now: datetime | None) -> None:
-        task = asyncio.create_task(self._route_thin(thin, now))
-        self._fetching.add(task)
-        task.add_done_callback(self._fetching.discard)
-
-    async def _route_thin(self, thin: Sequence[tuple[Work, Event]], now: datetime | None) -> None:
-        """Thin events carry no state: it is fetched. What cannot be had now is tried again later."""
-
-        async def fetch(event: Event) -> Fact | Settled | StripeApiError | None:
-            async with self._turn:
-                return await self._fetch(event)
-
+    def _read(self, event: Event) -> Found:
+        if not concerns_payments(event.type):
+            return None
+        if is_thin(event):
+            return self._fetcher.unread(event)
         try:
-            async with asyncio.timeout(self._claimer.lease.total_seconds() / 2):
-                found = await asyncio.gather(*(fetch(event) for _, event in thin))
-            plan = _Plan()
-            for (work, event), what in zip(thin, found, strict=True):
-                self._plan_fetched(plan, work, event, what)
-            await self._route([work for work, _ in thin], plan, now)
-        except AWAY as error:  # the time-out included: they come back when their lease ends
-            log.warning("router.thin_kept", events=len(thin), error=type(error).__name__)
-        except Exception:
-            ERRORS.inc(1, "thin")
-            log.exception("router.thin_failed", events=len(thin))
-
-    def _plan_fetched(
-        self, plan: _Plan, work: Work, event: Event, what: Fact | Settled | StripeApiError | None
-    ) -> None:
-        if not isinstance(what, StripeApiError):
-            self._plan_event(plan, event, what)
-            return
-        delay = self._backoff.next_try(work.attempts, None, self._rng, self._levers.backoff) if what.passing else None
-        if delay is None:
-            self._plan_event(plan, event, Settled(event.seq, "unfetched", str(what)))
-        else:
-            plan.postponed.append(Postponed(event.seq, delay))
-
-    async def _fetch(self, event: Event) -> Fact | Settled | StripeApiError | None:
-        path = _path(event)
-        if path is None:
-            return Settled(event.seq, "unreadable", "the event does not say where its object is")
-        if self._stripe is None:
-            return Settled(event.seq, "unfetched", "HOLDFAST_STRIPE_API_KEY is not set")
-        try:
-            body = await self._stripe.fetch(path, event.account)
-            return read_object(body, event.event_id, event.created_at)
-        except StripeApiError as error:
-            return error
+            return read_event(event.body, event.event_id, event.created_at)
         except UnreadableError as error:
+            log.warning("router.unreadable", event_id=event.event_id, type=event.type, reason=str(error))
             return Settled(event.seq, "unreadable", str(error))
 
     def _count(self, works: Sequence[Work], plan: _Plan, ours: set[int]) -> None:
@@ -257,40 +287,3 @@ class StripeWebhookRouter:
                 work = received[result.ref]
                 ROUTED.inc(1, work.lane.label, result.outcome)
                 TO_ROUTED.observe(now - work.received_at.timestamp(), work.lane.label)
-
-
-def _read(event: Event) -> Fact | Settled | None:
-    if not concerns_payments(event.type):
-        return None
-    try:
-        return read_event(event.body, event.event_id, event.created_at)
-    except UnreadableError as error:
-        log.warning("router.unreadable", event_id=event.event_id, type=event.type, reason=str(error))
-        return Settled(event.seq, "unreadable", str(error))
-
-
-class _Related(msgspec.Struct):
-    url: str | None = None
-
-
-class _Thin(msgspec.Struct):
-    object: str | None = None
-    related_object: _Related | None = None
-
-
-_decode_thin = msgspec.json.Decoder(_Thin).decode
-
-
-def _is_thin(event: Event) -> bool:
-    """Whether the state of a payment object must be fetched: a v2 event about one."""
-    return event.type.startswith("v") and concerns_payments(event.type) and b'"v2.core.event"' in event.body
-
-
-def _path(event: Event) -> str | None:
-    """Where a thin event's object is, if that is a path of Stripe's API."""
-    try:
-        related = _decode_thin(event.body).related_object
-    except msgspec.MsgspecError:
-        return None
-    url = related.url if related is not None else None
-    return url if url is not None and url.startswith(("/v1/", "/v2/")) and ".." not in url else None

@@ -1,46 +1,50 @@
 """All SQL of the payments ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 
+from holdfast.db.locks import Lock
 from holdfast.db.pool import Connection, Pool
 from holdfast.inbox.window_store import PATIENCE, RECEIVED
-from holdfast.payments.model import Entry, State
+from holdfast.payments.model import NEVER_NAME_AN_OWNER, Entry, State
 
 Executor = Connection | Pool
 _COLUMNS = (
     "id, kind, account, merchant_id, livemode, status, currency, amount, amount_settled, amount_reversed, belongs_to, "
-    "created_at, first_event, first_event_at, last_event, last_event_at, last_rank"
+    "created_at, first_event, first_event_at, last_event, last_event_at, last_rank, owner_at, owner_rank, owner_event"
 )
 _STATE = ("kind", "livemode", "status", "currency", "amount", "amount_settled", "amount_reversed", "belongs_to")
 _NEWER = (
     "(excluded.last_event_at, excluded.last_rank, excluded.last_event) > (p.last_event_at, p.last_rank, p.last_event)"
 )
 _EARLIER = "(excluded.first_event_at, excluded.first_event) < (p.first_event_at, p.first_event)"
+_OWNED = ("account", "merchant_id", "owner_at", "owner_rank", "owner_event")
+_OWNER = (
+    "({0}.merchant_id <> 0, {0}.account IS NOT NULL, coalesce({0}.owner_at, '-infinity'), coalesce({0}.owner_rank, 0), "
+    "coalesce({0}.owner_event, ''), {0}.merchant_id, coalesce({0}.account, ''))"
+)
+_NAMES = f"{_OWNER.format('excluded')} > {_OWNER.format('p')}"
 
 # The same as `model.merged`, which a test compares it with.
 UPSERT = f"""
 INSERT INTO payment AS p ({_COLUMNS})
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bool[], $6::text[], $7::text[], $8::bigint[],
                      $9::bigint[], $10::bigint[], $11::text[], $12::timestamptz[], $13::text[], $14::timestamptz[],
-                     $15::text[], $16::timestamptz[], $17::bigint[])
+                     $15::text[], $16::timestamptz[], $17::bigint[], $18::timestamptz[], $19::bigint[],
+                     $20::text[])
 ON CONFLICT (id) DO UPDATE SET
     {", ".join(f"{name} = CASE WHEN {_NEWER} THEN excluded.{name} ELSE p.{name} END" for name in _STATE)},
-    account = CASE WHEN {_NEWER}
-        THEN coalesce(excluded.account, p.account) ELSE coalesce(p.account, excluded.account) END,
-    merchant_id = CASE WHEN ({_NEWER} AND excluded.merchant_id <> 0) OR p.merchant_id = 0
-        THEN excluded.merchant_id ELSE p.merchant_id END,
+    {", ".join(f"{name} = CASE WHEN {_NAMES} THEN excluded.{name} ELSE p.{name} END" for name in _OWNED)},
     created_at = least(excluded.created_at, p.created_at),
     first_event = CASE WHEN {_EARLIER} THEN excluded.first_event ELSE p.first_event END,
     first_event_at = least(excluded.first_event_at, p.first_event_at),
     last_event = CASE WHEN {_NEWER} THEN excluded.last_event ELSE p.last_event END,
     last_rank = CASE WHEN {_NEWER} THEN excluded.last_rank ELSE p.last_rank END,
     last_event_at = greatest(excluded.last_event_at, p.last_event_at)
-WHERE {_NEWER} OR {_EARLIER} OR excluded.created_at < p.created_at
-   OR (p.merchant_id = 0 AND excluded.merchant_id <> 0) OR (p.account IS NULL AND excluded.account IS NOT NULL)
+WHERE {_NEWER} OR {_EARLIER} OR {_NAMES} OR excluded.created_at < p.created_at
 """
 
 
@@ -68,6 +72,9 @@ async def apply(db: Executor, entries: Sequence[Entry]) -> None:
         [entry.last_event for entry in entries],
         [entry.last_event_at for entry in entries],
         [entry.last_rank for entry in entries],
+        [entry.owner_at for entry in entries],
+        [entry.owner_rank for entry in entries],
+        [entry.owner_event for entry in entries],
     )
 
 
@@ -115,6 +122,39 @@ async def find(db: Executor, ids: Sequence[str]) -> dict[str, Entry]:
     return {row["id"]: _entry(row) for row in rows}
 
 
+Owner = tuple[str | None, int]
+"""Whose a payment is: the account (None if none is named) and the merchant (0 if it is nobody's that we know)."""
+
+
+async def owners(db: Executor, ids: Collection[str]) -> dict[str, Owner]:
+    rows = await db.fetch("SELECT id, account, merchant_id FROM payment WHERE id = ANY($1::text[])", list(ids))
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def orphans(db: Executor, parents: Collection[str]) -> list[str]:
+    """What came before these, which name its owner, and is nobody's so far."""
+    rows = await db.fetch(
+        """
+        SELECT id FROM payment
+        WHERE belongs_to = ANY($1::text[]) AND kind = ANY($2::text[]) AND merchant_id = 0 AND account IS NULL
+        ORDER BY id
+        """,
+        list(parents),
+        list(NEVER_NAME_AN_OWNER),
+    )
+    return [row[0] for row in rows]
+
+
+async def bring_parents(db: Connection) -> None:
+    """Until this transaction ends, nobody may find that a parent is missing (`miss_parents`): it may be among ours."""
+    await db.execute("SELECT pg_advisory_xact_lock_shared($1)", int(Lock.PARENTS))
+
+
+async def miss_parents(db: Connection) -> None:
+    """Wait for all who bring parents; until this transaction ends, they wait for what we do without ours."""
+    await db.execute("SELECT pg_advisory_xact_lock($1)", int(Lock.PARENTS))
+
+
 async def parts(db: Executor, payment_id: str) -> list[Entry]:
     """What belongs to a payment object: a payment intent's charges, a charge's refunds and disputes."""
     rows = await db.fetch(f"SELECT {_COLUMNS} FROM payment WHERE belongs_to = $1 ORDER BY created_at, id", payment_id)
@@ -122,19 +162,21 @@ async def parts(db: Executor, payment_id: str) -> list[Entry]:
 
 
 async def totals(db: Executor, chosen: Filter) -> list[asyncpg.Record]:
-    """Per kind, status and currency: count, amount, settled, reversed."""
+    """Per mode (live first), kind, status and currency: count, amount, settled, reversed."""
     return await db.fetch(
         """
-        SELECT kind, status, currency, count(*) AS count, sum(amount) AS amount, sum(amount_settled) AS settled,
-               sum(amount_reversed) AS reversed
+        SELECT livemode, kind, status, currency, count(*) AS count, sum(amount) AS amount,
+               sum(amount_settled) AS settled, sum(amount_reversed) AS reversed
         FROM payment
         WHERE ($1::bigint IS NULL OR merchant_id = $1)
           AND ($2::timestamptz IS NULL OR created_at >= $2) AND ($3::timestamptz IS NULL OR created_at < $3)
-        GROUP BY kind, status, currency ORDER BY kind, status, currency
+          AND ($4::bool IS NULL OR livemode = $4)
+        GROUP BY livemode, kind, status, currency ORDER BY livemode DESC, kind, status, currency
         """,
         chosen.merchant_id,
         chosen.since,
         chosen.until,
+        chosen.livemode,
     )
 
 
@@ -181,4 +223,7 @@ def _entry(row: asyncpg.Record) -> Entry:
         row["last_event"],
         row["last_event_at"],
         row["last_rank"],
+        row["owner_at"],
+        row["owner_rank"],
+        row["owner_event"],
     )
