@@ -24,18 +24,23 @@ class ClockWatch:
     def now(self) -> float:
         return self._clock()
 
-    def compare(self, told: datetime, asked: float) -> None:
-        """`told`: the store's clock, in an answer that just came to what was asked at `asked` (`now` before)."""
+    def compare(self, told: datetime, asked: float) -> float | None:
+        """`told`: the store's clock, in an answer that just came to what was asked at `asked` (`now` before).
+
+        Returns the seconds that it warned of.
+        """
         at, heard = told.timestamp(), self._clock()
         ahead = max(asked - at, 0.0) - max(at - heard, 0.0)
-        if abs(ahead) > TOLERATED and not 0 <= heard - self._warned < _WARNED_EVERY:
-            self._warned = heard
-            log.warning(
-                "clock.differs",
-                seconds_ahead_of_the_store=round(ahead, 1),
-                effect="ages, waits and times in reports are wrong by as much",
-                mend="let NTP set the clocks of this machine and of PostgreSQL's",
-            )
+        if abs(ahead) <= TOLERATED or 0 <= heard - self._warned < _WARNED_EVERY:
+            return None
+        self._warned = heard
+        log.warning(
+            "clock.differs",
+            seconds_ahead_of_the_store=round(ahead, 1),
+            effect="ages, waits and times in reports are wrong by as much",
+            mend="let NTP set the clocks of this machine and of PostgreSQL's",
+        )
+        return ahead
 
 
 CLOCK = ClockWatch()

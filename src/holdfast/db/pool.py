@@ -27,6 +27,9 @@ else:
 LARGEST = 64
 """Connections that a pool can be resized to."""
 
+UNANSWERED = 1.0
+"""Seconds for the server to confirm that a statement was cancelled; then its connection is given up."""
+
 # What a statement raises when the server is stopping, gone, full or unreachable: try again later, nothing is wrong
 # with the statement. Class 57P is operator intervention, 53 is lack of resources, 08 is a lost connection;
 # 3D and 28 mean that we cannot get in at all, which is for the operator to mend.
@@ -179,6 +182,16 @@ class _Acquire(_Acquiring):
     async def __aenter__(self) -> Proxy:
         self.connection = connection = await self.pool.take(self.timeout)
         return connection
+
+    async def __aexit__(self, *error: object) -> None:
+        """Whoever gives up waiting for a server that hangs must not wait for it here: asyncpg would, for 30 seconds."""
+        connection = self.connection
+        if connection is None or not error or error[0] is None:
+            await super().__aexit__()
+            return
+        self.done, self.connection = True, None
+        with suppress(TimeoutError):  # it is closed then
+            await self.pool.release(connection, timeout=UNANSWERED)
 
     def __await__(self) -> Generator[Any, None, Proxy]:
         return self.pool.take(self.timeout).__await__()

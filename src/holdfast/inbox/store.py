@@ -3,6 +3,7 @@
 `append` also puts the new events into the queue: one statement, so there is never one without the other.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from holdfast.queue.model import Lane, Stage
 
 Executor = Connection | Pool
 _COLUMNS = "seq, provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers, body"
+
+_QUEUED_AT = "to_timestamp(extract(epoch FROM now())::float8 - greatest($14 - received, 0))"
+"""When an event was received, by the store's clock: how long ago that was when it was sent ($14), by the sender's.
+
+Claims compare it with the store's clock and with what others received, whose clocks may differ."""
 
 # For what is all new, as nearly every batch is: rows go straight from the arrays into both tables, with numbers given
 # beforehand, so that nothing is joined and nothing kept aside. Stores nothing, and says so, if any is held.
@@ -38,7 +44,7 @@ added AS (
 ),
 queued AS (
     {queue.ADD}
-    SELECT $13, n.seq, lane, merchant_id, 0, to_timestamp(received), to_timestamp(received)
+    SELECT $13, n.seq, lane, merchant_id, 0, {_QUEUED_AT}, {_QUEUED_AT}
     FROM given, unnest(seqs, $4, $9, $12::bigint[]) AS n(seq, lane, received, merchant_id)
     WHERE seqs IS NOT NULL
 )
@@ -46,7 +52,8 @@ SELECT seqs IS NOT NULL FROM given
 """
 
 # For what may be held already.
-# Sorted by id, so that two processes storing the same events wait for each other instead of deadlocking.
+# Sorted by the bytes of ids, as Python does: processes that store the same events wait for each other then, instead
+# of deadlocking.
 APPEND = f"""
 WITH incoming AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::bool[],
@@ -59,13 +66,13 @@ added AS (
                        body)
     SELECT provider, event_id, type, lane, object_id, account, livemode, to_timestamp(created), to_timestamp(received),
            headers::json, body
-    FROM incoming ORDER BY event_id, provider
+    FROM incoming ORDER BY event_id COLLATE "C", provider COLLATE "C"
     ON CONFLICT (event_id, provider) DO NOTHING
-    RETURNING seq, provider, event_id, lane, received_at
+    RETURNING seq, provider, event_id, lane
 ),
 queued AS (
     {queue.ADD}
-    SELECT $13, a.seq, a.lane, i.merchant_id, 0, a.received_at, a.received_at
+    SELECT $13, a.seq, a.lane, i.merchant_id, 0, {_QUEUED_AT}, {_QUEUED_AT}
     FROM added a JOIN incoming i USING (provider, event_id)
 ),
 known AS (
@@ -87,7 +94,7 @@ added AS (
                        body)
     SELECT provider, event_id, type, lane, object_id, account, true, to_timestamp(received), to_timestamp(received),
            headers::json, body
-    FROM incoming ORDER BY event_id, provider
+    FROM incoming ORDER BY event_id COLLATE "C", provider COLLATE "C"
     ON CONFLICT (event_id, provider) DO NOTHING
     RETURNING seq, event_id, lane, received_at
 ),
@@ -113,9 +120,16 @@ KEEP_DONE_SPOOLED = _KEEP_DONE.format(
 
 
 async def append(
-    db: Executor, events: Sequence[NewEvent], lanes: Sequence[int], merchants: Sequence[int]
+    db: Executor,
+    events: Sequence[NewEvent],
+    lanes: Sequence[int],
+    merchants: Sequence[int],
+    *,
+    sent: float | None = None,
 ) -> set[tuple[str, str]]:
     """Store and queue events (no two with the same provider and id).
+
+    `sent`: the time now (Unix time), by the clock that says when they were received; None: this machine's.
 
     Returns the (provider, id) of those that we held already, which are counted as duplicates.
     """
@@ -136,6 +150,7 @@ async def append(
         [event.body for event in events],
         [merchants[place] for place in order],
         Stage.ROUTE,
+        time.time() if sent is None else sent,
     )
     with suppress(asyncpg.UniqueViolationError):  # another process stored one of them meanwhile
         if await db.fetchval(APPEND_NEW, *columns):
@@ -221,6 +236,12 @@ async def load(db: Executor, seqs: Sequence[int]) -> list[Event]:
 
 async def lane_rules(db: Executor) -> dict[str, Lane]:
     return {row[0]: Lane(row[1]) for row in await db.fetch("SELECT pattern, lane FROM lane_rule ORDER BY pattern")}
+
+
+async def clock(db: Executor) -> datetime:
+    """The store's."""
+    told: datetime = await db.fetchval("SELECT now()")
+    return told
 
 
 async def set_lane_rule(db: Executor, pattern: str, lane: Lane) -> None:
