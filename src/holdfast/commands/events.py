@@ -18,7 +18,7 @@ from holdfast.delivery import replay as delivery_replay
 from holdfast.delivery import store as deliveries
 from holdfast.inbox import replay as inbox_replay
 from holdfast.inbox import store
-from holdfast.inbox.model import Event
+from holdfast.inbox.model import ROUTED, Event
 from holdfast.inbox.store import STATES, Filter
 from holdfast.merchants import store as merchants
 from holdfast.merchants.service import checked_events
@@ -157,12 +157,7 @@ def replay(
         chosen = replace(chosen, routed=True)
         total = await store.count(pool, chosen)
         if events and total < len(set(events)):
-            held = await store.held(pool, "stripe", events)
-            missing = sorted(set(events) - set(held))
-            if missing:
-                raise CommandError(
-                    f"not in the inbox: {', '.join(missing)}; `holdfast reconcile` fetches what is missing"
-                )
+            await _check_routed(pool, events)
         if total > 1 and not yes and not json:
             typer.confirm(f"Replay {total} events?", abort=True)
         return await _replay(pool, chosen, total, notify=notify)
@@ -347,6 +342,20 @@ def _print_event(event: Event, whole: dict[str, object]) -> None:
     )
     terminal.say("")
     terminal.out.print(event.body.decode(errors="replace"), markup=False)
+
+
+async def _check_routed(pool: Pool, events: list[str]) -> None:
+    """Raises CommandError where one of them is not there, or of those that nothing routes."""
+    held = await store.providers(pool, events)
+    missing = sorted(set(events) - {event_id for event_id, _ in held})
+    if missing:
+        raise CommandError(f"not in the inbox: {', '.join(missing)}; `holdfast reconcile` fetches what is missing")
+    kept = sorted(set(events) - {event_id for event_id, provider in held if provider == ROUTED})
+    if kept:
+        raise CommandError(
+            f"not routed, so there is nothing to replay: {', '.join(kept)}; callbacks and messages of ours are done"
+            " once they are kept. `holdfast deliveries replay` sends again what was delivered for them"
+        )
 
 
 async def _replay(pool: Pool, chosen: Filter, total: int, *, notify: bool) -> dict[str, int]:

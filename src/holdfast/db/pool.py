@@ -30,6 +30,9 @@ LARGEST = 64
 UNANSWERED = 1.0
 """Seconds for the server to confirm that a statement was cancelled; then its connection is given up."""
 
+_LONGER = 2.0
+"""Seconds that we wait longer than the server, which says what it ended."""
+
 # What a statement raises when the server is stopping, gone, full or unreachable: try again later, nothing is wrong
 # with the statement. Class 57P is operator intervention, 53 is lack of resources, 08 is a lost connection;
 # 3D and 28 mean that we cannot get in at all, which is for the operator to mend.
@@ -204,6 +207,7 @@ async def create_pool(
     name: str,
     hot: bool = False,
     asynchronous_commit: bool = False,
+    patience: float = 30.0,
     waited: Callable[[float], None] | None = None,
 ) -> ResizablePool:
     """A pool of at most `size` connections; none is opened before it is needed, so a server that is away is no error.
@@ -214,11 +218,14 @@ async def create_pool(
     `asynchronous_commit` is for work that is done again from the store after a crash (claims, routing): a server
     crash may undo the last instants of it as a whole, never a part, and never lets the queue forget the work.
 
+    `patience`: the seconds that a statement may take; then the server ends it (asyncpg.QueryCanceledError), or, where
+    it does not answer, we do (TimeoutError).
+
     `waited` hears for every use of the pool how many seconds it took to get a connection.
     """
     settings = {
         "application_name": name,
-        "statement_timeout": "30s",
+        "statement_timeout": f"{1000 * patience:.0f}ms",
         "idle_in_transaction_session_timeout": "30s",
         "jit": "off",
     }
@@ -227,7 +234,13 @@ async def create_pool(
     if asynchronous_commit:
         settings["synchronous_commit"] = "off"
     opened = ResizablePool(
-        url, size=size, waited=waited, timeout=5, command_timeout=30, server_settings=settings, reset=_reset
+        url,
+        size=size,
+        waited=waited,
+        timeout=5,
+        command_timeout=patience + _LONGER,
+        server_settings=settings,
+        reset=_reset,
     )
     await opened
     return opened

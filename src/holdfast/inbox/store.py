@@ -291,6 +291,7 @@ _WHERE = f"""
     AND ($9::bigint IS NULL OR coalesce(d.merchant_id, w.merchant_id) = $9)
     AND ($10::text IS NULL OR object_id = $10)
     AND ($11::bool IS NULL OR $11 = (provider = '{ROUTED}'))
+    AND ($12::bigint IS NULL OR e.seq >= $12) AND ($13::bigint IS NULL OR e.seq < $13)
 """
 _JOINED = """
     FROM event e
@@ -302,7 +303,33 @@ _JOINED = """
 """
 
 
-def _arguments(chosen: Filter) -> list[object]:
+LATEST = timedelta(days=1)
+"""No event is stored longer after it was received than this, nor is any clock so far off."""
+
+
+async def _place(db: Executor, moment: datetime) -> int | None:
+    """A seq such that what is below it was received before `moment`, but for LATEST, and what is not was not.
+
+    Found by halving: events have no index by time but one that is good for short spans only. None: there are no events.
+    """
+    found: int | None = await db.fetchval(
+        """
+        WITH RECURSIVE search AS (
+            SELECT min(seq) AS low, max(seq) + 1 AS high FROM event
+            UNION ALL
+            SELECT CASE WHEN at.is_before THEN at.seq + 1 ELSE low END, CASE WHEN at.is_before THEN high ELSE middle END
+            FROM search, LATERAL (SELECT low + (high - low) / 2 AS middle) AS halved, LATERAL (
+                SELECT seq, received_at < $1 AS is_before FROM event WHERE seq >= middle ORDER BY seq LIMIT 1) AS at
+            WHERE low < high
+        )
+        SELECT low FROM search WHERE low >= high
+        """,
+        moment,
+    )
+    return found
+
+
+async def _arguments(db: Executor, chosen: Filter) -> list[object]:
     pattern = chosen.type and chosen.type.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
     return [
         chosen.ids,
@@ -316,6 +343,8 @@ def _arguments(chosen: Filter) -> list[object]:
         chosen.merchant_id,
         chosen.object_id,
         chosen.routed,
+        chosen.since and await _place(db, chosen.since - LATEST),
+        chosen.until and await _place(db, chosen.until + LATEST),
     ]
 
 
@@ -327,9 +356,9 @@ async def listing(db: Executor, chosen: Filter, *, limit: int, before: int | Non
                length(body) AS size,
                CASE WHEN w.ref IS NOT NULL THEN 'live' ELSE d.outcome END AS state, d.note, d.done_at,
                coalesce(d.merchant_id, w.merchant_id) AS merchant_id
-        {_JOINED} WHERE {_WHERE} AND ($12::bigint IS NULL OR e.seq < $12) ORDER BY e.seq DESC LIMIT $13
+        {_JOINED} WHERE {_WHERE} AND ($14::bigint IS NULL OR e.seq < $14) ORDER BY e.seq DESC LIMIT $15
         """,
-        *_arguments(chosen),
+        *await _arguments(db, chosen),
         before,
         limit,
     )
@@ -340,16 +369,37 @@ async def matching(db: Executor, chosen: Filter, *, after: int, limit: int) -> l
     return await db.fetch(
         f"""
         SELECT e.seq, e.lane, e.received_at, coalesce(d.merchant_id, w.merchant_id, 0) AS merchant_id
-        {_JOINED} WHERE {_WHERE} AND e.seq > $12 ORDER BY e.seq LIMIT $13
+        {_JOINED} WHERE {_WHERE} AND e.seq > $14 ORDER BY e.seq LIMIT $15
         """,
-        *_arguments(chosen),
+        *await _arguments(db, chosen),
         after,
         limit,
     )
 
 
+async def queue_again(db: Executor, seqs: Sequence[int], merchants: Sequence[int], *, now: datetime | None) -> int:
+    """Queue events for routing, due now; how many were added: neither those that are queued nor those that are gone.
+
+    Retention that is deleting one of them is waited for.
+    """
+    status = await db.execute(
+        f"""
+        {queue.ADD}
+        SELECT $1, e.seq, e.lane, merchant_id, 0, coalesce($4, now()), coalesce($4, now())
+        FROM (SELECT seq, lane FROM event WHERE seq = ANY($2::bigint[]) ORDER BY seq FOR KEY SHARE) AS e
+        JOIN unnest($2::bigint[], $3::bigint[]) AS n(seq, merchant_id) ON n.seq = e.seq
+        ON CONFLICT DO NOTHING
+        """,
+        Stage.ROUTE,
+        seqs,
+        merchants,
+        now,
+    )
+    return int(status.rpartition(" ")[2])
+
+
 async def count(db: Executor, chosen: Filter) -> int:
-    total = await db.fetchval(f"SELECT count(*) {_JOINED} WHERE {_WHERE}", *_arguments(chosen))
+    total = await db.fetchval(f"SELECT count(*) {_JOINED} WHERE {_WHERE}", *await _arguments(db, chosen))
     return int(total)
 
 
@@ -363,6 +413,14 @@ async def duplicates(db: Executor, provider: str, event_id: str) -> list[datetim
         "SELECT received_at FROM duplicate WHERE provider = $1 AND event_id = $2 ORDER BY 1", provider, event_id
     )
     return [row[0] for row in rows]
+
+
+async def providers(db: Executor, event_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """(event id, provider) of those that we hold, of whatever provider."""
+    rows = await db.fetch(
+        "SELECT event_id, provider FROM event WHERE event_id = ANY($1::text[]) ORDER BY event_id, provider", event_ids
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 async def held(db: Executor, provider: str, event_ids: Sequence[str]) -> Mapping[str, int]:
