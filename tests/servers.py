@@ -51,6 +51,22 @@ class Server:
             await admin.close()
         return self.database_url(name)
 
+    async def database_in_words_order(self) -> str:
+        """The address of a fresh database that sorts texts as people do, not by their bytes.
+
+        Raises asyncpg.FeatureNotSupportedError where the server cannot.
+        """
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        admin = await asyncpg.connect(self.url)
+        try:
+            await admin.execute(
+                f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8'"
+            )
+        finally:
+            await admin.close()
+        await upgrade(self.database_url(name))
+        return self.database_url(name)
+
     async def drop(self, url: str) -> None:
         name = url.partition("///")[2].partition("?")[0]
         admin = await asyncpg.connect(self.url)

@@ -156,13 +156,13 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         from_people = Inbound(settings, pools["inbound_texts"], calls.requests)
         hooks = {"/hooks/stripe": stripe, TEXTS: texts, **calls.hooks, **from_people.hooks}
         metrics = Exposition(lambda: totals.exposition(general))
-        app = Doors(hooks, _rest(metrics, box, health.board, api, Inside(settings), public=_public(status, general)))
+        app = Doors(hooks, _rest(metrics, stripe, health.board, api, Inside(settings), public=_public(status, general)))
         texts.otherwise = app.serve_rest
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
         async def refresh() -> None:
+            await box.refresh_lanes(hot)  # first, and by the way that events take: it tells whether they can be stored
             await catalogue.refresh(general)
-            await box.refresh_lanes(general)
 
         turned = asyncio.Event()
         heard = {CHANNEL: lambda _: turned.set(), calls.channel: lambda _: calls.changed.set()}
@@ -280,19 +280,17 @@ def _public(status: PublicStatus, general: Pool) -> list[Route]:
 
 
 def _rest(
-    exposition: Exposition, box: Inbox, board: Board, api: ApiDoor, inside: Inside, *, public: Sequence[Route]
+    exposition: Exposition, stripe: StripeDoor, board: Board, api: ApiDoor, inside: Inside, *, public: Sequence[Route]
 ) -> Starlette:
     async def health(_request: Request) -> Response:
         body = f'{{"status":"pass","version":"{__version__}","serviceId":"holdfast"}}'
         return Response(body, media_type="application/health+json")
 
     async def ready(_request: Request) -> Response:
-        status = "pass" if box.is_ready else "fail"
-        return Response(
-            f'{{"status":"{status}","version":"{__version__}","serviceId":"holdfast"}}',
-            status_code=200 if box.is_ready else 503,
-            media_type="application/health+json",
-        )
+        trouble = stripe.trouble
+        said = f'"status":"fail","output":"{trouble}"' if trouble else '"status":"pass"'
+        body = f'{{{said},"version":"{__version__}","serviceId":"holdfast"}}'
+        return Response(body, status_code=503 if trouble else 200, media_type="application/health+json")
 
     async def report(_request: Request) -> Response:
         status, body = board.report()

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from holdfast.cli import COMMANDS, GROUPS, build
+from holdfast.commands import session
 from holdfast.commands.options import read_time
 from holdfast.comms.messages import to_team
 from holdfast.config import Settings
@@ -355,6 +356,24 @@ async def test_amounts_are_shown_in_their_currencys_own_decimals(done, pool):
     await routed(pool)
     for shown in (await done("payments", "list"), await done("payments", "totals")):
         assert all(money in shown for money in ("250,000 JPY", "1,234.567 KWD", "-0.01 USD"))
+
+
+async def test_what_nothing_routes_is_not_replayed_and_the_answer_says_why(run, pool):
+    await inbox.append_own(
+        pool, "msg_1", "team.told", 0, headers="{}", body=b"{}", now=datetime.now(UTC), lane=Lane.STANDARD
+    )
+    status, _, err = await run("events", "replay", "msg_1")
+    assert (status, "not routed" in err, "reconcile" in err) == (1, True, False)
+
+
+async def test_a_question_that_takes_too_long_is_told_from_a_store_that_is_away(run, pool, monkeypatch):
+    monkeypatch.setattr(session, "PATIENCE", 0.5)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE event IN ACCESS EXCLUSIVE MODE")
+        status, _, err = await run("events", "list")
+    assert status == 1
+    assert "--since" in err
+    assert "reached" not in err
 
 
 async def test_deliveries_are_listed_shown_and_replayed(run, done, pool):

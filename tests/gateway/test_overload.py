@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from holdfast.gateway.protocol import MOST_CONNECTIONS, raise_file_limit
+from holdfast.gateway.protocol import IDLE, MOST_CONNECTIONS, PATIENCE, raise_file_limit
 from holdfast.gateway.signals import REFUSED
 from holdfast.gateway.whole import Headers
 from holdfast.web import Doors, _config
@@ -80,6 +80,32 @@ async def test_calls_are_answered_when_all_else_is_refused(web):
                 await asyncio.sleep(0.01)
         await senders[0].send(post("/hooks/stripe"))
         assert (await senders[0].answer())[2] == b"hot"
+
+
+@pytest.mark.parametrize("path", ["/hooks/stripe", "/v1/alerts"])
+async def test_line_ends_hold_no_connection(web, path):
+    web.server.config.timeout_keep_alive = 0.3  # the usual way's own timer
+    async with Sender(web) as sender:
+        await sender.send(post(path))
+        assert (await sender.answer())[0] == 200
+        await sender.send(b"\r\n", b"\n", b"\r")
+        [connection] = web.server.server_state.connections
+        if connection.is_late(asyncio.get_running_loop().time() + IDLE):
+            connection.hang_up()
+        async with asyncio.timeout(10):
+            assert await sender.reader.read() == b"", "it is hung up on"
+    async with Sender(web) as sender:
+        await sender.send(b"\r\n", b"\r\n" + post(path))
+        assert (await sender.answer())[0] == 200
+        await sender.send(b"\r\n", post(path))
+        assert (await sender.answer())[0] == 200
+
+
+async def test_line_ends_instead_of_a_first_request_are_none(web):
+    async with Sender(web) as sender:
+        await sender.send(b"\r\n")
+        [connection] = web.server.server_state.connections
+        assert connection.is_late(asyncio.get_running_loop().time() + PATIENCE)
 
 
 def test_as_many_files_as_the_system_grants_are_taken():

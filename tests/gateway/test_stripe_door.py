@@ -185,6 +185,9 @@ async def test_without_a_secret_stripe_is_asked_to_come_again(database_url, clie
         status, answer, headers = await post(client, web, payload)
         assert (status, int(headers["retry-after"]) > 0) == (503, True)
         assert "HOLDFAST_STRIPE_WEBHOOK_SECRETS" in answer["detail"]
+        async with client.get(f"{web.url}/health/ready") as ready:
+            assert ready.status == 503
+            assert "HOLDFAST_STRIPE_WEBHOOK_SECRETS" in (await ready.json(content_type=None))["output"]
 
 
 async def test_with_the_database_away_stripe_is_asked_to_come_again(client):

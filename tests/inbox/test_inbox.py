@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 
 from holdfast import retention
@@ -183,6 +185,50 @@ async def test_one_event_that_the_store_refuses_does_not_take_its_company_down(i
     )
     assert [isinstance(answer, InboxAway) for answer in answers] == [False, True, False, False]
     assert await pool.fetchval("SELECT count(*) FROM event") == 3
+
+
+@pytest.mark.parametrize("ahead", [-6.0, -3600.0, 60.0, 3600.0])
+async def test_an_event_is_due_at_once_and_no_older_than_it_is_whatever_the_clock_of_who_received_it(pool, ahead):
+    box = Inbox(pool, merchant_of=lambda _: 0, clock=lambda: time.time() + ahead)
+    await box.refresh_lanes(pool)
+    running = asyncio.create_task(box.run())
+    made = event()
+    for one in (made, event(), made):  # all new, and one of two held
+        box._held.clear()
+        await box.append(new(one, received=time.time() + ahead))
+    running.cancel()
+    claimer = Claimer(pool, Stage.ROUTE, ClaimPolicy())
+    works = await claimer.claim(10)
+    assert len(works) == 2
+    assert claimer.late == frozenset()
+    assert all(abs(work.received_at.timestamp() - time.time()) < 5 for work in works)
+
+
+async def test_what_waited_before_it_was_stored_is_as_old_as_it_is(pool):
+    now = time.time()
+    await store.append(pool, [new(event(), received=now - 30)], [Lane.CRITICAL], [0], sent=now)
+    claimer = Claimer(pool, Stage.ROUTE, ClaimPolicy())
+    await claimer.claim(10)
+    assert claimer.late == {Lane.CRITICAL}
+
+
+async def test_the_order_of_storing_is_that_of_bytes_whatever_the_locale_of_the_server(any_server):
+    """Two processes that store the same events in different orders would wait for each other for ever."""
+    try:
+        url = await any_server.database_in_words_order()
+    except asyncpg.FeatureNotSupportedError:
+        pytest.skip("this server sorts by bytes only")
+    stored = await create_pool(url, size=1, name="tests", hot=True)
+    try:
+        assert await stored.fetchval("SELECT 'a'::text < 'B'::text"), "the server sorts as people do"
+        held, *made = [new(event(id=f"evt_{letter}")) for letter in "zBaA"]
+        await store.append(stored, [held], [0], [0], sent=held.received)
+        await store.append(stored, [held, *made], [0] * 4, [0] * 4, sent=held.received)
+        rows = await stored.fetch("SELECT event_id FROM event ORDER BY seq")
+        assert [row[0] for row in rows] == ["evt_z", "evt_A", "evt_B", "evt_a"]
+    finally:
+        stored.terminate()
+        await any_server.drop(url)
 
 
 async def filled(inbox, pool):

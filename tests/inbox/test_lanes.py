@@ -24,6 +24,15 @@ def test_a_thin_event_matters_as_much_as_its_snapshot():
     assert LaneTable({"charge.failed": Lane.CRITICAL}).lane("v1.charge.failed") is Lane.CRITICAL
 
 
+def test_what_thin_events_have_of_their_own_can_have_a_rule():
+    table = LaneTable(
+        {"v2.core.*": Lane.BULK, "v1.charge.failed": Lane.BULK, "charge.*": Lane.CRITICAL, "*": Lane.CRITICAL}
+    )
+    assert table.lane("v2.core.account.updated") is Lane.BULK
+    assert table.lane("v1.charge.failed") is Lane.BULK
+    assert table.lane("v1.charge.succeeded") is Lane.CRITICAL
+
+
 @pytest.mark.parametrize(
     ("event_type", "lane"),
     [

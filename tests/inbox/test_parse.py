@@ -51,7 +51,22 @@ def test_what_an_event_is_about_may_have_any_form(about):
     assert (found.event_id, found.object_id) == ("evt_1", None)
 
 
-@pytest.mark.parametrize("created", ["null", '"yesterday"', "-5", "1e300", "{}", "99999999999999"])
+@pytest.mark.parametrize(
+    "created",
+    [
+        "null",
+        '"yesterday"',
+        "-5",
+        "1e300",
+        "{}",
+        "99999999999999",
+        '"9999-12-31T23:59:59-01:00"',
+        '"0001-01-01T00:00:00+01:00"',
+        '"0001-01-01T00:00:00"',
+        '"1969-12-31T23:59:59Z"',
+        '"3000-01-01T00:00:00Z"',
+    ],
+)
 def test_an_event_without_a_usable_time_counts_as_made_now(created):
     assert parsed(f'{{"id":"evt_1","type":"a.b","created":{created}}}'.encode()).created == RECEIVED
 

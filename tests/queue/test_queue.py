@@ -480,3 +480,60 @@ async def test_what_levers_hold_is_measured_and_no_work_counts_twice(pool):
     await measure(pool)
     assert PAUSED.values == {}
     assert DEPTH.values["route", "standard"] == 7
+
+
+# Much due behind much that waits
+
+
+async def test_one_with_much_due_gets_all_there_is_room_for_when_the_others_only_wait(pool):
+    await enqueue(pool, [NewWork(n, STANDARD, 1 + n % 300, 0, NOW) for n in range(300)], now=second(600))
+    await enqueue(pool, works(range(1000, 2000), merchant=150, destination=7))
+    walking, got = claimer(pool), []
+    while claim := await walking.claim(128, now=NOW):
+        got.append(len(claim))
+    assert got == [128] * 7 + [104]
+
+
+async def test_neither_paused_merchants_nor_full_destinations_narrow_what_the_others_get(pool):
+    for number in range(60):
+        await enqueue(pool, works([number], merchant=1, destination=100 + number), Stage.DELIVER)
+        await enqueue(pool, works([100 + number], merchant=2, destination=200 + number), Stage.DELIVER)
+    await enqueue(pool, works(range(1000, 2000), merchant=3, destination=7), Stage.DELIVER)
+    walking = ruled(pool, Stage.DELIVER, paused_merchants=frozenset({2}))
+    claim = await walking.claim(128, slots=dict.fromkeys(range(100, 160), 0), now=NOW)
+    assert Counter(work.destination_id for work in claim) == {7: 128}
+
+
+@pytest.mark.parametrize("others", [2, 40, 200])
+async def test_few_are_claimed_only_where_there_are_no_more(pool, others):
+    await enqueue(pool, [NewWork(n, STANDARD, 1 + n, 0, NOW) for n in range(others)])
+    await enqueue(pool, works(range(1000, 2000), merchant=500))
+    walking, got = claimer(pool), 0
+    while True:
+        claim = await walking.claim(128, now=NOW)
+        got += len(claim)
+        if len(claim) <= 64 and walking.exhausted:
+            break
+    assert got == 1000 + others
+
+
+async def test_a_late_lane_with_one_busy_merchant_fills_the_batch(pool):
+    await enqueue(pool, [NewWork(n, STANDARD, 1 + n % 60, 0, NOW) for n in range(60)], now=second(7200))
+    await enqueue(pool, works(range(1000, 2000), merchant=30, destination=7))
+    walking = claimer(pool)
+    await walking.claim(10, now=second(3600))
+    assert STANDARD in walking.late
+    assert len(await walking.claim(128, now=second(3600))) == 128
+
+
+async def test_a_lane_is_late_by_the_clock_of_the_store(pool, monkeypatch):
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr("holdfast.queue.service.datetime", Ahead)
+    await enqueue(pool, works(range(10), CRITICAL, received=await pool.fetchval("SELECT now()")), now=None)
+    walking = claimer(pool)
+    assert len(await walking.claim(10)) == 10
+    assert walking.late == frozenset()

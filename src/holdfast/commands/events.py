@@ -19,7 +19,7 @@ from holdfast.delivery import replay as delivery_replay
 from holdfast.delivery import store as deliveries
 from holdfast.inbox import replay as inbox_replay
 from holdfast.inbox import store
-from holdfast.inbox.model import Event
+from holdfast.inbox.model import ROUTED, Event
 from holdfast.inbox.store import STATES, Filter
 from holdfast.merchants import store as merchants
 from holdfast.merchants.service import checked_events
@@ -159,12 +159,7 @@ def replay(
         chosen = replace(chosen, routed=True)
         total = await store.count(pool, chosen)
         if events and total < len(set(events)):
-            held = await store.held(pool, "stripe", events)
-            missing = sorted(set(events) - set(held))
-            if missing:
-                raise CommandError(
-                    f"not in the inbox: {', '.join(missing)}; `holdfast reconcile` fetches what is missing"
-                )
+            await _check_routed(pool, events)
         again = await _would_send(pool, chosen) if notify else 0
         if dry_run:
             return {"events": total, "queued": 0, "deliveries": again}
@@ -375,6 +370,20 @@ async def _would_send(pool: Pool, chosen: Filter) -> int:
         after = rows[-1]["seq"]
         sent += await deliveries.count(pool, deliveries.Filter(event_seqs=[row["seq"] for row in rows]))
     return sent
+
+
+async def _check_routed(pool: Pool, events: list[str]) -> None:
+    """Raises CommandError where one of them is not there, or of those that nothing routes."""
+    held = await store.providers(pool, events)
+    missing = sorted(set(events) - {event_id for event_id, _ in held})
+    if missing:
+        raise CommandError(f"not in the inbox: {', '.join(missing)}; `holdfast reconcile` fetches what is missing")
+    kept = sorted(set(events) - {event_id for event_id, provider in held if provider == ROUTED})
+    if kept:
+        raise CommandError(
+            f"not routed, so there is nothing to replay: {', '.join(kept)}; callbacks and messages of ours are done"
+            " once they are kept. `holdfast deliveries replay` sends again what was delivered for them"
+        )
 
 
 async def _replay(pool: Pool, chosen: Filter, total: int, *, notify: bool) -> dict[str, int]:

@@ -35,6 +35,8 @@ from holdfast.watch.settings import WatchError
 T = TypeVar("T")
 
 FAILED, USAGE = 1, 2
+PATIENCE = 120.0
+"""Seconds that a statement of a command may take: people wait longer than services do."""
 
 
 class CommandError(Exception):
@@ -66,7 +68,7 @@ def with_store(body: Callable[[Pool, Settings], Awaitable[T]]) -> T:
 
     async def run(url: str) -> T:
         await upgrade(url)
-        pool = await create_pool(url, size=4, name="holdfast command")
+        pool = await create_pool(url, size=4, name="holdfast command", patience=PATIENCE)
         try:
             return await body(pool, chosen)
         finally:
@@ -75,6 +77,11 @@ def with_store(body: Callable[[Pool, Settings], Awaitable[T]]) -> T:
     try:
         with Database(chosen) as database:
             return asyncio.run(run(database.url))
+    except asyncpg.QueryCanceledError:
+        raise CommandError(
+            f"PostgreSQL ended a statement that took longer than {PATIENCE:.0f} s: narrow it with --since and --until,"
+            " or ask again when the store is less busy"
+        ) from None
     except AWAY as error:
         where = "the embedded PostgreSQL" if chosen.database_url is None else "PostgreSQL at HOLDFAST_DATABASE_URL"
         raise CommandError(f"{where} cannot be reached: {error or type(error).__name__}") from None

@@ -27,6 +27,12 @@ else:
 LARGEST = 64
 """Connections that a pool can be resized to."""
 
+UNANSWERED = 1.0
+"""Seconds for the server to confirm that a statement was cancelled; then its connection is given up."""
+
+_LONGER = 2.0
+"""Seconds that we wait longer than the server, which says what it ended."""
+
 # What a statement raises when the server is stopping, gone, full or unreachable: try again later, nothing is wrong
 # with the statement. Class 57P is operator intervention, 53 is lack of resources, 08 is a lost connection;
 # 3D and 28 mean that we cannot get in at all, which is for the operator to mend.
@@ -180,6 +186,16 @@ class _Acquire(_Acquiring):
         self.connection = connection = await self.pool.take(self.timeout)
         return connection
 
+    async def __aexit__(self, *error: object) -> None:
+        """Whoever gives up waiting for a server that hangs must not wait for it here: asyncpg would, for 30 seconds."""
+        connection = self.connection
+        if connection is None or not error or error[0] is None:
+            await super().__aexit__()
+            return
+        self.done, self.connection = True, None
+        with suppress(TimeoutError):  # it is closed then
+            await self.pool.release(connection, timeout=UNANSWERED)
+
     def __await__(self) -> Generator[Any, None, Proxy]:
         return self.pool.take(self.timeout).__await__()
 
@@ -191,6 +207,7 @@ async def create_pool(
     name: str,
     hot: bool = False,
     asynchronous_commit: bool = False,
+    patience: float = 30.0,
     waited: Callable[[float], None] | None = None,
 ) -> ResizablePool:
     """A pool of at most `size` connections; none is opened before it is needed, so a server that is away is no error.
@@ -201,11 +218,14 @@ async def create_pool(
     `asynchronous_commit` is for work that is done again from the store after a crash (claims, routing): a server
     crash may undo the last instants of it as a whole, never a part, and never lets the queue forget the work.
 
+    `patience`: the seconds that a statement may take; then the server ends it (asyncpg.QueryCanceledError), or, where
+    it does not answer, we do (TimeoutError).
+
     `waited` hears for every use of the pool how many seconds it took to get a connection.
     """
     settings = {
         "application_name": name,
-        "statement_timeout": "30s",
+        "statement_timeout": f"{1000 * patience:.0f}ms",
         "idle_in_transaction_session_timeout": "30s",
         "jit": "off",
     }
@@ -214,7 +234,13 @@ async def create_pool(
     if asynchronous_commit:
         settings["synchronous_commit"] = "off"
     opened = ResizablePool(
-        url, size=size, waited=waited, timeout=5, command_timeout=30, server_settings=settings, reset=_reset
+        url,
+        size=size,
+        waited=waited,
+        timeout=5,
+        command_timeout=patience + _LONGER,
+        server_settings=settings,
+        reset=_reset,
     )
     await opened
     return opened

@@ -67,8 +67,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._early += data
             self.flow.pause_reading()
             return
-        self._idle_since = None
         if self._at_boundary and (self.cycle is None or self.cycle.response_complete):
+            if data[0] in b"\r\n" and not data.strip(b"\r\n"):
+                return  # line ends begin no request (RFC 9112, section 2.2): whoever sends only these is idle
+            self._idle_since = None
             found = whole_request(data)
             if found is not None and found[0] in self._hot and not self._is_full:
                 self._unset_keepalive_if_required()

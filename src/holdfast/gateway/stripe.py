@@ -21,6 +21,7 @@ log = structlog.get_logger()
 
 LARGEST_BODY = 1024 * 1024
 
+_UNVERIFIABLE = "HOLDFAST_STRIPE_WEBHOOK_SECRETS is not set, so no event can be verified yet"
 _seconds = SECONDS.series("stripe")
 _OK = b'{"received":true}'
 _OK_START = {
@@ -48,6 +49,13 @@ class StripeDoor:
         self._verifier = StripeVerifier([secret.encode() for secret in secrets])
         self._clock = clock
         self._bodies = Bodies()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why events are answered 503 now; None: they are taken."""
+        if not self._verifier.has_secrets:
+            return _UNVERIFIABLE
+        return None if self._inbox.is_ready else "events cannot be stored now"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -88,12 +96,7 @@ class StripeDoor:
         """Verify and read. Raises Refused."""
         if not self._verifier.has_secrets:
             log.error("stripe.no_secret", setting="HOLDFAST_STRIPE_WEBHOOK_SECRETS")
-            raise Refused(
-                503,
-                "no_secret",
-                "HOLDFAST_STRIPE_WEBHOOK_SECRETS is not set, so no event can be verified yet",
-                (b"retry-after", b"60"),
-            )
+            raise Refused(503, "no_secret", _UNVERIFIABLE, (b"retry-after", b"60"))
         now = self._clock()
         try:
             self._verifier.verify(body, signature, now)

@@ -13,7 +13,7 @@ class LaneTable:
     """Pattern → lane. `*` stands for any run of characters; a type that no pattern fits is standard.
 
     The most specific pattern is the one with the most literal characters. Thin events prefix their types with the
-    API version (`v1.charge.failed`); it does not change how much they matter.
+    API version (`v1.charge.failed`); it does not change how much they matter, where no pattern fits it with the prefix.
     """
 
     def __init__(self, rules: Mapping[str, Lane]) -> None:
@@ -32,7 +32,9 @@ class LaneTable:
         return known
 
     def _find(self, event_type: str) -> Lane:
-        name = re.sub(r"^v\d+\.", "", event_type)
-        if name in self._exact:
-            return self._exact[name]
-        return next((lane for pattern, lane in self._wild if pattern.fullmatch(name)), Lane.STANDARD)
+        names = (event_type, re.sub(r"^v\d+\.", "", event_type))
+        exact = next((self._exact[name] for name in names if name in self._exact), None)
+        if exact is not None:
+            return exact
+        fitting = (lane for pattern, lane in self._wild if any(pattern.fullmatch(name) for name in names))
+        return next(fitting, Lane.STANDARD)

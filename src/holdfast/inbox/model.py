@@ -150,7 +150,8 @@ def _time(created: object, received: float) -> float:
     if isinstance(created, str):
         try:
             at = datetime.fromisoformat(created)
-        except ValueError:
+            seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
             return received
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        return seconds if 0 <= seconds < _LATEST else received
     return received

@@ -2,13 +2,11 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from holdfast.db.pool import Pool
 from holdfast.inbox import store
 from holdfast.inbox.store import Filter
-from holdfast.queue import store as queue
-from holdfast.queue.model import NewWork, Stage
 
 CHUNK = 1000
 
@@ -22,9 +20,8 @@ async def replay(pool: Pool, chosen: Filter, now: datetime | None = None) -> Asy
     """
     chosen = replace(chosen, routed=True)
     after = 0
-    moment = now or datetime.now(UTC)
     while rows := await store.matching(pool, chosen, after=after, limit=CHUNK):
         after = rows[-1]["seq"]
-        works = [NewWork(row["seq"], row["lane"], row["merchant_id"], 0, moment) for row in rows]
-        added = await queue.enqueue(pool, Stage.ROUTE, works, now=now)
-        yield [row["seq"] for row in rows], added
+        seqs = [row["seq"] for row in rows]
+        added = await store.queue_again(pool, seqs, [row["merchant_id"] for row in rows], now=now)
+        yield seqs, added

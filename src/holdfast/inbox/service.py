@@ -1,6 +1,7 @@
 """Group commit: all events that arrived while the last commit was on its way go into the next one, together."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
@@ -8,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from holdfast.db.clock import CLOCK
 from holdfast.db.pool import AWAY, Pool
 from holdfast.inbox import store
 from holdfast.inbox.lanes import LaneTable
@@ -52,8 +54,10 @@ class Inbox:
         waiting: int = 5000,
         waiting_bytes: int = 64 * 1024 * 1024,
         timeout: float = 5.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`merchant_of`: account → merchant id, 0 unknown; it only decides with whom the event is fair.
+        """`merchant_of`: account → merchant id, 0 unknown; it only decides with whom the event is fair. `clock` gives
+        Unix time, as events' `received` is.
 
         While one commit is under way the next is made ready, so that this process and the server are both busy.
         `stored` is called after every commit that added work. More than `waiting` events or `waiting_bytes` not yet
@@ -66,6 +70,7 @@ class Inbox:
         self._batch = batch
         self._limits = (waiting, waiting_bytes)
         self._timeout = timeout
+        self._clock = clock
         self._rules: Mapping[str, Lane] = {}
         self._lanes: LaneTable | None = None
         self._store_answers = True
@@ -81,8 +86,16 @@ class Inbox:
         return self._lanes is not None and self._store_answers
 
     async def refresh_lanes(self, db: store.Executor) -> None:
-        """Read the lane table again; before the first time, nothing can be stored."""
-        rules = await store.lane_rules(db)
+        """Read the lane table again; before the first time, nothing can be stored. Raises what `AWAY` lists."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                rules = await store.lane_rules(db)
+                asked = CLOCK.now()
+                CLOCK.compare(await store.clock(db), asked)
+        except AWAY:
+            self._store_answers = False
+            self._held.clear()
+            raise
         self._store_answers = True
         if rules != self._rules:
             self._rules, self._lanes = rules, LaneTable(rules)
@@ -168,19 +181,29 @@ class Inbox:
                 _fail(batch, "the process is stopping")
                 raise
             except AWAY as error:
-                self._store_answers = False
-                self._held.clear()
-                log.warning("inbox.away", events=len(batch), error=type(error).__name__)
-                _fail(batch, "the store is away")
+                self._lose(batch, error)
             except Exception:
                 # One event that the store refuses must not take its company down with it.
                 log.exception("inbox.batch_refused", events=len(batch))
                 await self._one_by_one(batch)
 
+    def _lose(self, batch: list[tuple[NewEvent, Told]], error: BaseException) -> None:
+        """The store is away: those who wait behind this batch hear it at once, too, and not when their turn comes."""
+        self._store_answers = False
+        self._held.clear()
+        lost = batch + self._pending
+        self._pending, self._pending_bytes = [], 0
+        self._arrived.clear()
+        log.warning("inbox.away", events=len(lost), error=type(error).__name__)
+        _fail(lost, "the store is away")
+
     async def _one_by_one(self, batch: list[tuple[NewEvent, Told]]) -> None:
-        for entry in batch:
+        for place, entry in enumerate(batch):
             try:
                 await self._commit([entry])
+            except AWAY as error:
+                self._lose(batch[place:], error)
+                return
             except Exception as error:  # noqa: BLE001 - whatever it was, the sender hears that it is not stored
                 log.error("inbox.event_refused", event_id=entry[0].event_id, error=str(error)[:200])
                 _fail([entry], "the store refused this event")
@@ -193,7 +216,7 @@ class Inbox:
         lanes = [self._lanes.lane(event.type) for event in events]
         merchants = [self._merchant_of(event.account) for event in events]
         async with asyncio.timeout(self._timeout):
-            held = await store.append(self._pool, events, lanes, merchants)
+            held = await store.append(self._pool, events, lanes, merchants, sent=self._clock())
             if repeats:
                 again = [(event.provider, event.event_id, event.received) for event in repeats]
                 await store.count_duplicates(self._pool, again)

@@ -3,6 +3,7 @@
 `append` also puts the new events into the queue: one statement, so there is never one without the other.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from holdfast.queue.model import Lane, Stage
 
 Executor = Connection | Pool
 _COLUMNS = "seq, provider, event_id, type, lane, object_id, account, livemode, created_at, received_at, headers, body"
+
+_QUEUED_AT = "to_timestamp(extract(epoch FROM now())::float8 - greatest($14 - received, 0))"
+"""When an event was received, by the store's clock: how long ago that was when it was sent ($14), by the sender's.
+
+Claims compare it with the store's clock and with what others received, whose clocks may differ."""
 
 # For what is all new, as nearly every batch is: rows go straight from the arrays into both tables, with numbers given
 # beforehand, so that nothing is joined and nothing kept aside. Stores nothing, and says so, if any is held.
@@ -38,7 +44,7 @@ added AS (
 ),
 queued AS (
     {queue.ADD}
-    SELECT $13, n.seq, lane, merchant_id, 0, to_timestamp(received), to_timestamp(received)
+    SELECT $13, n.seq, lane, merchant_id, 0, {_QUEUED_AT}, {_QUEUED_AT}
     FROM given, unnest(seqs, $4, $9, $12::bigint[]) AS n(seq, lane, received, merchant_id)
     WHERE seqs IS NOT NULL
 )
@@ -46,7 +52,8 @@ SELECT seqs IS NOT NULL FROM given
 """
 
 # For what may be held already.
-# Sorted by id, so that two processes storing the same events wait for each other instead of deadlocking.
+# Sorted by the bytes of ids, as Python does: processes that store the same events wait for each other then, instead
+# of deadlocking.
 APPEND = f"""
 WITH incoming AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::bool[],
@@ -59,13 +66,13 @@ added AS (
                        body)
     SELECT provider, event_id, type, lane, object_id, account, livemode, to_timestamp(created), to_timestamp(received),
            headers::json, body
-    FROM incoming ORDER BY event_id, provider
+    FROM incoming ORDER BY event_id COLLATE "C", provider COLLATE "C"
     ON CONFLICT (event_id, provider) DO NOTHING
-    RETURNING seq, provider, event_id, lane, received_at
+    RETURNING seq, provider, event_id, lane
 ),
 queued AS (
     {queue.ADD}
-    SELECT $13, a.seq, a.lane, i.merchant_id, 0, a.received_at, a.received_at
+    SELECT $13, a.seq, a.lane, i.merchant_id, 0, {_QUEUED_AT}, {_QUEUED_AT}
     FROM added a JOIN incoming i USING (provider, event_id)
 ),
 known AS (
@@ -87,7 +94,7 @@ added AS (
                        body)
     SELECT provider, event_id, type, lane, object_id, account, true, to_timestamp(received), to_timestamp(received),
            headers::json, body
-    FROM incoming ORDER BY event_id, provider
+    FROM incoming ORDER BY event_id COLLATE "C", provider COLLATE "C"
     ON CONFLICT (event_id, provider) DO NOTHING
     RETURNING seq, event_id, lane, received_at
 ),
@@ -113,9 +120,16 @@ KEEP_DONE_SPOOLED = _KEEP_DONE.format(
 
 
 async def append(
-    db: Executor, events: Sequence[NewEvent], lanes: Sequence[int], merchants: Sequence[int]
+    db: Executor,
+    events: Sequence[NewEvent],
+    lanes: Sequence[int],
+    merchants: Sequence[int],
+    *,
+    sent: float | None = None,
 ) -> set[tuple[str, str]]:
     """Store and queue events (no two with the same provider and id).
+
+    `sent`: the time now (Unix time), by the clock that says when they were received; None: this machine's.
 
     Returns the (provider, id) of those that we held already, which are counted as duplicates.
     """
@@ -136,6 +150,7 @@ async def append(
         [event.body for event in events],
         [merchants[place] for place in order],
         Stage.ROUTE,
+        time.time() if sent is None else sent,
     )
     with suppress(asyncpg.UniqueViolationError):  # another process stored one of them meanwhile
         if await db.fetchval(APPEND_NEW, *columns):
@@ -223,6 +238,12 @@ async def lane_rules(db: Executor) -> dict[str, Lane]:
     return {row[0]: Lane(row[1]) for row in await db.fetch("SELECT pattern, lane FROM lane_rule ORDER BY pattern")}
 
 
+async def clock(db: Executor) -> datetime:
+    """The store's."""
+    told: datetime = await db.fetchval("SELECT now()")
+    return told
+
+
 async def set_lane_rule(db: Executor, pattern: str, lane: Lane) -> None:
     await db.execute(
         "INSERT INTO lane_rule VALUES ($1, $2) ON CONFLICT (pattern) DO UPDATE SET lane = excluded.lane", pattern, lane
@@ -271,6 +292,7 @@ _WHERE = f"""
     AND ($9::bigint IS NULL OR coalesce(d.merchant_id, w.merchant_id) = $9)
     AND ($10::text IS NULL OR object_id = $10)
     AND ($11::bool IS NULL OR $11 = (provider = '{ROUTED}'))
+    AND ($12::bigint IS NULL OR e.seq >= $12) AND ($13::bigint IS NULL OR e.seq < $13)
 """
 _JOINED = """
     FROM event e
@@ -282,7 +304,33 @@ _JOINED = """
 """
 
 
-def _arguments(chosen: Filter) -> list[object]:
+LATEST = timedelta(days=1)
+"""No event is stored longer after it was received than this, nor is any clock so far off."""
+
+
+async def _place(db: Executor, moment: datetime) -> int | None:
+    """A seq such that what is below it was received before `moment`, but for LATEST, and what is not was not.
+
+    Found by halving: events have no index by time but one that is good for short spans only. None: there are no events.
+    """
+    found: int | None = await db.fetchval(
+        """
+        WITH RECURSIVE search AS (
+            SELECT min(seq) AS low, max(seq) + 1 AS high FROM event
+            UNION ALL
+            SELECT CASE WHEN at.is_before THEN at.seq + 1 ELSE low END, CASE WHEN at.is_before THEN high ELSE middle END
+            FROM search, LATERAL (SELECT low + (high - low) / 2 AS middle) AS halved, LATERAL (
+                SELECT seq, received_at < $1 AS is_before FROM event WHERE seq >= middle ORDER BY seq LIMIT 1) AS at
+            WHERE low < high
+        )
+        SELECT low FROM search WHERE low >= high
+        """,
+        moment,
+    )
+    return found
+
+
+async def _arguments(db: Executor, chosen: Filter) -> list[object]:
     pattern = chosen.type and chosen.type.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
     return [
         chosen.ids,
@@ -296,6 +344,8 @@ def _arguments(chosen: Filter) -> list[object]:
         chosen.merchant_id,
         chosen.object_id,
         chosen.routed,
+        chosen.since and await _place(db, chosen.since - LATEST),
+        chosen.until and await _place(db, chosen.until + LATEST),
     ]
 
 
@@ -307,9 +357,9 @@ async def listing(db: Executor, chosen: Filter, *, limit: int, before: int | Non
                length(body) AS size,
                CASE WHEN w.ref IS NOT NULL THEN 'live' ELSE d.outcome END AS state, d.note, d.done_at,
                coalesce(d.merchant_id, w.merchant_id) AS merchant_id
-        {_JOINED} WHERE {_WHERE} AND ($12::bigint IS NULL OR e.seq < $12) ORDER BY e.seq DESC LIMIT $13
+        {_JOINED} WHERE {_WHERE} AND ($14::bigint IS NULL OR e.seq < $14) ORDER BY e.seq DESC LIMIT $15
         """,
-        *_arguments(chosen),
+        *await _arguments(db, chosen),
         before,
         limit,
     )
@@ -320,16 +370,37 @@ async def matching(db: Executor, chosen: Filter, *, after: int, limit: int) -> l
     return await db.fetch(
         f"""
         SELECT e.seq, e.lane, e.received_at, coalesce(d.merchant_id, w.merchant_id, 0) AS merchant_id
-        {_JOINED} WHERE {_WHERE} AND e.seq > $12 ORDER BY e.seq LIMIT $13
+        {_JOINED} WHERE {_WHERE} AND e.seq > $14 ORDER BY e.seq LIMIT $15
         """,
-        *_arguments(chosen),
+        *await _arguments(db, chosen),
         after,
         limit,
     )
 
 
+async def queue_again(db: Executor, seqs: Sequence[int], merchants: Sequence[int], *, now: datetime | None) -> int:
+    """Queue events for routing, due now; how many were added: neither those that are queued nor those that are gone.
+
+    Retention that is deleting one of them is waited for.
+    """
+    status = await db.execute(
+        f"""
+        {queue.ADD}
+        SELECT $1, e.seq, e.lane, merchant_id, 0, coalesce($4, now()), coalesce($4, now())
+        FROM (SELECT seq, lane FROM event WHERE seq = ANY($2::bigint[]) ORDER BY seq FOR KEY SHARE) AS e
+        JOIN unnest($2::bigint[], $3::bigint[]) AS n(seq, merchant_id) ON n.seq = e.seq
+        ON CONFLICT DO NOTHING
+        """,
+        Stage.ROUTE,
+        seqs,
+        merchants,
+        now,
+    )
+    return int(status.rpartition(" ")[2])
+
+
 async def count(db: Executor, chosen: Filter) -> int:
-    total = await db.fetchval(f"SELECT count(*) {_JOINED} WHERE {_WHERE}", *_arguments(chosen))
+    total = await db.fetchval(f"SELECT count(*) {_JOINED} WHERE {_WHERE}", *await _arguments(db, chosen))
     return int(total)
 
 
@@ -352,6 +423,14 @@ async def about(db: Executor, object_ids: Sequence[str]) -> list[asyncpg.Record]
         object_ids,
         ROUTED,
     )
+
+
+async def providers(db: Executor, event_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """(event id, provider) of those that we hold, of whatever provider."""
+    rows = await db.fetch(
+        "SELECT event_id, provider FROM event WHERE event_id = ANY($1::text[]) ORDER BY event_id, provider", event_ids
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 async def held(db: Executor, provider: str, event_ids: Sequence[str]) -> Mapping[str, int]:

@@ -177,7 +177,7 @@ async def add_reply(db: Connection, reply: NewReply, now: datetime) -> int | Non
         ),
         queued AS (
             {queue.ADD}
-            SELECT {Stage.SEND.value}, id, {Lane.CRITICAL.value}, $1, 0, $9, $9 FROM added
+            SELECT {Stage.SEND.value}, id, {Lane.CRITICAL.value}, $1, 0, least($9, now()), $9 FROM added
         )
         SELECT id FROM added
         """,

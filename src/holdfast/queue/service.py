@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from holdfast.db.clock import CLOCK
 from holdfast.db.pool import Pool
 from holdfast.queue import claim_store, store
 from holdfast.queue.capacity import emptied_in
@@ -28,7 +29,9 @@ MESSAGES_OLDEST = REGISTRY.add(
 START: claim_store.Bucket = (-1, -1)
 UNLIMITED = 1 << 30
 MOST_PAGES = 8
-"""Statements of one claim: with very many merchants or blocked destinations, the walk goes on in the next one."""
+"""Statements of one claim: with very many merchants or blocked destinations, the walk goes on in the next one.
+
+A page is taken again while it has more and the batch has room: at least half of its buckets have no more each time."""
 MOST_TURNS = 4096
 """Destinations remembered as having had their turn at what is shared."""
 WINDOW = timedelta(minutes=1)
@@ -97,7 +100,8 @@ class Claimer:
             if shared is not None:
                 free |= dict.fromkeys(self._had_turn, 0)
             parts = self._parts(lanes_open, limit - len(works), rules, room)
-            found, pages = await claim_store.claim(
+            asked = CLOCK.now()
+            found, pages, clock = await claim_store.claim(
                 self._pool,
                 self._stage,
                 parts,
@@ -114,7 +118,10 @@ class Claimer:
             works += found
             if shared is not None:
                 shared = self._share(shared, parts, pages)
-            self._notice_age(found, now)
+            if clock is not None:
+                self._notice_age(found, clock)
+                if now is None:
+                    CLOCK.compare(clock, asked)
             if len(works) > limit // 2:  # the rest is for the next claim; looking for it costs as much
                 self._walk_on(parts, pages)
                 self._begins_anew(lanes_asked)
@@ -143,7 +150,8 @@ class Claimer:
                 self._cursors[part.lane, part.newest] = page.last_served
 
     def _unseen(self, parts: list[claim_store.Part], pages: list[claim_store.Page], full: set[Lane]) -> list[Lane]:
-        """There is room left: go on to the next page; returns the lanes that were not seen from beginning to end.
+        """There is room left: go on to the next page, or take one that has more again; returns the lanes that were not
+        seen from beginning to end.
 
         Not those that are `full`: as with a full batch, those come first next time who had no turn in this one.
         """
@@ -151,6 +159,9 @@ class Claimer:
         for part, page in zip(parts, pages, strict=True):
             if part.lane in full:
                 self._walk_on([part], [page])
+                continue
+            if page.more and page.served:  # none served: others are just taking it
+                lanes.add(part.lane)
                 continue
             key = (part.lane, part.newest)
             if part.after == START:
@@ -213,9 +224,11 @@ class Claimer:
     def _part(self, lane: Lane, share: int, *, newest: bool, most: int | None) -> claim_store.Part:
         return claim_store.Part(lane, share, newest, self._cursors.get((lane, newest), START), most)
 
-    def _notice_age(self, works: list[Work], now: datetime | None) -> None:
-        """A lane is late when what was claimed from its old end is older than its promise; until all is young."""
-        clock = now or datetime.now().astimezone()
+    def _notice_age(self, works: list[Work], clock: datetime) -> None:
+        """A lane is late when what was claimed from its old end is older than its promise; until all is young.
+
+        `clock`: the store's, as that of `received_at` is; processes on several machines have clocks of their own.
+        """
         oldest: dict[Lane, datetime] = {}
         for work in works:
             if work.attempts == 1 and work.received_at < oldest.get(work.lane, clock):
