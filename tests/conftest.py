@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 
 from holdfast.db.migrate import OLDEST_SERVER
 from holdfast.db.pool import Pool, create_pool
@@ -14,6 +15,21 @@ LONGEST = ("e2e", "chaos")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loggers_are_made_anew() -> Iterator[None]:
+    """A command that a test runs sets up the process's log, and its loggers would be kept for every test after it."""
+    configure = structlog.configure
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", lambda **given: configure(**given | {"cache_logger_on_first_use": False}))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def log_is_as_it_was() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
