@@ -15,7 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from holdfast import __version__, problems
@@ -156,7 +156,10 @@ async def serve(settings: Settings, database: Database, stop: asyncio.Event) -> 
         from_people = Inbound(settings, pools["inbound_texts"], calls.requests)
         hooks = {"/hooks/stripe": stripe, TEXTS: texts, **calls.hooks, **from_people.hooks}
         metrics = Exposition(lambda: totals.exposition(general))
-        app = Doors(hooks, _rest(metrics, stripe, health.board, api, Inside(settings), public=_public(status, general)))
+        app = Doors(
+            hooks,
+            _rest(metrics, box, stripe, health.board, api, inside=Inside(settings), public=_public(status, general)),
+        )
         texts.otherwise = app.serve_rest
         server = _Server(_config(app, {b"POST /hooks/stripe HTTP/1.1": stripe}))
 
@@ -280,17 +283,29 @@ def _public(status: PublicStatus, general: Pool) -> list[Route]:
 
 
 def _rest(
-    exposition: Exposition, stripe: StripeDoor, board: Board, api: ApiDoor, inside: Inside, *, public: Sequence[Route]
+    exposition: Exposition,
+    box: Inbox,
+    stripe: StripeDoor,
+    board: Board,
+    api: ApiDoor,
+    *,
+    inside: Inside,
+    public: Sequence[Route],
 ) -> Starlette:
     async def health(_request: Request) -> Response:
         body = f'{{"status":"pass","version":"{__version__}","serviceId":"holdfast"}}'
         return Response(body, media_type="application/health+json")
 
     async def ready(_request: Request) -> Response:
-        trouble = stripe.trouble
-        said = f'"status":"fail","output":"{trouble}"' if trouble else '"status":"pass"'
-        body = f'{{{said},"version":"{__version__}","serviceId":"holdfast"}}'
-        return Response(body, status_code=503 if trouble else 200, media_type="application/health+json")
+        # A process without the secrets is warned of and serves: with others in front of it, calls need it all the same.
+        is_ready, trouble = box.is_ready, stripe.trouble
+        status = "pass" if trouble is None else "warn" if is_ready else "fail"
+        said = {"status": status, "output": trouble, "version": __version__, "serviceId": "holdfast"}
+        return JSONResponse(
+            {name: value for name, value in said.items() if value is not None},
+            status_code=200 if is_ready else 503,
+            media_type="application/health+json",
+        )
 
     async def report(_request: Request) -> Response:
         status, body = board.report()

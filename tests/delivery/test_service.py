@@ -127,6 +127,24 @@ async def test_a_failing_delivery_is_tried_again_under_the_same_id(pool, receive
     assert await states(pool) == ["delivered"]
 
 
+async def test_what_was_claimed_when_the_store_went_away_is_given_back_untried(pool, receiver, monkeypatch):
+    owner, destination_id, _ = await bakery(pool, receiver.url)
+    await plan(pool, owner, destination_id, 3)
+
+    async def away(*_):
+        raise ConnectionResetError
+
+    async with deliverer(pool) as sending:
+        with monkeypatch.context() as patch, pytest.raises(ConnectionResetError):
+            patch.setattr(store, "load", away)
+            await sending.tick()
+        await sending.settle()
+        rows = await pool.fetch("SELECT attempts, lease, due_at <= now() FROM work")
+        assert [tuple(row) for row in rows] == [(0, None, True)] * 3
+        await work_off(sending)
+    assert await states(pool) == ["delivered"] * 3
+
+
 async def test_after_the_last_try_it_is_dead_and_can_be_replayed(pool, receiver):
     owner, destination_id, _ = await bakery(pool, receiver.url)
     await plan(pool, owner, destination_id)

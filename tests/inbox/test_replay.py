@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from holdfast import retention
 from holdfast.inbox import replay, store
 from holdfast.inbox.store import LATEST, Filter
 from holdfast.queue.model import Lane
@@ -84,3 +85,16 @@ async def test_an_event_that_retention_is_deleting_is_not_routed_again(pool):
         await deleting.commit()
         assert await replaying == 1
     assert await pool.fetchval("SELECT count(*) FROM work WHERE ref NOT IN (SELECT seq FROM event)") == 0
+
+
+async def test_an_event_that_is_being_replayed_is_not_deleted_by_retention(pool):
+    await received(pool, [NOW - timedelta(days=100)] * 2)
+    await pool.execute("TRUNCATE work")
+    [first, second] = [row[0] for row in await pool.fetch("SELECT seq FROM event ORDER BY seq")]
+    async with pool.acquire() as replaying, replaying.transaction():
+        assert await store.queue_again(replaying, [first], [0], now=None) == 1
+        assert await retention.prune(pool, 90, NOW) == 1, "the other one"
+    assert await retention.prune(pool, 90, NOW) == 0
+    assert await pool.fetch("SELECT seq FROM event") == [(first,)]
+    await pool.execute("TRUNCATE work")
+    assert await retention.prune(pool, 90, NOW) == 1, f"{second} went before it"

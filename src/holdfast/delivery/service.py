@@ -173,12 +173,17 @@ class Deliverer:
         return first | {key: gate.slots(clock) for key, gate in self._gates.items()}
 
     async def _begin(self, works: Sequence[Work]) -> None:
-        loaded = await store.load(self._pool, [work.ref for work in works])
-        if any(self._catalogue.destination(work.destination_id) is None for work in works):
-            await self._catalogue.refresh(self._pool)  # it may have been added together with what goes there
         clock = self._clock()
+        self._in_hand |= {work.ref: (work, clock) for work in works}
+        try:
+            loaded = await store.load(self._pool, [work.ref for work in works])
+            if any(self._catalogue.destination(work.destination_id) is None for work in works):
+                await self._catalogue.refresh(self._pool)  # it may have been added together with what goes there
+        except Exception:
+            for work in works:  # given back untried as soon as the store answers again
+                self._end(_Result(work, delay=0.0))
+            raise
         for work in works:
-            self._in_hand[work.ref] = (work, clock)
             found = loaded.get(work.ref)
             destination = self._catalogue.destination(work.destination_id)
             if found is None:

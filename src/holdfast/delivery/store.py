@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import asyncpg
 import msgspec
 
+from holdfast.db.places import place
 from holdfast.db.pool import Connection, Pool
 from holdfast.delivery.model import Attempt
 from holdfast.inbox.window_store import PATIENCE, RECEIVED
@@ -311,15 +312,15 @@ async def prune(db: Executor, before: datetime, limit: int) -> int:
             """
             WITH old AS (
                 SELECT d.id FROM delivery d
-                WHERE d.created_at < $1 AND NOT EXISTS (SELECT FROM event e WHERE e.seq = d.event_seq)
+                WHERE d.id < $1 AND NOT EXISTS (SELECT FROM event e WHERE e.seq = d.event_seq)
                   AND NOT EXISTS (SELECT FROM work w WHERE w.stage = 2 AND w.ref = d.id)
-                LIMIT $2
+                ORDER BY d.id LIMIT $2
             ),
             tries AS (DELETE FROM attempt a USING old WHERE a.delivery_id = old.id),
             gone AS (DELETE FROM delivery d USING old WHERE d.id = old.id RETURNING d.id)
             SELECT count(*) FROM gone
             """,
-            before,
+            await place(db, "delivery", "id", "created_at", before),
             limit,
         )
     )

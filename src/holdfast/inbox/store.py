@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
+from holdfast.db.places import place
 from holdfast.db.pool import Connection, Pool
 from holdfast.inbox.model import NO_MERCHANT, OWN, ROUTED, Event, NewEvent
 from holdfast.queue import store as queue
@@ -309,25 +310,7 @@ LATEST = timedelta(days=1)
 
 
 async def _place(db: Executor, moment: datetime) -> int | None:
-    """A seq such that what is below it was received before `moment`, but for LATEST, and what is not was not.
-
-    Found by halving: events have no index by time but one that is good for short spans only. None: there are no events.
-    """
-    found: int | None = await db.fetchval(
-        """
-        WITH RECURSIVE search AS (
-            SELECT min(seq) AS low, max(seq) + 1 AS high FROM event
-            UNION ALL
-            SELECT CASE WHEN at.is_before THEN at.seq + 1 ELSE low END, CASE WHEN at.is_before THEN high ELSE middle END
-            FROM search, LATERAL (SELECT low + (high - low) / 2 AS middle) AS halved, LATERAL (
-                SELECT seq, received_at < $1 AS is_before FROM event WHERE seq >= middle ORDER BY seq LIMIT 1) AS at
-            WHERE low < high
-        )
-        SELECT low FROM search WHERE low >= high
-        """,
-        moment,
-    )
-    return found
+    return await place(db, "event", "seq", "received_at", moment)
 
 
 async def _arguments(db: Executor, chosen: Filter) -> list[object]:
@@ -441,20 +424,25 @@ async def held(db: Executor, provider: str, event_ids: Sequence[str]) -> Mapping
     return {row[0]: row[1] for row in rows}
 
 
-async def prune(db: Executor, before: datetime, limit: int) -> int:
-    """Delete up to `limit` events received before `before`, never one whose routing or deliveries are still live."""
-    status = await db.execute(
-        """
-        DELETE FROM event WHERE seq IN (
-            SELECT e.seq FROM event e
-            WHERE e.received_at < $1
-              AND NOT EXISTS (SELECT FROM work w WHERE w.stage = 1 AND w.ref = e.seq)
-              AND NOT EXISTS (
-                  SELECT FROM delivery d JOIN work w ON w.stage = 2 AND w.ref = d.id WHERE d.event_seq = e.seq)
-            LIMIT $2)
+async def prune(db: Connection, before: datetime, limit: int) -> int:
+    """Delete up to `limit` events received before `before`, never one whose routing or deliveries are still live.
+
+    In a transaction: they are locked before it is looked whether anything of them is live, so that what is replayed
+    meanwhile stays.
+    """
+    is_over = """NOT EXISTS (SELECT FROM work w WHERE w.stage = 1 AND w.ref = e.seq)
+        AND NOT EXISTS (SELECT FROM delivery d JOIN work w ON w.stage = 2 AND w.ref = d.id WHERE d.event_seq = e.seq)"""
+    rows = await db.fetch(
+        f"""
+        SELECT seq FROM event e WHERE seq < $1 AND received_at < $2 AND {is_over}
+        ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED
         """,
+        await _place(db, before),
         before,
         limit,
+    )
+    status = await db.execute(
+        f"DELETE FROM event e WHERE seq = ANY ($1::bigint[]) AND {is_over}", [row[0] for row in rows]
     )
     return int(status.rpartition(" ")[2])
 

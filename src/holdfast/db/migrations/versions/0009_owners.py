@@ -1,4 +1,4 @@
-"""Whose a payment is, and since when accounts and destinations are out of use; old deliveries by an index."""
+"""Whose a payment is, and since when accounts and destinations are out of use."""
 
 from alembic import op
 
@@ -8,8 +8,6 @@ revision = "0009"
 down_revision = "0008"
 
 SQL = """
-CREATE INDEX delivery_created ON delivery USING brin (created_at) WITH (pages_per_range = 16, autosummarize = on)
-;
 ALTER TABLE merchant ADD COLUMN stripe_disconnected_at timestamptz
 ;
 COMMENT ON COLUMN merchant.stripe_disconnected_at IS 'Since when Stripe refuses us the account, because it revoked our access'
@@ -38,7 +36,5 @@ def downgrade() -> None:
         ALTER TABLE destination DROP COLUMN rotating_since, DROP COLUMN disabled_since, DROP COLUMN disabled_why
         ;
         ALTER TABLE merchant DROP COLUMN stripe_disconnected_at
-        ;
-        DROP INDEX delivery_created
         """,
     )
