@@ -135,9 +135,10 @@ async def test_what_was_claimed_when_the_store_went_away_is_given_back_untried(p
         raise ConnectionResetError
 
     async with deliverer(pool) as sending:
-        with monkeypatch.context() as patch, pytest.raises(ConnectionResetError):
+        with monkeypatch.context() as patch:
             patch.setattr(store, "load", away)
-            await sending.tick()
+            with pytest.raises(ConnectionResetError):
+                await sending.tick()
         await sending.settle()
         rows = await pool.fetch("SELECT attempts, lease, due_at <= now() FROM work")
         assert [tuple(row) for row in rows] == [(0, None, True)] * 3
