@@ -56,7 +56,7 @@ class Running:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    async def says(self, text: str, patience: float = 60.0) -> str:
+    async def says(self, text: str, patience: float = 120.0) -> str:
         """Wait until a line of the log contains this text."""
         async with asyncio.timeout(patience):
             seen = 0
@@ -68,7 +68,7 @@ class Running:
                 assert self.process.returncode is None, "\n".join(self.log)
                 await asyncio.sleep(0.02)
 
-    async def answers(self, path: str = "/health/ready", patience: float = 60.0) -> None:
+    async def answers(self, path: str = "/health/ready", patience: float = 120.0) -> None:
         async with asyncio.timeout(patience), aiohttp.ClientSession() as session:
             while True:
                 try:
