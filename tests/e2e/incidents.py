@@ -74,7 +74,7 @@ class Story:
         incident = await self.incident()
         return await steps_store.steps(self.pool, incident.id) if incident is not None else []
 
-    async def until(self, what: str, found: Callable[[], Any], patience: float = 100.0) -> Any:
+    async def until(self, what: str, found: Callable[[], Any], patience: float = 240.0) -> Any:
         end = time.monotonic() + patience
         while not (value := await found()):
             assert time.monotonic() < end, f"{what}\n{await self.told()}\n" + "\n".join(self.up.log[-30:])

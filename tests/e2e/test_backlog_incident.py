@@ -5,7 +5,7 @@ import pytest
 from tests.e2e.incidents import story
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_hanging_worker_is_seen_worked_around_told_of_verified_and_reviewed(place):
     async with story(place, "webhook-backlog") as told:
         hung = told.worker()

@@ -19,7 +19,7 @@ ANGRY = "I never signed up for this. Stop texting me or I report you to the FCC"
 ANSWER = ("--how", "phone", "--text", "Said sorry; told her that she is blocked.", "--as", "ann")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_bought_list_is_found_behind_a_complaint_and_nobody_on_it_is_texted_any_more(place):
     async with story(place, "consent-complaint", rate=2.0, texts=3.0) as told:
         assert told.texting is not None

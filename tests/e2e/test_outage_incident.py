@@ -10,7 +10,7 @@ from holdfast.drills.twilio_faults import Rule, TwilioFaults
 from tests.e2e.incidents import CALL_SPEED, Story, story
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_region_that_fails_is_seen_gone_round_told_of_tested_and_brought_back(place):
     async with story(place, "twilio-outage", rate=2.0, calls=8.0) as told:
         told.twilio.faults = TwilioFaults.of(Rule("leg_fails", region=call_town.EAST))

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.incidents import story
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_storm_is_seen_contained_told_of_verified_and_reviewed(place):
     async with story(place, "stripe-retry-storm") as told:
         told.stripe.set_status("major", {"Webhooks": "partial_outage"})
