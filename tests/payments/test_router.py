@@ -11,7 +11,7 @@ import pytest
 from holdfast.delivery.backoff import Backoff
 from holdfast.delivery.signing import new_secret
 from holdfast.drills import stripe_stories as stories
-from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
+from holdfast.drills.stripe import DEFAULT_API_KEY
 from holdfast.drills.stripe_faults import StripeFaults
 from holdfast.drills.stripe_objects import ObjectMaker
 from holdfast.drills.stripe_stories import Narrator, from_start
@@ -402,18 +402,6 @@ async def test_the_kind_of_a_payment_is_that_of_its_newest_event(pool):
             await route_all(pool)
         [payment] = (await store.find(pool, [was["data"]["object"]["id"]])).values()
         assert payment.kind == "charge"
-
-
-@pytest.fixture
-async def emulated() -> AsyncIterator[EmulatedStripe]:
-    async with EmulatedStripe(accounts=["acct_1A"]) as stripe:
-        yield stripe
-
-
-@pytest.fixture
-async def reader(emulated) -> AsyncIterator[StripeReader]:
-    async with StripeReader(DEFAULT_API_KEY, emulated.url, per_second=1000) as opened:
-        yield opened
 
 
 async def thin_event(emulated):

@@ -2,10 +2,7 @@
 
 import random
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-
-import pytest
 
 from holdfast.drills import stripe_stories as stories
 from holdfast.drills.stripe import DEFAULT_API_KEY, EmulatedStripe
@@ -22,18 +19,6 @@ from holdfast.service import background
 
 ACCOUNTS = [(None, None), ("acct_1A", "bakery")]
 HERE = "http://127.0.0.1:9/hooks/stripe"
-
-
-@pytest.fixture
-async def emulated() -> AsyncIterator[EmulatedStripe]:
-    async with EmulatedStripe(accounts=["acct_1A"]) as stripe:
-        yield stripe
-
-
-@pytest.fixture
-async def reader(emulated) -> AsyncIterator[StripeReader]:
-    async with StripeReader(DEFAULT_API_KEY, emulated.url, per_second=1000) as opened:
-        yield opened
 
 
 async def happened(emulated) -> list[Json]:

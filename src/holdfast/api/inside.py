@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from ipaddress import ip_address
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast import problems
 from holdfast.api.bearer import CHALLENGE, Bearer, ClosedError
+from holdfast.comms.networks import address_of
 from holdfast.config import Settings
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -46,10 +46,5 @@ def is_here(peer: str, headers: Mapping[str, str]) -> bool:
     """Whether a program of this machine asks, and for itself as far as can be told."""
     if any(name in headers for name in _FORWARDED):
         return False
-    try:
-        address = ip_address(peer.partition("%")[0])
-    except ValueError:
-        return False
-    if address.version == 6 and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_loopback
+    address = address_of(peer)
+    return address is not None and address.is_loopback

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from datetime import datetime, timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
 MOST_NETWORKS = 10_000
@@ -13,15 +13,20 @@ _PROXIES = tuple(
 """Who comes from there is a proxy of ours, which speaks for everybody, or one of us: it has to limit clients itself."""
 
 
-def network_of(address: str) -> Network | None:
-    """What is one client: an IPv4 address's /24, an IPv6 address's /64. None: it cannot be told, or is a proxy's."""
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
+    """A peer's address, IPv4 also where it comes mapped into IPv6. None: it is none."""
     try:
-        found = ip_address(address.partition("%")[0])
+        found = ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    if found.version == 6 and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    if any(found in proxy for proxy in _PROXIES if proxy.version == found.version):
+    mapped = found.ipv4_mapped if found.version == 6 else None
+    return found if mapped is None else mapped
+
+
+def network_of(address: str) -> Network | None:
+    """What is one client: an IPv4 address's /24, an IPv6 address's /64. None: it cannot be told, or is a proxy's."""
+    found = address_of(address)
+    if found is None or any(found in proxy for proxy in _PROXIES if proxy.version == found.version):
         return None
     return ip_network((found, 24 if found.version == 4 else 64), strict=False)
 
