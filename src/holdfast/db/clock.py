@@ -6,6 +6,8 @@ from datetime import datetime
 
 import structlog
 
+from holdfast.db.pool import Connection, Pool
+
 log = structlog.get_logger()
 
 TOLERATED = 2.0
@@ -41,6 +43,11 @@ class ClockWatch:
             mend="let NTP set the clocks of this machine and of PostgreSQL's",
         )
         return ahead
+
+    async def look(self, db: Connection | Pool) -> None:
+        """Ask the store, and compare. Raises what `AWAY` lists."""
+        asked = self.now()
+        self.compare(await db.fetchval("SELECT now()"), asked)
 
 
 CLOCK = ClockWatch()

@@ -91,10 +91,8 @@ class HttpSender:
                 target, data=body, headers=headers, allow_redirects=False, timeout=self._timeout(destination.timeout)
             ) as response:
                 kept = await _read(response)
-                latency = time.perf_counter() - began
-                if response.status == 410 and destination.kind == "application":
-                    return Attempt(Outcome.RETRY, 410, latency, _failure(410, ""), kept, down=True)
-                return _answered(response, kept, latency, now)
+                can_leave = destination.kind != "application"
+                return _answered(response, kept, time.perf_counter() - began, now, can_leave=can_leave)
         except (DeliveryError, aiohttp.ClientError, OSError, UnicodeError) as error:
             return _unanswered(error, time.perf_counter() - began, destination.timeout)
 
@@ -161,18 +159,22 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return kept
 
 
-def _answered(response: aiohttp.ClientResponse, kept: bytes, latency: float, now: datetime) -> Attempt:
+def _answered(
+    response: aiohttp.ClientResponse, kept: bytes, latency: float, now: datetime, *, can_leave: bool
+) -> Attempt:
+    """`can_leave`: whether a 410 means that nothing is wanted there any more."""
     status = response.status
+    has_left = status == 410 and can_leave
     if 200 <= status < 300:
         return Attempt(Outcome.DELIVERED, status, latency, response=kept)
     return Attempt(
-        Outcome.REJECTED if status == 410 else Outcome.RETRY,
+        Outcome.REJECTED if has_left else Outcome.RETRY,
         status,
         latency,
         _failure(status, response.headers.get("location", "")),
         kept,
         parse_retry_after(response.headers.get("retry-after"), now),
-        down=status >= 500 or status in _DOWN,
+        down=status >= 500 or status in _DOWN or (status == 410 and not has_left),
         congested=status in _CONGESTED,
     )
 

@@ -90,8 +90,7 @@ class Inbox:
         try:
             async with asyncio.timeout(self._timeout):
                 rules = await store.lane_rules(db)
-                asked = CLOCK.now()
-                CLOCK.compare(await store.clock(db), asked)
+                await CLOCK.look(db)
         except AWAY:
             self._store_answers = False
             self._held.clear()

@@ -239,12 +239,6 @@ async def lane_rules(db: Executor) -> dict[str, Lane]:
     return {row[0]: Lane(row[1]) for row in await db.fetch("SELECT pattern, lane FROM lane_rule ORDER BY pattern")}
 
 
-async def clock(db: Executor) -> datetime:
-    """The store's."""
-    told: datetime = await db.fetchval("SELECT now()")
-    return told
-
-
 async def set_lane_rule(db: Executor, pattern: str, lane: Lane) -> None:
     await db.execute(
         "INSERT INTO lane_rule VALUES ($1, $2) ON CONFLICT (pattern) DO UPDATE SET lane = excluded.lane", pattern, lane
@@ -399,13 +393,12 @@ async def duplicates(db: Executor, provider: str, event_id: str) -> list[datetim
     return [row[0] for row in rows]
 
 
-async def about(db: Executor, object_ids: Sequence[str]) -> list[asyncpg.Record]:
-    """seq and lane of the events, of those that are routed, about these objects."""
-    return await db.fetch(
-        "SELECT seq, lane FROM event WHERE object_id = ANY($1::text[]) AND provider = $2 ORDER BY seq",
-        object_ids,
-        ROUTED,
+async def about(db: Executor, object_ids: Sequence[str]) -> list[int]:
+    """The seqs of the events, of those that are routed, about these objects."""
+    rows = await db.fetch(
+        "SELECT seq FROM event WHERE object_id = ANY($1::text[]) AND provider = $2 ORDER BY seq", object_ids, ROUTED
     )
+    return [row[0] for row in rows]
 
 
 async def providers(db: Executor, event_ids: Sequence[str]) -> list[tuple[str, str]]:

@@ -5,15 +5,13 @@ refunds, disputes and checkout sessions do not, and may come first.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from holdfast.db.pool import Connection
 from holdfast.inbox import store as inbox
 from holdfast.payments import store
 from holdfast.payments.model import NEVER_NAME_AN_OWNER, Fact
 from holdfast.payments.store import Owner
-from holdfast.queue import store as queue
-from holdfast.queue.model import NewWork, Stage
 
 NOBODY: Owner = (None, 0)
 
@@ -46,7 +44,6 @@ async def of_parents(db: Connection, facts: Sequence[Fact], now: datetime | None
     if named:
         early.update(await store.orphans(db, named))
     if early:
-        moment = now or datetime.now(UTC)
-        works = [NewWork(row["seq"], row["lane"], 0, 0, moment) for row in await inbox.about(db, sorted(early))]
-        await queue.enqueue(db, Stage.ROUTE, works, now=now)
+        seqs = await inbox.about(db, sorted(early))
+        await inbox.queue_again(db, seqs, [0] * len(seqs), now=now)
     return known
