@@ -24,7 +24,7 @@ from holdfast.inbox.service import Inbox, InboxAway
 from holdfast.merchants import store as merchants
 from holdfast.merchants.catalogue import Catalogue
 from holdfast.merchants.model import NewDestination, NewMerchant
-from holdfast.payments.reconcile import ReconcileError, Reconciler, fetchable
+from holdfast.payments.reconcile import LISTED_FOR, ReconcileError, Reconciler, fetchable, window
 from holdfast.payments.report import AccountReport
 from holdfast.payments.router import StripeWebhookRouter
 from holdfast.payments.stripe import StripeReader
@@ -320,6 +320,12 @@ async def test_pages_are_followed_to_the_end(pool, emulated):
     await emulated.emit(events)
     report = await reconciled(pool, emulated, accounts=ACCOUNTS[1:2], at_work=False, wait=0)
     assert report.listed == report.taken_in == len(events) > 200
+
+
+def test_a_window_of_which_nothing_can_be_compared_any_more_is_refused():
+    now = datetime.now(UTC)
+    with pytest.raises(ReconcileError, match="30 days only: begin at"):
+        window(now - LISTED_FOR, now - LISTED_FOR + timedelta(seconds=30), now=now)
 
 
 @pytest.mark.parametrize(("since", "named"), [(timedelta(days=31), "30 days"), (timedelta(0), "empty")])

@@ -66,9 +66,9 @@ async def subscription(stripe: StripeReader, addresses: Sequence[str]) -> Subscr
         notes.append("the platform's own snapshot events are not compared: no endpoint at Stripe sends them here")
     if not connected:
         notes.append("connected accounts' snapshot events are not compared: no endpoint at Stripe sends them here")
-    return Subscription(
-        _events(_at_work(own, notes)), _events(_at_work(connected, notes)), own_thin, connected_thin, tuple(notes)
-    )
+    own_events, connected_events = _events(_at_work(own, notes)), _events(_at_work(connected, notes))
+    # An endpoint may be for both, and then be noted twice.
+    return Subscription(own_events, connected_events, own_thin, connected_thin, tuple(dict.fromkeys(notes)))
 
 
 def _at_work(endpoints: Sequence[Endpoint], notes: list[str]) -> Sequence[Endpoint]:

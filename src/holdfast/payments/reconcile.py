@@ -62,17 +62,18 @@ def window(
     if since >= until:
         raise ReconcileError("the window is empty: --since must be before --until")
     begin, notes = oldest(now, kept), []
-    if since < begin and since < now - min(LISTED_FOR, kept or LISTED_FOR):
-        why = "Stripe lists events for 30 days only"
-        if kept is not None and kept < LISTED_FOR:
-            why = f"events are kept for {kept.days} days here (HOLDFAST_RETENTION_DAYS), older ones would come twice"
-        raise ReconcileError(f"{why}: begin at {begin.isoformat(timespec='minutes')} or later")
+    too_old = "Stripe lists events for 30 days only"
+    if kept is not None and kept < LISTED_FOR:
+        too_old = f"events are kept for {kept.days} days here (HOLDFAST_RETENTION_DAYS), older ones would come twice"
+    if since < now - min(LISTED_FOR, kept or LISTED_FOR) or until <= begin:
+        raise ReconcileError(f"{too_old}: begin at {begin.isoformat(timespec='minutes')} or later")
+    since = max(since, begin)
     if until > now - margin:
         until, young = now - margin, durations.lasted(margin)
         notes.append(f"events of the last {young} are left out, for their webhooks may still be on their way")
-    if since >= until:
-        raise ReconcileError(f"the window is empty: {notes[0] if notes else 'it ends before it begins'}")
-    return max(since, begin), until, notes
+        if since >= until:
+            raise ReconcileError(f"the window is empty: {notes[0]}")
+    return since, until, notes
 
 
 class Reconciler:
@@ -293,15 +294,10 @@ def _say_what_was_not_read(report: Report) -> None:
             why = f"its events could not be listed: {one.error}"
             report.findings.append(Finding(one.name, why, "mend this, then reconcile again"))
         if one.revoked:
-            report.notes.append(revoked(one.account, one.merchant))
-
-
-def revoked(account: str | None, merchant: str | None) -> str:
-    """What to say of an account whose list cannot be read any more."""
-    return (
-        f"{account} of {merchant} has revoked our access, so its events are not compared; if that is for good: "
-        f"holdfast merchants set {merchant} --no-stripe-account"
-    )
+            report.notes.append(
+                f"{one.account} of {one.merchant} has revoked our access, so its events are not compared; if that is "
+                f"for good: holdfast merchants set {one.merchant} --no-stripe-account"
+            )
 
 
 def _new(event: ListedEvent, account: str | None, received: float) -> NewEvent:

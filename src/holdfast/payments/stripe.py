@@ -11,6 +11,7 @@ import msgspec
 import stripe
 from stripe import StripeClient
 
+from holdfast.delivery.backoff import parse_retry_after
 from holdfast.patterns import matches
 from holdfast.payments.model import StripeApiError
 
@@ -235,9 +236,9 @@ def wait_after(headers: Mapping[str, str], attempt: int, rng: Random) -> float:
     Spread, so that those who were refused together do not come back together.
     """
     step = float(0.25 * 2**attempt)
-    asked = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
-    least = min(float(asked), _LONGEST_WAIT) if asked.isascii() and asked.isdigit() else 0.0
-    return least + step * rng.uniform(0.5, 1.0)
+    asked = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
+    least = parse_retry_after(asked, datetime.now(UTC)) or 0.0
+    return min(least, _LONGEST_WAIT) + step * rng.uniform(0.5, 1.0)
 
 
 def _types(types: Sequence[str]) -> dict[str, list[str]]:
