@@ -320,7 +320,6 @@ def _unknown(destination_id: int) -> CommandError:
 
 def _switch(destination_id: int, *, on: bool, json: bool) -> None:
     async def body(pool: Pool, _settings: Settings) -> tuple[bool, Shown]:
-        await _find(pool, destination_id)
         changed = await store.set_enabled(pool, destination_id, on)
         return changed, await _owned(pool, await _find(pool, destination_id))
 
@@ -333,7 +332,7 @@ def _switch(destination_id: int, *, on: bool, json: bool) -> None:
 
 
 async def _owned(pool: Pool, found: Destination) -> Shown:
-    keys = {m.id: m.key for m in await store.merchants(pool)}
+    keys = await store.keys(pool, [found.merchant_id])
     return _shown(found, keys.get(found.merchant_id))
 
 

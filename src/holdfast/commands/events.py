@@ -160,7 +160,7 @@ def replay(
         total = await store.count(pool, chosen)
         if events and total < len(set(events)):
             await _check_routed(pool, events)
-        again = await _would_send(pool, chosen) if notify else 0
+        again = await _would_send(pool, chosen) if notify and (dry_run or not yes) else 0
         if dry_run:
             return {"events": total, "queued": 0, "deliveries": again}
         if total > 1 or again > 1:

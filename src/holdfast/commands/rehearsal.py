@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from holdfast import durations
+from holdfast import durations, logs
 from holdfast.commands import terminal
 from holdfast.commands.phrases import call
 from holdfast.commands.session import with_store
@@ -124,7 +124,7 @@ async def _run(action: Action, run: Run, step: Step) -> Found:
         return Found(_WORDS[NotApplicable], f"it wants what a dry run has not: {error}")
     except Exception as error:  # noqa: BLE001 - actions may be anybody's; the others are looked at all the same
         late = limit.expired()
-        return Found(_WORDS[Failed], f"it took over {_LONGEST:.0f} s" if late else f"{type(error).__name__}: {error}")
+        return Found(_WORDS[Failed], f"it took over {_LONGEST:.0f} s" if late else logs.said(error))
     if not isinstance(outcome, Outcome):
         return Found(_WORDS[Failed], f"it returned {outcome!r}, not Done, NotApplicable, Waiting or Failed")
     return Found(_WORDS[type(outcome)], outcome.said, outcome.evidence)

@@ -8,12 +8,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
 import structlog
 
-from holdfast.db.pool import AWAY
+from holdfast import logs
+from holdfast.db.pool import AWAY, again
 from holdfast.voice.model import Callback
 from holdfast.voice.signals import SPOOLED
 from holdfast.voice.spool import Spool, SpoolError
@@ -45,7 +47,6 @@ LATE_FOR = 0.1
 """Seconds that callbacks go to disk at once after a commit that took too long: what is on disk has to be stored too."""
 BATCH = 128
 _MOST_WAITING = 5000
-_TRIES = 3
 _SAID_EVERY = 60.0
 
 # What a store that is away raises, and what says that it cannot take anything now, though it answers: tables that
@@ -209,7 +210,7 @@ class Recorder:
 
     def _away(self, error: BaseException) -> None:
         if not self._is_away:
-            log.warning("recorder.store_away", error=f"{type(error).__name__}: {error}"[:200])
+            log.warning("recorder.store_away", error=logs.said(error)[:200])
         self._is_away = True
 
     async def _commit_batches(self) -> None:
@@ -238,7 +239,7 @@ class Recorder:
 
     async def _commit(self, batch: list[_Entry]) -> None:
         try:
-            new = await _within(self._patience.commit, store_all(self._store, [entry.callback for entry in batch]))
+            new = await _within(self._patience.commit, again(partial(self._store, [entry.callback for entry in batch])))
         except NOT_NOW as error:
             self._away(error)
             _fail(batch)
@@ -253,7 +254,7 @@ class Recorder:
     async def _one_by_one(self, batch: list[_Entry]) -> None:
         for place, entry in enumerate(batch):
             try:
-                (is_new,) = await _within(self._patience.commit, store_all(self._store, [entry.callback]))
+                (is_new,) = await _within(self._patience.commit, again(partial(self._store, [entry.callback])))
                 _tell(entry, Kept.NEW if is_new else Kept.DUPLICATE)
             except NOT_NOW as error:
                 self._away(error)
@@ -308,7 +309,7 @@ class Drainer:
             await self._spool.set_aside(f"damaged-{name}", damaged)
         batch = [one for one in found if isinstance(one, Callback)]
         try:
-            await store_all(self._store, batch)
+            await again(partial(self._store, batch))
         except NOT_NOW:
             raise
         except Exception:
@@ -318,27 +319,17 @@ class Drainer:
 
     async def _drain_one(self, callback: Callback) -> None:
         try:
-            await store_all(self._store, [callback])
+            await again(partial(self._store, [callback]))
         except NOT_NOW:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, it is not lost
             await refuse(self._spool, callback, error)
 
 
-async def store_all(store: Store, batch: Sequence[Callback]) -> Sequence[bool]:
-    """Again, a few times, if it got in the way of another transaction."""
-    for _ in range(_TRIES - 1):
-        try:
-            return await store(batch)
-        except asyncpg.TransactionRollbackError as error:
-            log.info("recorder.again", error=type(error).__name__)
-    return await store(batch)
-
-
 async def refuse(spool: Spool, callback: Callback, error: Exception) -> None:
     """Raises SpoolError."""
     await spool.refuse(callback)
-    log.error("recorder.callback_refused", event_id=callback.event_id, error=f"{type(error).__name__}: {error}"[:200])
+    log.error("recorder.callback_refused", event_id=callback.event_id, error=logs.said(error)[:200])
 
 
 async def _within(seconds: float, asked: Awaitable[T]) -> T:
