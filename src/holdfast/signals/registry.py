@@ -117,7 +117,7 @@ class Registry:
         self._metrics: dict[str, Metric] = {}
 
     def __iter__(self) -> Iterator[Metric]:
-        return iter(self._metrics.values())
+        return iter(list(self._metrics.values()))  # one may be added while somebody goes through them piece by piece
 
     def add(self, metric: _M) -> _M:
         if metric.name in self._metrics:
