@@ -180,15 +180,12 @@ class Database:
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]], *, ending: float = ENDING) -> int:
     """Run a process until it ends or is told to: `main` gets that event, and `ending` seconds from then on.
 
-    It is told by SIGTERM, SIGINT, SIGHUP (its terminal was closed; not under `nohup`), or by its supervisor being gone.
+    It is told by signals (see `heed_signals`), or by its supervisor being gone.
     """
 
     async def body() -> int:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                loop.add_signal_handler(number, stop.set)
+        heed_signals(stop.set)
         orphaned = asyncio.create_task(_stop_when_orphaned(stop))
         working = asyncio.create_task(main(stop))
         breaking_off = asyncio.create_task(_break_off(working, stop, ending))
@@ -200,6 +197,21 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]], *, ending: fl
             breaking_off.cancel()
 
     return uvloop.run(body())
+
+
+def heed_signals(told: Callable[[], object]) -> None:
+    """Call `told`, in the loop that runs, at SIGTERM, SIGINT and SIGHUP: its terminal was closed.
+
+    Not at SIGHUP under `nohup`, nor where a supervisor decides whether that ends anything: libuv gives its children
+    all signals, also those that it was told to ignore.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    if SUPERVISOR in os.environ:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    elif signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, told)
 
 
 async def _break_off(working: asyncio.Task[int], stop: asyncio.Event, patience: float) -> None:

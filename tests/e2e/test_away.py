@@ -3,8 +3,6 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,6 +14,7 @@ from holdfast.config import Settings
 from holdfast.db.embedded import EmbeddedPostgres
 from holdfast.db.locks import Lock
 from holdfast.service import Database
+from tests.hanging import Hanging
 from tests.inbox.events import body, event, signed
 from tests.processes import Running, command, command_here, running
 from tests.servers import Server
@@ -51,15 +50,12 @@ async def ended(one: Running, patience: float = QUICK) -> int:
         return await one.process.wait()
 
 
-def missing(server: Server) -> str:
-    """The address of a database that is not there yet."""
-    return server.database_url("test_not_there_yet")
-
-
 @pytest.fixture
 async def later(embedded_server) -> AsyncIterator[str]:
-    yield missing(embedded_server)
-    await embedded_server.drop(missing(embedded_server))
+    """The address of a database that is not there yet."""
+    url = embedded_server.database_url("test_not_there_yet")
+    yield url
+    await embedded_server.drop(url)
 
 
 async def make(server: Server) -> None:
@@ -164,58 +160,13 @@ async def test_a_stop_does_not_wait_for_somebody_elses_migration(embedded_server
     await embedded_server.drop(url)
 
 
-class Wire:
-    """The way to a server, which can be made to hang: what is sent is taken, and nothing comes."""
-
-    def __init__(self, server: Path) -> None:
-        self._server = server
-        self._flowing = asyncio.Event()
-        self._flowing.set()
-        self._open: set[asyncio.StreamWriter] = set()
-
-    def hang(self) -> None:
-        self._flowing.clear()
-
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_unix_connection(self._server)
-        self._open |= {writer, ours}
-        with suppress(OSError):
-            await asyncio.gather(self._carry(reader, ours), self._carry(theirs, writer))
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while some := await reader.read(65536):
-            await self._flowing.wait()
-            writer.write(some)
-            await writer.drain()
-        writer.close()
-
-    def cut(self) -> None:
-        self._flowing.set()
-        for writer in self._open:
-            writer.transport.abort()
-
-
-@asynccontextmanager
-async def wired(url: str, place: Path) -> AsyncIterator[tuple[str, Wire]]:
-    """The address of a database over a wire."""
-    host = url.partition("host=")[2].partition("&")[0]
-    wire = Wire(Path(host.replace("%2F", "/")) / ".s.PGSQL.5432")
-    place.mkdir(exist_ok=True)
-    server = await asyncio.start_unix_server(wire.connected, place / ".s.PGSQL.5432")
-    try:
-        yield url.replace(host, str(place)), wire
-    finally:
-        wire.cut()
-        server.close()
-
-
 @pytest.mark.parametrize("process", ["up", "worker"])
 async def test_a_stop_does_not_wait_for_a_server_that_hangs(embedded_server, place, process):
     url = await embedded_server.new_database()
-    async with wired(url, place) as (through, wire), running(process, database_url=through, data_dir=str(place)) as one:
+    async with Hanging(url, place) as way, running(process, database_url=way.url, data_dir=str(place)) as one:
         await one.says("watch.started" if process == "up" else "worker.started")
         await asyncio.sleep(1)
-        wire.hang()
+        way.open.clear()
         await asyncio.sleep(2)  # whatever looks every second waits by now
         one.terminate()
         assert await ended(one) == 0
@@ -232,6 +183,24 @@ async def test_a_closed_terminal_stops_all_of_it_in_order(place):
         await up.says("worker.stopped")
         assert [child for child in children if child.is_running()] == []
     assert not EmbeddedPostgres(place).is_running()
+
+
+async def test_under_nohup_a_closed_terminal_ends_no_process(place):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is started meanwhile inherits it, as from nohup
+    try:
+        async with running("up", data_dir=str(place)) as up:
+            await up.answers()
+            await up.says("worker.started")
+            await up.says("watch.started")
+            children = psutil.Process(up.process.pid).children()
+            for process in (up.process, *children):
+                process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(1)
+            up.terminate()
+            assert await ended(up) == 0
+            assert [line for line in up.log if "process.ended" in line] == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_the_embedded_server_is_given_up_while_it_starts(place, monkeypatch):

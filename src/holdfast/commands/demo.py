@@ -1,7 +1,6 @@
 """`holdfast demo`"""
 
 import asyncio
-import signal
 import socket
 from contextlib import suppress
 from typing import Annotated
@@ -23,7 +22,7 @@ from holdfast.inbox import store as inbox
 from holdfast.payments import store as payments
 from holdfast.queue import service as queue
 from holdfast.queue.model import Stage
-from holdfast.service import MARKER, Database
+from holdfast.service import MARKER, Database, heed_signals
 
 _EVERY = 5.0
 
@@ -76,8 +75,7 @@ async def _run(place: Place, seconds: float | None) -> None:
         if not stop.done():
             stop.set_result(None)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, end)
+    heed_signals(end)
     async with opened(place) as running:
         _welcome(running)
         if seconds is not None:

@@ -189,10 +189,9 @@ class _Acquire(_Acquiring):
     async def __aexit__(self, *error: object) -> None:
         """Whoever gives up waiting for a server that hangs must not wait for it here: asyncpg would, for 30 seconds."""
         connection = self.connection
-        if connection is None or not error or error[0] is None:
+        if connection is None or error[0] is None:
             await super().__aexit__()
             return
-        self.done, self.connection = True, None
         with suppress(TimeoutError):  # it is closed then
             await self.pool.release(connection, timeout=UNANSWERED)
 
